@@ -1,0 +1,186 @@
+package lease
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// One sentinel for each meaning. The errors that are returned carry facts; errors.Is finds the
+// sentinel in them, errors.As the type, and both go on to the client's own error.
+var (
+	// ErrAtCapacity: every permit is taken, and the wait that was asked for is over.
+	ErrAtCapacity = errors.New("lease: at capacity")
+	// ErrLost: the permit can no longer be trusted. Somebody else may have it soon.
+	ErrLost = errors.New("lease: lost")
+	// ErrReleased: the holder called Release.
+	ErrReleased = errors.New("lease: released")
+	// ErrMaxHold: the lease was held for longer than MaxHold.
+	ErrMaxHold = errors.New("lease: held for longer than MaxHold")
+	// ErrClosed: the manager was shut down or closed.
+	ErrClosed = errors.New("lease: manager closed")
+	// ErrAbandoned: the lease was garbage collected before it was released.
+	ErrAbandoned = errors.New("lease: abandoned without Release")
+	// ErrOption: an option has a value that cannot work.
+	ErrOption = errors.New("lease: bad option")
+)
+
+// errNoReply is the trouble of an attempt that was given up.
+var errNoReply = fmt.Errorf("no reply within TTL/8: %w", os.ErrDeadlineExceeded)
+
+// An OptionError names an option and the value that was refused. It is an ErrOption.
+type OptionError struct {
+	Option  string // such as "Config.TTL"
+	Value   any
+	Problem string // what is wrong with it, and what would do
+}
+
+func (e *OptionError) Error() string {
+	if s, ok := e.Value.(string); ok {
+		return fmt.Sprintf("lease: %s = %q: %s", e.Option, s, e.Problem)
+	}
+	return fmt.Sprintf("lease: %s = %v: %s", e.Option, e.Value, e.Problem)
+}
+
+func (e *OptionError) Is(target error) bool { return target == ErrOption }
+
+// A CapacityError says how full a semaphore was when it last refused. It is an ErrAtCapacity.
+type CapacityError struct {
+	Name       string
+	Capacity   int           // in force
+	Held       int           // permits taken, by everybody
+	Waiting    int           // other callers of this process that wait
+	RetryAfter time.Duration // when it is worth asking again, at the earliest
+}
+
+func (e *CapacityError) Error() string {
+	return fmt.Sprintf("lease: semaphore %q is at capacity: %d of %d permits held, %d waiting here; try again in %v",
+		e.Name, e.Held, e.Capacity, e.Waiting, e.RetryAfter.Round(time.Millisecond))
+}
+
+func (e *CapacityError) Is(target error) bool { return target == ErrAtCapacity }
+
+// A LossReason says how a lease was lost.
+type LossReason uint8
+
+const (
+	// LossExpired: no renewal succeeded before the trust window ended.
+	LossExpired LossReason = iota
+	// LossRemoved: Redis no longer has the permit: it was removed, or the data is gone.
+	LossRemoved
+)
+
+func (r LossReason) String() string {
+	if r == LossRemoved {
+		return "removed from Redis"
+	}
+	return "trust window ended without a renewal"
+}
+
+// A LostError says which lease was lost, and why. It is an ErrLost.
+type LostError struct {
+	Name   string
+	ID     string
+	Token  int64
+	Reason LossReason
+	Err    error // why the latest attempt to renew failed; nil if none did
+}
+
+func (e *LostError) Error() string {
+	s := fmt.Sprintf("lease: lost permit %s of semaphore %q: %v", e.ID, e.Name, e.Reason)
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+func (e *LostError) Is(target error) bool { return target == ErrLost }
+func (e *LostError) Unwrap() error        { return e.Err }
+
+// A HoldError says which lease was held for too long. It is an ErrMaxHold.
+type HoldError struct {
+	Name    string
+	ID      string
+	Token   int64
+	MaxHold time.Duration
+}
+
+func (e *HoldError) Error() string {
+	return fmt.Sprintf("lease: permit %s of semaphore %q was held for longer than MaxHold (%v); it is no longer renewed",
+		e.ID, e.Name, e.MaxHold)
+}
+
+func (e *HoldError) Is(target error) bool { return target == ErrMaxHold }
+
+// A RedisError is all that comes from Redis or the way to it. It unwraps to the client's error.
+type RedisError struct {
+	Op   string // acquire, renew, release, ping
+	Name string // of the semaphore
+	Err  error
+}
+
+func (e *RedisError) Error() string {
+	s := fmt.Sprintf("lease: %s %q: %v", e.Op, e.Name, e.Err)
+	if h := hint(e.Err); h != "" {
+		s += " (" + h + ")"
+	}
+	return s
+}
+
+func (e *RedisError) Unwrap() error { return e.Err }
+
+// hint says what to do about an error of Redis, where that is known.
+func hint(err error) string {
+	msg := err.Error()
+	switch {
+	case strings.Contains(msg, "WRONGTYPE"):
+		return "the semaphore's key holds something else: choose another Name or Prefix"
+	case strings.Contains(msg, "NOPERM"):
+		return "the Redis user lacks a permission: the README lists what is needed"
+	case strings.Contains(msg, "NOAUTH"), strings.Contains(msg, "WRONGPASS"):
+		return "check the user name and the password"
+	case isOldRedis(msg):
+		return "Redis 6.2 or newer is needed"
+	}
+	return ""
+}
+
+// isOldRedis recognises what servers before 6.2 say to ZMSCORE and to ZADD GT.
+func isOldRedis(msg string) bool {
+	lower := strings.ToLower(msg)
+	return strings.Contains(lower, "unknown redis command") || strings.Contains(lower, "unknown command") ||
+		strings.Contains(lower, "syntax error") && !strings.Contains(lower, "compiling script")
+}
+
+// isPermanent reports whether err will be the same at the next try, so that waiting is of no use.
+// Everything else is transient: the network, LOADING, READONLY, TRYAGAIN, CLUSTERDOWN, MASTERDOWN,
+// BUSY, MISCONF, OOM, NOREPLICAS.
+func isPermanent(err error) bool {
+	if errors.Is(err, redis.ErrClosed) {
+		return true
+	}
+	var reply redis.Error
+	if !errors.As(err, &reply) {
+		return false
+	}
+	for _, prefix := range []string{"WRONGTYPE", "NOPERM", "NOAUTH", "WRONGPASS", "ERR"} {
+		if strings.HasPrefix(reply.Error(), prefix) {
+			return !strings.Contains(reply.Error(), "max number of clients")
+		}
+	}
+	return false
+}
+
+// isMoved reports whether err says that another server is in charge, or will be.
+func isMoved(err error) bool {
+	for _, prefix := range []string{"MOVED", "ASK", "READONLY", "MASTERDOWN", "LOADING"} {
+		if redis.HasErrorPrefix(err, prefix) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,92 @@
+package lease
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// An instant is a moment of this process's life, read from both of its clocks. The monotonic clock
+// stands still while a laptop, a lambda or a virtual machine is suspended; the wall clock steps when
+// somebody sets it. Time has passed when either says so: a step can cost a lease, and never keep one
+// alive too long.
+type instant struct {
+	mono time.Duration // since the manager was made
+	wall time.Duration // since the Unix epoch
+}
+
+func (i instant) add(d time.Duration) instant { return instant{i.mono + d, i.wall + d} }
+
+// isZero reports whether i is unset. No reading is zero: the wall clock is far from the epoch, or the
+// epoch is where a mock clock starts, and then mono is shifted by one (see Manager.now).
+func (i instant) isZero() bool { return i == instant{} }
+
+// reached reports whether at has come, by either clock.
+func (i instant) reached(at instant) bool { return i.mono >= at.mono || i.wall >= at.wall }
+
+// until is the time left before at, by the clock that leaves less.
+func (i instant) until(at instant) time.Duration {
+	return min(at.mono-i.mono, at.wall-i.wall)
+}
+
+// earlier returns the earlier of two instants, where zero means never.
+func earlier(a, b instant) instant {
+	if a.isZero() || !b.isZero() && b.mono < a.mono {
+		return b
+	}
+	return a
+}
+
+// windowEnd is the end of the trust window of a grant: by the clock of this process, and before Redis
+// gives the permit away. A server that read its clock as now (µs) did so after the call was sent; the
+// permit expires at expiry (ms) of the same clock; so it lives until sent + (expiry − now) at least.
+// Counting from the reply instead would add the time that the reply took.
+func windowEnd(sent instant, expiry, now int64, margin time.Duration) instant {
+	return sent.add(time.Duration(expiry*1000-now)*time.Microsecond - margin)
+}
+
+// The life of a grant. It moves forward only, so an id serves one grant and then never again.
+type grantState uint8
+
+const (
+	asked grantState = iota // in a request, or about to be
+	held                    // renewed, trusted until its window ends
+	ended                   // no longer renewed or trusted; Redis may count it until its time is up
+	owed                    // to be given back
+	gone                    // given back, lost, or expired
+)
+
+// A grant is what Redis gives this process under one id. Its desk guards it, all but until, which the
+// lease's context reads without a lock.
+type grant struct {
+	id    string
+	until window // end of the trust window
+	state grantState
+	index int32 // in the desk's list of held or owed grants
+	token int64 // server µs of the grant
+
+	told       bool    // a release of it was sent, and no reply said what it found
+	unanswered int32   // requests for it that no reply has settled
+	lateBy     instant // when those requests have come too late to take a permit
+	sendAt     instant // owed: when the release is sent next
+	moot       instant // owed: when its time is up in any case
+
+	waiter *waiter // who asked for it; nil once served
+	hold   *hold   // the lease that it is for; nil when nobody has to be told
+}
+
+// settled reports whether no request can take a permit for g any more.
+func (g *grant) settled(now instant) bool { return g.unanswered == 0 || now.reached(g.lateBy) }
+
+// A window is an instant that is written under the desk's lock and read without it. A reader that
+// meets a write half-way sees a mixture of the old end and the new: it must ask under the lock before
+// it calls a window ended.
+type window struct{ mono, wall atomic.Int64 }
+
+func (w *window) set(i instant) {
+	w.mono.Store(int64(i.mono))
+	w.wall.Store(int64(i.wall))
+}
+
+func (w *window) end() instant {
+	return instant{time.Duration(w.mono.Load()), time.Duration(w.wall.Load())}
+}

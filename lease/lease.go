@@ -1,0 +1,303 @@
+package lease
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A Lease is a hold on a permit. Its contexts live while the permit is trusted. Safe for concurrent use.
+//
+// A lease that is garbage collected before it was released is a bug of its holder: its contexts end,
+// renewal stops, an error is logged, and time takes the permit. It is reachable from its contexts and
+// from all that derive from them.
+type Lease struct {
+	hold    *hold
+	cleanup runtime.Cleanup
+
+	mu      sync.Mutex
+	ctx     *leaseContext // made when first asked for
+	heldCtx *leaseContext
+}
+
+// A hold is what a desk knows of a lease. It does not refer to the Lease, so that the desk keeps no
+// lease from being collected.
+type hold struct {
+	// immutable
+	semaphore    *Semaphore
+	conversation *conversation
+	parent       context.Context
+	maxHold      time.Duration
+
+	// the desk's, until the lease is made, and then immutable
+	grant  *grant
+	token  int64
+	endsAt instant // MaxHold; zero: none
+
+	// the desk's
+	ending  error         // why it took the permit away
+	settled chan struct{} // closed when result is there; nil: nobody waits
+	result  error         // of the release
+
+	done     atomic.Bool
+	released sync.Once
+	back     error // what Release returned first
+
+	mu         sync.Mutex
+	reason     error // why the contexts ended, first of all
+	cancel     context.CancelCauseFunc
+	cancelHeld context.CancelCauseFunc
+}
+
+// newLease makes the lease on a permit that was served; nil when its window has ended meanwhile.
+func newLease(h *hold) *Lease {
+	if !h.valid() {
+		return nil
+	}
+	l := &Lease{hold: h}
+	l.cleanup = runtime.AddCleanup(l, abandoned, h)
+	return l
+}
+
+func abandoned(h *hold) {
+	h.semaphore.manager.log.Error("lease: collected without Release; time takes the permit",
+		"semaphore", h.semaphore.cfg.Name, "id", h.grant.id)
+	c := h.conversation
+	c.mu.Lock()
+	if c.dead {
+		c.mu.Unlock()
+		return
+	}
+	c.desk.abandon(h)
+	c.unlock(h.semaphore.manager.now(), false)
+}
+
+// valid reports whether the permit is trusted, by the clock, and otherwise ends the contexts at once,
+// before any timer has run.
+func (h *hold) valid() bool {
+	if h.done.Load() {
+		return false
+	}
+	m := h.semaphore.manager
+	now := m.now()
+	if !now.reached(h.grant.until.end()) && !due(now, h.endsAt) {
+		return true
+	}
+	c := h.conversation
+	c.mu.Lock()
+	if c.dead {
+		c.mu.Unlock()
+	} else {
+		c.desk.tick(now)
+		c.unlock(now, false)
+	}
+	c.mu.Lock()
+	reason := h.ending
+	c.mu.Unlock()
+	if reason == nil {
+		return !h.done.Load() // renewed since the first look
+	}
+	h.end(reason)
+	return false
+}
+
+// end cancels the contexts, with the first reason that anybody gave, and returns it. When it returns they
+// are cancelled, whoever began it. It may be called again.
+func (h *hold) end(reason error) error {
+	h.mu.Lock()
+	if h.reason == nil {
+		h.reason = reason
+		h.done.Store(true)
+	}
+	reason = h.reason
+	cancel, cancelHeld := h.cancel, h.cancelHeld
+	h.mu.Unlock()
+	// Not under the lock: a context below may look at a lease above, and that may end others.
+	if cancel != nil {
+		cancel(reason)
+	}
+	if cancelHeld != nil {
+		cancelHeld(reason)
+	}
+	return reason
+}
+
+// over returns why the lease ended, nil while it is held.
+func (h *hold) over() error {
+	if h.valid() {
+		return nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.reason
+}
+
+// giveBack ends the contexts and releases the permit. wait: until Redis has answered, or the trust
+// window has ended.
+func (h *hold) giveBack(wait bool) error {
+	h.valid() // a loss that nobody has noticed yet comes first
+	reason := h.end(ErrReleased)
+	m := h.semaphore.manager
+	c := h.conversation
+	c.mu.Lock()
+	if c.dead { // lost, or over MaxHold, and nobody else uses the semaphore
+		c.mu.Unlock()
+		var err error
+		if c, err = m.converse(h.semaphore.cfg, true); err != nil {
+			return reason
+		}
+	}
+	if wait {
+		h.settled = make(chan struct{})
+	}
+	now := m.now()
+	c.desk.release(now, h)
+	c.unlock(now, false)
+	if !wait {
+		return nil
+	}
+	<-h.settled
+	return h.result
+}
+
+// giveUp returns a permit that never became a lease.
+func (h *hold) giveUp() { _ = h.giveBack(false) }
+
+// Context returns the context to work under: it carries the caller's values and deadline, and ends with
+// the caller's context, on release, and on loss. context.Cause and Lease.Err say why. Cancelling the
+// caller's context keeps the permit, renewed, until Release: teardown comes first, under Held.
+//
+// Its own Err and Done look at the clock: after a pause of the process they answer right at once, and
+// take along the contexts that derive from it. Those cannot look for themselves: before a step that
+// cannot be undone, ask Valid.
+func (l *Lease) Context() context.Context {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ctx == nil {
+		l.ctx = l.derive(l.hold.parent, &l.hold.cancel)
+		l.ctx.parent, l.ctx.above = l.hold.parent, FromContext(l.hold.parent)
+	}
+	return l.ctx
+}
+
+// Held returns the context to clean up under: it carries the caller's values, and ends on release and
+// on loss, not with the caller's context. It has no deadline.
+func (l *Lease) Held() context.Context {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.heldCtx == nil {
+		l.heldCtx = l.derive(context.WithoutCancel(l.hold.parent), &l.hold.cancelHeld)
+	}
+	return l.heldCtx
+}
+
+func (l *Lease) derive(parent context.Context, where *context.CancelCauseFunc) *leaseContext {
+	inner, cancel := context.WithCancelCause(parent)
+	h := l.hold
+	h.mu.Lock()
+	*where = cancel
+	reason := h.reason
+	h.mu.Unlock()
+	if reason != nil {
+		cancel(reason)
+	}
+	return &leaseContext{Context: inner, lease: l}
+}
+
+// Valid reports whether the permit is trusted at this moment, by the clock. It goes by the permit alone:
+// it stays true when the caller's context has ended.
+func (l *Lease) Valid() bool { return l.hold.valid() }
+
+// Err says why the lease ended: a *LostError (ErrLost), ErrReleased, a *HoldError (ErrMaxHold) or
+// ErrClosed. While the permit is held it returns the cause of the caller's context, or nil while that
+// lives too.
+func (l *Lease) Err() error {
+	if err := l.hold.over(); err != nil {
+		return err
+	}
+	if l.hold.parent.Err() != nil {
+		return context.Cause(l.hold.parent)
+	}
+	return nil
+}
+
+// TrustedUntil returns the end of the trust window, which every renewal moves on.
+func (l *Lease) TrustedUntil() time.Time {
+	return l.hold.semaphore.manager.timeOf(l.hold.grant.until.end())
+}
+
+// Token returns the fencing token: unique for the semaphore, and with a capacity of 1 larger than those
+// of all leases before. Pass it along with writes to a store that refuses older ones.
+func (l *Lease) Token() int64 { return l.hold.token }
+
+// ID returns the permit's id, as it stands in Redis.
+func (l *Lease) ID() string { return l.hold.grant.id }
+
+// Name returns the name of the semaphore.
+func (l *Lease) Name() string { return l.hold.semaphore.cfg.Name }
+
+// Release ends the contexts, then gives the permit back and waits for Redis's answer, but no longer than
+// the trust window. It needs no context: it works when the caller's has ended.
+//
+// It returns nil when the permit is given back, and the loss when it was lost before. A *RedisError
+// says that no answer came in time: the permit is free at the latest when its TTL is over. Every call
+// returns what the first returned; ignoring it is safe.
+func (l *Lease) Release() error {
+	h := l.hold
+	h.released.Do(func() {
+		l.cleanup.Stop()
+		h.back = h.giveBack(true)
+	})
+	return h.back
+}
+
+type leaseKey struct{}
+
+// FromContext returns the lease that ctx belongs to, the innermost one, or nil.
+func FromContext(ctx context.Context) *Lease {
+	l, _ := ctx.Value(leaseKey{}).(*Lease)
+	return l
+}
+
+// A leaseContext looks at the clock before it answers. It answers with its inner context's own words,
+// after ending that: an error of its own would leave the children alive, and could come and go. Done is
+// the inner context's channel and Value passes through it, so that package context finds the inner
+// cancel context and needs no goroutine for the children.
+type leaseContext struct {
+	context.Context // derived from the caller's
+	lease           *Lease
+	parent          context.Context // the caller's; nil for Held
+	above           *Lease          // the lease that the caller's context belongs to
+}
+
+func (c *leaseContext) look() {
+	c.lease.hold.valid()
+	if c.above != nil {
+		c.above.hold.valid() // its end reaches this context before the call returns
+	}
+	if c.parent != nil {
+		_ = c.parent.Err() // a lease's context right above looks as well
+	}
+}
+
+// Done returns a channel that is closed when the lease ends or the caller's context does.
+func (c *leaseContext) Done() <-chan struct{} {
+	c.look()
+	return c.Context.Done()
+}
+
+// Err returns why the context ended, as package context has it; context.Cause tells the reason.
+func (c *leaseContext) Err() error {
+	c.look()
+	return c.Context.Err()
+}
+
+// Value returns the lease for FromContext, and the caller's values.
+func (c *leaseContext) Value(key any) any {
+	if key == (leaseKey{}) {
+		return c.lease
+	}
+	return c.Context.Value(key)
+}

@@ -1,0 +1,427 @@
+package lease
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/url"
+	"os"
+	"reflect"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/benbjohnson/clock"
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+)
+
+// Options are a manager's. The zero value works.
+type Options struct {
+	// Prefix starts every key: a semaphore's is <Prefix>-<Name>. "passbuddy" by default.
+	Prefix string
+	// Owner is a label by which people recognise this process in Redis. host/pid by default.
+	Owner string
+	// Clock is where the time comes from; for tests. The system's by default.
+	Clock clock.Clock
+	// Logger gets what no caller is told: lost leases, failed give-backs, trouble with Redis, each
+	// cause once per semaphore. slog.Default() at Warn and above by default.
+	Logger *slog.Logger
+	// Defaults are taken for what a Config leaves zero. Name and Capacity are not defaulted.
+	Defaults Config
+}
+
+// A Manager holds this process's side of all its semaphores on one Redis. It is made by New or Open and
+// safe for concurrent use. It has no goroutine while nobody acquires, holds or releases.
+type Manager struct {
+	// immutable
+	client   redis.UniversalClient
+	owned    bool // Open made the client
+	clock    clock.Clock
+	base     time.Time // the zero of instant.mono
+	prefix   string
+	owner    string
+	defaults Config
+	pace     float64
+	log      *slog.Logger
+	renewer  *renewer
+	wire     *wire
+	ctx      context.Context // ends with Close
+	cancel   context.CancelCauseFunc
+
+	mu            sync.Mutex
+	conversations map[string]*conversation // by name
+	servers       map[string]*serverTime   // by address; "" where there is only one
+	draining      bool                     // Shutdown or Close was called
+	drained       chan struct{}            // closed when draining and no conversation is left
+	closed        bool
+	said          map[string]bool // what the log knows
+}
+
+// New makes a manager on a client of the caller's, which stays the caller's to close. It does no I/O.
+// A client whose ContextTimeoutEnabled is off is used as it is: attempts are given up in time all the
+// same, but each may occupy a connection and a goroutine for as long as the client's own timeouts last.
+func New(client redis.UniversalClient, opts Options) (*Manager, error) {
+	if isNil(client) {
+		return nil, &OptionError{"client", "nil", "pass a go-redis client, or use Open with a URL"}
+	}
+	if _, ok := client.(*redis.Ring); ok {
+		return nil, &OptionError{"client", "*redis.Ring", "a Ring forgets what a shard held when it drops out; use a single server, Sentinel or Cluster"}
+	}
+	if opts.Prefix == "" {
+		opts.Prefix = "passbuddy"
+	}
+	if strings.Contains(opts.Prefix, "}") {
+		return nil, &OptionError{"Options.Prefix", opts.Prefix, "must not contain '}': the keys would not share a cluster slot"}
+	}
+	owner, err := ownerOf(opts.Owner)
+	if err != nil {
+		return nil, err
+	}
+	if opts.Defaults.Name != "" || opts.Defaults.Capacity != 0 {
+		return nil, &OptionError{"Options.Defaults", fmt.Sprintf("{Name: %q, Capacity: %d}", opts.Defaults.Name, opts.Defaults.Capacity),
+			"Name and Capacity belong to each semaphore: leave them out"}
+	}
+	if opts.Clock == nil {
+		opts.Clock = clock.New()
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(warnAndAbove{slog.Default().Handler()})
+	}
+	m := &Manager{
+		client:        client,
+		clock:         opts.Clock,
+		base:          opts.Clock.Now(),
+		prefix:        opts.Prefix,
+		owner:         owner,
+		defaults:      opts.Defaults,
+		pace:          1 - rand.Float64()/10,
+		log:           opts.Logger,
+		conversations: map[string]*conversation{},
+		servers:       map[string]*serverTime{},
+		drained:       make(chan struct{}),
+		said:          map[string]bool{},
+	}
+	probe := opts.Defaults
+	probe.Name, probe.Capacity = "probe", 1
+	if _, err := probe.complete(Config{}); err != nil {
+		return nil, fmt.Errorf("Options.Defaults: %w", err)
+	}
+	m.ctx, m.cancel = context.WithCancelCause(context.Background())
+	m.renewer = &renewer{clock: m.clock, now: m.now, call: func(due []*conversation) {
+		for _, c := range due {
+			c.tick()
+		}
+	}}
+	m.wire = &wire{client: client, server: m.serverAt, ctx: m.ctx}
+	m.wire.cluster, _ = client.(*redis.ClusterClient)
+	return m, nil
+}
+
+// ownerOf returns the owner that stands in every id: a label, and a number of this manager's own.
+func ownerOf(label string) (string, error) {
+	if label == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			host = "unknown"
+		}
+		label = sanitize(host) + "/" + strconv.Itoa(os.Getpid())
+	}
+	if bad := strings.IndexFunc(label, func(r rune) bool { return !labelRune(r) }); bad >= 0 || len(label) > 128 {
+		return "", &OptionError{"Options.Owner", label, "use up to 128 printable ASCII characters without spaces, '@', '~', '#', ','"}
+	}
+	id := uuid.New()
+	return fmt.Sprintf("%s~%x", label, id[:4]), nil
+}
+
+func labelRune(r rune) bool { return r > ' ' && r < 0x7f && !strings.ContainsRune("@~#,", r) }
+
+func sanitize(host string) string {
+	return strings.Map(func(r rune) rune {
+		if labelRune(r) {
+			return r
+		}
+		return '-'
+	}, host)
+}
+
+// Open makes a manager and its client from a URL, as go-redis parses it:
+//
+//	redis://user:password@host:6379/0     rediss:// for TLS, unix:///path/to/socket
+//	redis://sentinel:26379/0?master_name=mymaster&addr=sentinel2:26379
+//	redis://node1:6379?addr=node2:6379&addr=node3:6379      Cluster; one node: ?cluster=true
+//
+// Timeouts are set so that a context bounds a call, and that a dead connection is left after three
+// seconds at the latest, unless the URL says otherwise. It does no I/O; see Ping. The client is closed
+// by Close.
+func Open(rawURL string, opts Options) (*Manager, error) {
+	client, err := openClient(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	m, err := New(client, opts)
+	if err != nil {
+		_ = client.Close()
+		return nil, err
+	}
+	m.owned = true
+	return m, nil
+}
+
+func openClient(rawURL string) (redis.UniversalClient, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return nil, &OptionError{"URL", redact(rawURL), "cannot be parsed; use redis://host:6379/0"}
+	}
+	refuse := func(err error) error {
+		return &OptionError{"URL", u.Redacted(), strings.TrimPrefix(err.Error(), "redis: ")}
+	}
+	switch u.Scheme {
+	case "redis", "rediss", "unix":
+	default:
+		return nil, &OptionError{"URL", u.Redacted(), "unknown scheme; use redis://, rediss:// or unix://"}
+	}
+	q := u.Query()
+	switch {
+	case q.Has("master_name"):
+		o, err := redis.ParseFailoverURL(rawURL)
+		if err != nil {
+			return nil, refuse(err)
+		}
+		o.ContextTimeoutEnabled = true
+		return redis.NewFailoverClient(o), nil
+	case q.Has("cluster") || q.Has("addr"):
+		if v := q.Get("cluster"); q.Has("cluster") && v != "true" {
+			return nil, &OptionError{"URL", u.Redacted(), "cluster can only be true"}
+		}
+		q.Del("cluster")
+		u.RawQuery = q.Encode()
+		o, err := redis.ParseClusterURL(u.String())
+		if err != nil {
+			return nil, refuse(err)
+		}
+		o.ContextTimeoutEnabled = true
+		return redis.NewClusterClient(o), nil
+	default:
+		o, err := redis.ParseURL(rawURL)
+		if err != nil {
+			return nil, refuse(err)
+		}
+		o.ContextTimeoutEnabled = true
+		return redis.NewClient(o), nil
+	}
+}
+
+// redact shows no more of an URL that cannot be parsed than its scheme: it may hold a password.
+func redact(rawURL string) string {
+	scheme, _, found := strings.Cut(rawURL, "://")
+	if !found {
+		return "…"
+	}
+	return scheme + "://…"
+}
+
+// Client returns the client that the manager talks through.
+func (m *Manager) Client() redis.UniversalClient { return m.client }
+
+// now reads the clock. It is never zero, so that a zero instant can mean "never".
+func (m *Manager) now() instant {
+	t := m.clock.Now()
+	return instant{mono: t.Sub(m.base) + 1, wall: time.Duration(t.UnixNano())}
+}
+
+// timeOf turns an instant into a time of the wall clock.
+func (m *Manager) timeOf(i instant) time.Time { return m.base.Add(i.mono - 1) }
+
+func (m *Manager) serverAt(addr string) *serverTime {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.servers[addr]
+	if s == nil {
+		s = &serverTime{}
+		m.servers[addr] = s
+	}
+	return s
+}
+
+// converse returns the conversation of a semaphore, locked, and makes it if there is none. alive says
+// that it is for a lease that lives, which is served while the manager drains.
+func (m *Manager) converse(cfg Config, alive bool) (*conversation, error) {
+	for {
+		m.mu.Lock()
+		if m.closed || m.draining && !alive {
+			m.mu.Unlock()
+			return nil, ErrClosed
+		}
+		c := m.conversations[cfg.Name]
+		if c == nil {
+			c = &conversation{manager: m, keys: keysOf(m.prefix, cfg.Name)}
+			c.desk = newDesk(cfg, m.pace, m.newID, rand.Float64)
+			if m.wire.cluster == nil {
+				c.server = m.theServer()
+			}
+			m.conversations[cfg.Name] = c
+		} else if c.desk.cfg != cfg {
+			m.mu.Unlock()
+			return nil, differ(c.desk.cfg, cfg)
+		}
+		m.mu.Unlock()
+		c.mu.Lock()
+		if !c.dead {
+			return c, nil
+		}
+		c.mu.Unlock()
+	}
+}
+
+// theServer is the clock of the only server, with m.mu held.
+func (m *Manager) theServer() *serverTime {
+	s := m.servers[""]
+	if s == nil {
+		s = &serverTime{}
+		m.servers[""] = s
+	}
+	return s
+}
+
+func (m *Manager) newID() string { return uuid.NewString() + "@" + m.owner }
+
+// retired takes c off the list; c.mu is held.
+func (m *Manager) retired(c *conversation) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.conversations[c.desk.cfg.Name] == c {
+		delete(m.conversations, c.desk.cfg.Name)
+	}
+	m.drainedLocked()
+}
+
+func (m *Manager) drainedLocked() {
+	if m.draining && len(m.conversations) == 0 {
+		select {
+		case <-m.drained:
+		default:
+			close(m.drained)
+		}
+	}
+}
+
+func (m *Manager) all() []*conversation {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := make([]*conversation, 0, len(m.conversations))
+	for _, c := range m.conversations {
+		all = append(all, c)
+	}
+	return all
+}
+
+// clockChanged takes it that a server's clock is not the one that was known: windows shrink by as much
+// as it may have jumped ahead, and everything held there is renewed at once.
+func (m *Manager) clockChanged(server *serverTime, forward time.Duration) {
+	m.warn("", "clock", "lease: the server's clock jumped, or another server took over; renewing at once", "forward", forward)
+	for _, c := range m.all() {
+		c.shorten(server, forward)
+	}
+}
+
+// report logs the end of a lease that nobody asked for.
+func (m *Manager) report(reason error) {
+	switch e := reason.(type) {
+	case *LostError:
+		m.log.Warn("lease: lost", "semaphore", e.Name, "id", e.ID, "token", e.Token, "reason", e.Reason.String(), "error", e.Err)
+	case *HoldError:
+		m.log.Warn("lease: held for longer than MaxHold", "semaphore", e.Name, "id", e.ID, "token", e.Token)
+	}
+}
+
+// warn logs a cause once per semaphore.
+func (m *Manager) warn(name, cause, msg string, args ...any) {
+	key := name + "\x00" + cause
+	m.mu.Lock()
+	known := m.said[key]
+	m.said[key] = true
+	m.mu.Unlock()
+	if !known {
+		m.log.Warn(msg, args...)
+	}
+}
+
+// Shutdown drains the manager: new acquires are refused and waiters fail with ErrClosed; leases go on
+// and are renewed until their holders release them. It returns nil when the last one is given back, and
+// then the manager is closed. When ctx ends first it returns the context's cause and says how many
+// semaphores are still in use; the manager goes on draining, and Close ends it.
+func (m *Manager) Shutdown(ctx context.Context) error {
+	m.drain()
+	select {
+	case <-m.drained:
+		return m.Close()
+	case <-ctx.Done():
+		return fmt.Errorf("lease: shutdown with %d semaphores still in use: %w", len(m.all()), context.Cause(ctx))
+	}
+}
+
+// drain refuses new acquires and ends all waits.
+func (m *Manager) drain() {
+	m.mu.Lock()
+	m.draining = true
+	m.drainedLocked()
+	m.mu.Unlock()
+	for _, c := range m.all() {
+		c.mu.Lock()
+		if c.dead {
+			c.mu.Unlock()
+			continue
+		}
+		now := m.now()
+		c.desk.fail(now, ErrClosed)
+		c.unlock(now, false)
+	}
+}
+
+// Close ends every lease's contexts with ErrClosed, stops renewing, and waits for the manager's own
+// goroutines. Permits whose holders have not released them are not given back: their work may still be
+// going on, and time takes them. Close also closes the client, if Open made it. Calling it again does
+// nothing.
+func (m *Manager) Close() error {
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return nil
+	}
+	m.closed = true
+	m.mu.Unlock()
+	m.drain()
+	m.renewer.stop()
+	m.wire.close()
+	for _, c := range m.all() {
+		c.close()
+	}
+	m.cancel(ErrClosed)
+	var err error
+	if m.owned {
+		err = m.client.Close()
+	}
+	m.wire.wait()
+	return err
+}
+
+// warnAndAbove is the default logger's filter.
+type warnAndAbove struct{ slog.Handler }
+
+func (h warnAndAbove) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= slog.LevelWarn && h.Handler.Enabled(ctx, l)
+}
+
+func (h warnAndAbove) WithAttrs(a []slog.Attr) slog.Handler {
+	return warnAndAbove{h.Handler.WithAttrs(a)}
+}
+func (h warnAndAbove) WithGroup(n string) slog.Handler { return warnAndAbove{h.Handler.WithGroup(n)} }
+
+// isNil also finds a nil pointer in the interface.
+func isNil(client redis.UniversalClient) bool {
+	v := reflect.ValueOf(client)
+	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
+}

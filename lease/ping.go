@@ -1,0 +1,66 @@
+package lease
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Ping reports whether the manager can work: Redis is reachable, it is new enough, and its user may run
+// the scripts and what they call. It takes, renews and releases a permit of a semaphore named "#ping",
+// on a Cluster in that one slot, and pings every master. It warns in the log when Redis may evict keys.
+// It waits for as long as the client lets it, and returns a *RedisError.
+func (m *Manager) Ping(ctx context.Context) error {
+	m.mu.Lock()
+	closed := m.closed
+	m.mu.Unlock()
+	if closed {
+		return ErrClosed
+	}
+	fail := func(err error) error { return &RedisError{Op: "ping", Name: pingName, Err: err} }
+	cfg, err := Config{Name: pingName, Capacity: maxCapacity, TTL: 5 * time.Second}.complete(Config{})
+	if err != nil {
+		return err
+	}
+	c := &conversation{manager: m, keys: keysOf(m.prefix, pingName)}
+	c.desk = newDesk(cfg, 1, m.newID, func() float64 { return 0 })
+	grants := []*grant{{id: m.newID()}}
+	ex := &exchange{}
+	calls := []call{{verb: acquire, grants: grants}, {verb: renew, grants: grants}, {verb: release, grants: grants}}
+	out := make([]outgoing, len(calls))
+	for i := range calls {
+		out[i] = outgoing{conversation: c, exchange: ex, call: &calls[i]}
+	}
+	execute(ctx, m.client, out)
+	for i := range calls {
+		if calls[i].err != nil {
+			return fail(calls[i].err)
+		}
+	}
+	if cc := m.wire.cluster; cc != nil {
+		err := cc.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error { return node.Ping(ctx).Err() })
+		if err != nil {
+			return fail(err)
+		}
+	}
+	m.warnOfEviction(ctx)
+	return nil
+}
+
+const pingName = "#ping"
+
+// warnOfEviction reads the memory policy where the user may: a key that is evicted is a permit lost.
+func (m *Manager) warnOfEviction(ctx context.Context) {
+	info, err := m.client.Info(ctx, "memory").Result()
+	if err != nil {
+		return
+	}
+	for line := range strings.Lines(info) {
+		policy, found := strings.CutPrefix(strings.TrimSpace(line), "maxmemory_policy:")
+		if found && policy != "noeviction" {
+			m.warn("", "eviction", "lease: Redis may evict keys; leases can be lost: set maxmemory-policy to noeviction", "maxmemory-policy", policy)
+		}
+	}
+}

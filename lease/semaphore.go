@@ -1,0 +1,317 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// A Config describes a semaphore. Name and Capacity are required; what is zero is taken from
+// Options.Defaults, and then from the defaults given here. All processes that use a semaphore should
+// use the same.
+type Config struct {
+	// Name of the semaphore; with the manager's prefix it is the Redis key. No '}'.
+	Name string
+	// Capacity is how many permits there are for all processes together; at least 1.
+	Capacity int
+	// TTL is how long a permit lives in Redis after a grant or a renewal: how long it stays taken when
+	// its holder dies. Whole milliseconds, 50 ms to 24 h; 15 s by default.
+	TTL time.Duration
+	// Margin is how much earlier than Redis this process stops trusting a permit. It covers the drift of
+	// clocks, late timers, and the moment that work needs to stop. 5 ms to TTL/6; TTL/20 by default.
+	Margin time.Duration
+	// RetryInterval is the longest time between two polls of a waiter; TTL/3 at most, a longer one is
+	// taken as that. 500 ms by default.
+	RetryInterval time.Duration
+	// MaxAttempts bounds how often a waiter is refused before it gives up with ErrAtCapacity. No bound
+	// by default.
+	MaxAttempts int
+	// MaxWait bounds how long Acquire waits before it gives up with ErrAtCapacity. No bound by default.
+	MaxWait time.Duration
+	// MaxHold bounds how long a lease is held: then its contexts end, and it is no longer renewed. No
+	// bound by default.
+	MaxHold time.Duration
+}
+
+// NodeDefaults are the defaults of PassBuddy for Node, as a whole Config.
+var NodeDefaults = Config{
+	Name: "semaphore", Capacity: 10, TTL: 5 * time.Second, MaxAttempts: 5, RetryInterval: 500 * time.Millisecond,
+}
+
+const (
+	minTTL    = 50 * time.Millisecond
+	maxTTL    = 24 * time.Hour // what the scripts keep a key for
+	minMargin = 5 * time.Millisecond
+
+	maxCapacity  = 1_000_000
+	maxHandovers = 1000 // a token leaves room for so many leases of one grant
+)
+
+// complete fills in what is zero and refuses what cannot work.
+func (c Config) complete(defaults Config) (Config, error) {
+	fill := func(v *time.Duration, d time.Duration) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	fill(&c.TTL, defaults.TTL)
+	fill(&c.Margin, defaults.Margin)
+	fill(&c.RetryInterval, defaults.RetryInterval)
+	fill(&c.MaxWait, defaults.MaxWait)
+	fill(&c.MaxHold, defaults.MaxHold)
+	if c.MaxAttempts == 0 {
+		c.MaxAttempts = defaults.MaxAttempts
+	}
+	fill(&c.TTL, 15*time.Second)
+	fill(&c.RetryInterval, 500*time.Millisecond)
+
+	bad := func(option string, value any, problem string, args ...any) (Config, error) {
+		return c, &OptionError{"Config." + option, value, fmt.Sprintf(problem, args...)}
+	}
+	switch {
+	case c.Name == "":
+		return bad("Name", "", "a semaphore needs a name")
+	case strings.Contains(c.Name, "}"):
+		return bad("Name", c.Name, "must not contain '}': the keys would not share a cluster slot")
+	case c.Capacity < 1:
+		return bad("Capacity", c.Capacity, "must be at least 1")
+	case c.Capacity > maxCapacity:
+		return bad("Capacity", c.Capacity, "must be at most %d", maxCapacity)
+	case c.TTL < minTTL || c.TTL > maxTTL:
+		return bad("TTL", c.TTL, "must be from %v to %v", minTTL, maxTTL)
+	case c.TTL%time.Millisecond != 0:
+		return bad("TTL", c.TTL, "must be whole milliseconds: Redis keeps no more")
+	case c.RetryInterval < 0:
+		return bad("RetryInterval", c.RetryInterval, "must not be negative; 0 is the default")
+	case c.MaxAttempts < 0:
+		return bad("MaxAttempts", c.MaxAttempts, "must not be negative; 0 is no bound")
+	case c.MaxWait < 0:
+		return bad("MaxWait", c.MaxWait, "must not be negative; 0 is no bound; for one attempt use TryAcquire")
+	case c.MaxHold < 0:
+		return bad("MaxHold", c.MaxHold, "must not be negative; 0 is no bound")
+	}
+	if c.Margin == 0 {
+		c.Margin = max(c.TTL/20, minMargin)
+	}
+	if c.Margin < minMargin || c.Margin > c.TTL/6 {
+		return bad("Margin", c.Margin, "must be from %v to TTL/6 (%v)", minMargin, c.TTL/6)
+	}
+	c.RetryInterval = min(c.RetryInterval, c.TTL/3)
+	return c, nil
+}
+
+// differ tells that a living semaphore has another Config in this process.
+func differ(lives, wanted Config) error {
+	problem := "this process uses the semaphore with %v; use one Config for one name, or wait until nobody holds or waits"
+	bad := func(option string, lives, wanted any) error {
+		return &OptionError{"Config." + option, wanted, fmt.Sprintf(problem, lives)}
+	}
+	switch {
+	case lives.Capacity != wanted.Capacity:
+		return bad("Capacity", lives.Capacity, wanted.Capacity)
+	case lives.TTL != wanted.TTL:
+		return bad("TTL", lives.TTL, wanted.TTL)
+	case lives.Margin != wanted.Margin:
+		return bad("Margin", lives.Margin, wanted.Margin)
+	case lives.RetryInterval != wanted.RetryInterval:
+		return bad("RetryInterval", lives.RetryInterval, wanted.RetryInterval)
+	case lives.MaxAttempts != wanted.MaxAttempts:
+		return bad("MaxAttempts", lives.MaxAttempts, wanted.MaxAttempts)
+	case lives.MaxWait != wanted.MaxWait:
+		return bad("MaxWait", lives.MaxWait, wanted.MaxWait)
+	default:
+		return bad("MaxHold", lives.MaxHold, wanted.MaxHold)
+	}
+}
+
+// A Semaphore is a handle: a name and a Config, no I/O, no goroutine. Making a million of them costs
+// nothing but their memory. Handles of one name share their state. Safe for concurrent use.
+type Semaphore struct {
+	manager *Manager
+	cfg     Config
+}
+
+// Semaphore returns a handle. It fails when the Config cannot work, or when this process is using the
+// same name with another one.
+func (m *Manager) Semaphore(cfg Config) (*Semaphore, error) {
+	cfg, err := cfg.complete(m.defaults)
+	if err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.draining {
+		return nil, ErrClosed
+	}
+	if c := m.conversations[cfg.Name]; c != nil && c.desk.cfg != cfg {
+		return nil, differ(c.desk.cfg, cfg)
+	}
+	return &Semaphore{manager: m, cfg: cfg}, nil
+}
+
+// Name returns the semaphore's name, without the prefix.
+func (s *Semaphore) Name() string { return s.cfg.Name }
+
+// Config returns what the semaphore works with, the defaults filled in.
+func (s *Semaphore) Config() Config { return s.cfg }
+
+// An AcquireOption changes one acquire.
+type AcquireOption func(*acquireOptions) error
+
+type acquireOptions struct {
+	maxWait time.Duration
+	maxHold time.Duration
+	once    bool
+}
+
+// MaxWait bounds the wait of one acquire. With d ≤ 0 there is one attempt.
+func MaxWait(d time.Duration) AcquireOption {
+	return func(o *acquireOptions) error {
+		o.maxWait, o.once = d, d <= 0
+		return nil
+	}
+}
+
+// MaxHold bounds how long the lease is held; see Config.MaxHold.
+func MaxHold(d time.Duration) AcquireOption {
+	return func(o *acquireOptions) error {
+		if d <= 0 {
+			return &OptionError{"MaxHold", d, "must be positive; leave it out for the Config's"}
+		}
+		o.maxHold = d
+		return nil
+	}
+}
+
+// Acquire waits for a permit and returns the lease on it. A context with a timeout for the wait would
+// end the lease too, when it fires: to bound the wait, use MaxWait.
+//
+// It waits until a permit is free, the wait is used up (ErrAtCapacity, a *CapacityError), ctx ends (its
+// error and its cause), or the manager is shut down (ErrClosed). When the very first exchange with
+// Redis fails, it returns a *RedisError after the client's own retries; once Redis has answered, a
+// waiter rides trouble out until ctx ends, all but errors that no retry can mend. Whatever it returns,
+// a permit that Redis may have granted meanwhile goes back by itself.
+//
+// The lease's context is derived from ctx. Safe for concurrent use.
+func (s *Semaphore) Acquire(ctx context.Context, opts ...AcquireOption) (*Lease, error) {
+	o := acquireOptions{maxWait: s.cfg.MaxWait, maxHold: s.cfg.MaxHold}
+	for _, opt := range opts {
+		if err := opt(&o); err != nil {
+			return nil, err
+		}
+	}
+	return s.acquire(ctx, o)
+}
+
+// TryAcquire makes one attempt, and returns ErrAtCapacity (a *CapacityError) when no permit is free or
+// others of this process wait. It waits for the answer of Redis. See Acquire for the rest.
+func (s *Semaphore) TryAcquire(ctx context.Context, opts ...AcquireOption) (*Lease, error) {
+	return s.Acquire(ctx, append(opts[:len(opts):len(opts)], MaxWait(0))...)
+}
+
+func (s *Semaphore) acquire(ctx context.Context, o acquireOptions) (*Lease, error) {
+	if ctx == nil {
+		return nil, &OptionError{"ctx", "nil", "pass context.Background() where there is none"}
+	}
+	m := s.manager
+	w := &waiter{once: o.once, maxAttempts: s.cfg.MaxAttempts}
+	if o.maxWait > 0 {
+		w.deadline = m.now().add(o.maxWait)
+	}
+	for {
+		if ctx.Err() != nil {
+			return nil, s.waitEnded(ctx, w.trouble)
+		}
+		c, err := m.converse(s.cfg, false)
+		if err != nil {
+			return nil, err
+		}
+		w.done = make(chan struct{})
+		w.hold = &hold{semaphore: s, conversation: c, parent: ctx, maxHold: o.maxHold}
+		now := m.now()
+		c.desk.ask(now, w)
+		c.unlock(now, ctx.Done() == nil)
+		select {
+		case <-w.done:
+		case <-ctx.Done():
+			s.cancel(c, w)
+			return nil, s.waitEnded(ctx, w.trouble)
+		}
+		if w.err != nil {
+			return nil, w.err
+		}
+		if l := newLease(w.hold); l != nil {
+			return l, nil
+		}
+		w.hold.giveUp() // its window ended before this goroutine ran: it was never a lease
+	}
+}
+
+// cancel ends the wait of a caller whose context has ended. If the permit was faster, it goes back all
+// the same: a caller that gave up gets no lease.
+func (s *Semaphore) cancel(c *conversation, w *waiter) {
+	c.mu.Lock()
+	now := s.manager.now()
+	waited := !c.dead && c.desk.leave(now, w, ErrClosed)
+	if c.dead {
+		c.mu.Unlock()
+	} else {
+		c.unlock(now, false)
+	}
+	if !waited && w.err == nil {
+		w.hold.giveUp()
+	}
+}
+
+// waitEnded is the error of a caller whose context ended: its error, its cause, and what Redis said last.
+func (s *Semaphore) waitEnded(ctx context.Context, trouble error) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if !errors.Is(cause, err) {
+		err = fmt.Errorf("%w: %w", err, cause)
+	} else {
+		err = cause
+	}
+	if trouble != nil {
+		return fmt.Errorf("lease: acquire %q: %w (the latest attempt failed: %w)", s.cfg.Name, err, trouble)
+	}
+	return fmt.Errorf("lease: acquire %q: %w", s.cfg.Name, err)
+}
+
+// Do acquires a permit, runs fn with the lease's context, and releases the permit when fn has returned,
+// panicked or called runtime.Goexit. See Acquire for the wait and its errors.
+//
+// It returns fn's error. When the lease was lost before fn returned, or held for longer than MaxHold,
+// the result matches that too, and a fn that returned nil has worked without protection: the result is
+// the *LostError or the *HoldError. A give-back that fails is logged; it turns no success into failure.
+func (s *Semaphore) Do(ctx context.Context, fn func(context.Context) error, opts ...AcquireOption) (err error) {
+	if fn == nil {
+		return &OptionError{"fn", "nil", "pass the function to run"}
+	}
+	l, err := s.Acquire(ctx, opts...)
+	if err != nil {
+		return err
+	}
+	returned := false
+	defer func() {
+		lost := l.hold.over()
+		back := l.Release()
+		if lost == nil && errors.Is(back, ErrLost) {
+			lost = back
+		}
+		if lost == nil && back != nil {
+			s.manager.warn(s.cfg.Name, "release", "lease: a permit was not given back; its TTL frees it", "semaphore", s.cfg.Name, "error", back)
+		}
+		switch {
+		case !returned || lost == nil || errors.Is(err, lost):
+		case err == nil:
+			err = lost
+		default:
+			err = fmt.Errorf("%w (%w)", err, lost)
+		}
+	}()
+	err = fn(l.Context())
+	returned = true
+	return err
+}

@@ -1,0 +1,328 @@
+package lease
+
+import (
+	"context"
+	"crypto/sha1"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+//go:embed scripts/*.lua
+var sources embed.FS
+
+// A script is one verb's Lua, with the shared parts that it needs in front.
+type script struct {
+	source, sha string
+}
+
+func load(parts ...string) *script {
+	var s script
+	for _, part := range parts {
+		b, err := sources.ReadFile("scripts/" + part + ".lua")
+		if err != nil {
+			panic(err) // the file is embedded: the name is wrong
+		}
+		s.source += string(b)
+	}
+	sum := sha1.Sum([]byte(s.source))
+	s.sha = hex.EncodeToString(sum[:])
+	return &s
+}
+
+var scripts = [...]*script{
+	release: load("release"),
+	renew:   load("now", "renew"),
+	acquire: load("now", "acquire"),
+}
+
+// keys are the Redis keys of one semaphore. All are in the cluster slot of the first.
+type keys struct{ holders, fence string }
+
+func keysOf(prefix, name string) keys {
+	k := prefix + "-" + name
+	return keys{holders: k, fence: "{" + k + "}:fence"}
+}
+
+const (
+	maxFlights = 4    // pipelines at a time
+	maxStuck   = 32   // more that were given up and have not come back
+	maxCalls   = 1000 // in one pipeline
+)
+
+// A wire carries exchanges to Redis and back, many desks' in one pipeline, and is the only place that
+// runs scripts. A lone exchange goes straight out. While maxFlights pipelines are under way, the next
+// exchanges gather and share the next one, so that batches come by themselves under load.
+// Safe for concurrent use.
+type wire struct {
+	client  redis.UniversalClient
+	cluster *redis.ClusterClient // client, if it is one
+	server  func(addr string) *serverTime
+	ctx     context.Context // ends when the manager is closed
+
+	mu      sync.Mutex
+	ready   []*conversation // with something to send
+	flying  int
+	stuck   int
+	closed  bool
+	flights sync.WaitGroup
+}
+
+// A flight is one goroutine that carries pipelines, one after the other.
+type flight struct {
+	wire     *wire
+	stuck    bool // guarded by wire.mu: a desk gave its pipeline up
+	legs     []leg
+	outgoing []outgoing
+}
+
+type leg struct {
+	conversation *conversation
+	exchange     *exchange
+	server       *serverTime
+}
+
+// send carries c's exchange, now or with the next pipeline. inline: the calling goroutine carries it,
+// if it can go at once.
+func (w *wire) send(c *conversation, inline bool) {
+	w.mu.Lock()
+	if w.closed {
+		w.mu.Unlock()
+		return
+	}
+	if w.flying >= maxFlights || w.stuck >= maxStuck {
+		w.ready = append(w.ready, c)
+		w.mu.Unlock()
+		return
+	}
+	w.flying++
+	w.flights.Add(1)
+	inline = inline && len(w.ready) == 0
+	w.ready = append(w.ready, c)
+	w.mu.Unlock()
+	f := &flight{wire: w}
+	if !inline {
+		go f.run(false)
+		return
+	}
+	f.run(true)
+}
+
+// run carries what is ready until nothing is, or until its pipeline was given up: then another flight
+// has taken its place. once: what is left goes to another goroutine.
+func (f *flight) run(once bool) {
+	w := f.wire
+	defer w.flights.Done()
+	for first := true; ; first = false {
+		w.mu.Lock()
+		if f.stuck {
+			w.stuck--
+			if w.flying >= maxFlights {
+				w.mu.Unlock()
+				return
+			}
+			f.stuck = false
+			w.flying++
+		}
+		n := min(len(w.ready), maxCalls)
+		if n == 0 || w.closed {
+			w.flying--
+			w.mu.Unlock()
+			return
+		}
+		if once && !first {
+			w.flights.Add(1)
+			w.mu.Unlock()
+			go (&flight{wire: w}).run(false)
+			return
+		}
+		batch := w.ready[:n:n]
+		if w.ready = w.ready[n:]; len(w.ready) == 0 {
+			w.ready = nil
+		}
+		w.mu.Unlock()
+		f.carry(batch)
+	}
+}
+
+// giveUp takes f off the pipelines that count: it may hang for as long as the client lets it.
+func (w *wire) giveUp(f *flight) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if f.stuck {
+		return
+	}
+	f.stuck = true
+	w.flying--
+	w.stuck++
+	if len(w.ready) > 0 && !w.closed && w.stuck < maxStuck {
+		w.flying++
+		w.flights.Add(1)
+		go (&flight{wire: w}).run(false)
+	}
+}
+
+// carry takes one exchange of each conversation to Redis and back.
+func (f *flight) carry(batch []*conversation) {
+	f.legs = f.legs[:0]
+	for _, c := range batch {
+		if ex := c.depart(f); ex != nil {
+			f.legs = append(f.legs, leg{conversation: c, exchange: ex})
+		}
+	}
+	if len(f.legs) == 0 {
+		return
+	}
+	if f.wire.cluster == nil {
+		f.deliver(f.legs, f.wire.server(""))
+		return
+	}
+	// One pipeline for each node: a dead one cannot hold up the answers of the living.
+	ctx, cancel := f.wire.attempt(f.legs)
+	defer cancel()
+	nodes := map[string][]leg{}
+	for _, l := range f.legs {
+		addr := ""
+		if node, err := f.wire.cluster.MasterForKey(ctx, l.conversation.keys.holders); err == nil {
+			addr = node.Options().Addr
+		}
+		nodes[addr] = append(nodes[addr], l)
+	}
+	var others sync.WaitGroup
+	for addr, legs := range nodes {
+		others.Go(func() {
+			g := &flight{wire: f.wire}
+			g.deliver(legs, f.wire.server(addr))
+		})
+	}
+	others.Wait()
+}
+
+// deliver runs the calls of legs in one pipeline and hands each desk what came of its own.
+func (f *flight) deliver(legs []leg, server *serverTime) {
+	ctx, cancel := f.wire.attempt(legs)
+	defer cancel()
+	f.outgoing = f.outgoing[:0]
+	for _, l := range legs {
+		for i := range l.exchange.calls {
+			f.outgoing = append(f.outgoing, outgoing{conversation: l.conversation, exchange: l.exchange, call: &l.exchange.calls[i]})
+		}
+	}
+	execute(ctx, f.wire.client, f.outgoing)
+	for _, l := range legs {
+		l.conversation.arrive(l.exchange, server)
+	}
+	clear(f.outgoing)
+}
+
+// attempt bounds what the client does for legs, where the client lets a context bound it. Where it does
+// not, the desks give up by themselves.
+func (w *wire) attempt(legs []leg) (context.Context, context.CancelFunc) {
+	var longest time.Duration
+	for _, l := range legs {
+		longest = max(longest, l.conversation.desk.cfg.TTL/8)
+	}
+	return context.WithTimeout(w.ctx, longest)
+}
+
+// close refuses what is ready and cancels what is under way.
+func (w *wire) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closed, w.ready = true, nil
+}
+
+// wait returns when nothing is under way any more. A call that the client does not let a context end
+// lasts until the client's own timeouts end it.
+func (w *wire) wait() { w.flights.Wait() }
+
+// An outgoing call knows whose it is.
+type outgoing struct {
+	conversation *conversation
+	exchange     *exchange
+	call         *call
+	cmd          *redis.IntSliceCmd
+}
+
+// execute runs calls in order and fills in their replies. A server that does not know a script says
+// NOSCRIPT; the calls then go on from the first that failed, in order, and carry the source. Those that
+// run twice by that find their work done: every script is safe against it.
+func execute(ctx context.Context, client redis.UniversalClient, calls []outgoing) {
+	const passes = 3 // a server may restart between two of them
+	for pass := 1; ; pass++ {
+		var loaded [len(scripts)]bool
+		for i := range calls {
+			v := calls[i].call.verb
+			source := pass > 1 && !loaded[v]
+			loaded[v] = true
+			calls[i].cmd = calls[i].command(ctx, source)
+		}
+		if len(calls) == 1 {
+			_ = client.Process(ctx, calls[0].cmd)
+		} else {
+			pipe := client.Pipeline()
+			for i := range calls {
+				_ = pipe.Process(ctx, calls[i].cmd)
+			}
+			_, _ = pipe.Exec(ctx)
+		}
+		missing := -1
+		for i := range calls {
+			c := calls[i].call
+			c.reply, c.err = calls[i].cmd.Result()
+			if c.err == nil {
+				c.err = checkReply(c)
+			} else if missing < 0 && redis.HasErrorPrefix(c.err, "NOSCRIPT") {
+				missing = i
+			}
+		}
+		if missing < 0 || pass == passes {
+			return
+		}
+		calls = calls[missing:]
+	}
+}
+
+// command is the call as Redis wants it: with the script's name, or with its source.
+func (o *outgoing) command(ctx context.Context, source bool) *redis.IntSliceCmd {
+	s, k, cfg := scripts[o.call.verb], o.conversation.keys, &o.conversation.desk.cfg
+	args := make([]any, 0, 8+len(o.call.grants))
+	if source {
+		args = append(args, "eval", s.source)
+	} else {
+		args = append(args, "evalsha", s.sha)
+	}
+	switch o.call.verb {
+	case release:
+		args = append(args, 1, k.holders)
+	case renew:
+		args = append(args, 1, k.holders, cfg.TTL.Milliseconds())
+	case acquire:
+		args = append(args, 2, k.holders, k.fence, cfg.TTL.Milliseconds(), cfg.Capacity, o.exchange.notAfter)
+	}
+	for _, g := range o.call.grants {
+		args = append(args, g.id)
+	}
+	return redis.NewIntSliceCmd(ctx, args...)
+}
+
+// checkReply refuses a reply that is not what the script's header promises.
+func checkReply(c *call) error {
+	n, ok := len(c.reply), false
+	switch c.verb {
+	case release:
+		ok = n == len(c.grants)
+	case renew:
+		ok = n >= 2
+	case acquire:
+		ok = n == 5+2*len(c.grants) || n == 5 && c.reply[1] == 1
+	}
+	if !ok {
+		return fmt.Errorf("unexpected reply to %v: %v", c.verb, c.reply)
+	}
+	return nil
+}
