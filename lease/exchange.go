@@ -162,6 +162,12 @@ func (d *desk) arrive(now instant, ex *exchange) {
 		case c.err != nil:
 			if current {
 				d.failed(now, c, c.err)
+			} else if c.verb == acquire {
+				for _, g := range c.grants {
+					if w := g.waiter; w != nil && !w.answered {
+						d.askedInVain(now, w, c.err)
+					}
+				}
 			}
 		case c.verb == release:
 			d.released(now, c)
@@ -199,7 +205,7 @@ func (d *desk) failed(now instant, c *call, err error) {
 			if g.state != owed {
 				continue
 			}
-			g.told, g.sendAt = true, again
+			g.sendAt = again
 			if g.hold != nil && isPermanent(err) {
 				d.settle(g.hold, &RedisError{Op: "release", Name: d.cfg.Name, Err: err})
 			}
@@ -210,37 +216,47 @@ func (d *desk) failed(now instant, c *call, err error) {
 		}
 	case acquire:
 		for _, g := range c.grants {
-			w := g.waiter
-			if w == nil {
-				continue
-			}
-			first := w.attempts == 0 && w.trouble == nil
-			w.trouble = err
-			if first || w.once || isPermanent(err) {
-				d.leave(now, w, &RedisError{Op: "acquire", Name: d.cfg.Name, Err: err})
-			}
+			d.askedInVain(now, g.waiter, err)
 		}
 		d.pollAt = earlier(d.pollAt, now.add(d.interval()))
 	}
 }
 
-// released takes the answer to a release.
+// askedInVain takes it that an attempt of w brought no answer; w may have been served since. Who has
+// had an answer before rides it out. Who has not is told what the client says; while the client says
+// nothing, a few attempts are given up first.
+func (d *desk) askedInVain(now instant, w *waiter, err error) {
+	if w == nil || !w.inLine {
+		return
+	}
+	if err == errNoReply && !w.answered {
+		if w.silent++; w.silent < maxSilent {
+			return
+		}
+	}
+	w.trouble = err
+	if !w.answered || w.once || isPermanent(err) {
+		d.leave(now, w, &RedisError{Op: "acquire", Name: d.cfg.Name, Err: err})
+	}
+}
+
+// maxSilent is how many attempts a caller's first exchange with Redis may take when none is answered.
+const maxSilent = 3
+
+// released takes the answer to a release. Whether the permit was still there says nothing: the client
+// may have sent the release twice, when the first reply was lost.
 func (d *desk) released(now instant, c *call) {
-	for i, g := range c.grants {
+	for _, g := range c.grants {
 		if g.state != owed {
 			continue
 		}
 		if g.hold != nil {
-			var err error
-			if c.reply[i] == 0 && !g.told {
-				err = &LostError{Name: d.cfg.Name, ID: g.id, Token: g.hold.token, Reason: LossRemoved}
-			}
-			d.settle(g.hold, err)
+			d.settle(g.hold, g.hold.ending)
 		}
 		if g.settled(now) {
 			d.forget(g)
 		} else {
-			g.told, g.sendAt = true, g.lateBy // a request may still be on its way: once more, after it
+			g.sendAt = g.lateBy // a request may still be on its way: once more, after it
 		}
 	}
 }
@@ -311,7 +327,7 @@ func (d *desk) acquired(now instant, ex *exchange, c *call) {
 func (d *desk) refused(now instant, g *grant) {
 	w := g.waiter
 	w.attempts++
-	w.trouble = nil
+	w.answered, w.trouble = true, nil
 	if w.once || w.attempts == w.maxAttempts {
 		d.leave(now, w, d.waitedInVain(now, w))
 	}

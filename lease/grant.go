@@ -64,7 +64,6 @@ type grant struct {
 	index int32 // in the desk's list of held or owed grants
 	token int64 // server µs of the grant
 
-	told       bool    // a release of it was sent, and no reply said what it found
 	unanswered int32   // requests for it that no reply has settled
 	lateBy     instant // when those requests have come too late to take a permit
 	sendAt     instant // owed: when the release is sent next

@@ -153,9 +153,9 @@ func sanitize(host string) string {
 //	redis://sentinel:26379/0?master_name=mymaster&addr=sentinel2:26379
 //	redis://node1:6379?addr=node2:6379&addr=node3:6379      Cluster; one node: ?cluster=true
 //
-// Timeouts are set so that a context bounds a call, and that a dead connection is left after three
-// seconds at the latest, unless the URL says otherwise. It does no I/O; see Ping. The client is closed
-// by Close.
+// A context bounds every call (ContextTimeoutEnabled). Dialling takes three seconds at most and is not
+// repeated, unless the URL says otherwise (dial_timeout, dialer_retries). It does no I/O; see Ping. The
+// client is closed by Close.
 func Open(rawURL string, opts Options) (*Manager, error) {
 	client, err := openClient(rawURL)
 	if err != nil {
@@ -190,7 +190,7 @@ func openClient(rawURL string) (redis.UniversalClient, error) {
 		if err != nil {
 			return nil, refuse(err)
 		}
-		o.ContextTimeoutEnabled = true
+		honest(&o.ContextTimeoutEnabled, &o.DialTimeout, &o.DialerRetries)
 		return redis.NewFailoverClient(o), nil
 	case q.Has("cluster") || q.Has("addr"):
 		if v := q.Get("cluster"); q.Has("cluster") && v != "true" {
@@ -202,15 +202,27 @@ func openClient(rawURL string) (redis.UniversalClient, error) {
 		if err != nil {
 			return nil, refuse(err)
 		}
-		o.ContextTimeoutEnabled = true
+		honest(&o.ContextTimeoutEnabled, &o.DialTimeout, &o.DialerRetries)
 		return redis.NewClusterClient(o), nil
 	default:
 		o, err := redis.ParseURL(rawURL)
 		if err != nil {
 			return nil, refuse(err)
 		}
-		o.ContextTimeoutEnabled = true
+		honest(&o.ContextTimeoutEnabled, &o.DialTimeout, &o.DialerRetries)
 		return redis.NewClient(o), nil
+	}
+}
+
+// honest sets what makes a call return when its context ends, and a refused connection be an error at
+// once: the renewer tries again by itself.
+func honest(contextTimeout *bool, dialTimeout *time.Duration, dialerRetries *int) {
+	*contextTimeout = true
+	if *dialTimeout == 0 {
+		*dialTimeout = 3 * time.Second
+	}
+	if *dialerRetries == 0 {
+		*dialerRetries = 1
 	}
 }
 

@@ -13,7 +13,9 @@ type waiter struct {
 	prev, next *waiter
 	inLine     bool
 	grant      *grant // under which id it asks
+	answered   bool   // Redis has refused it, at least once
 	attempts   int    // refusals
+	silent     int    // attempts given up before the first answer
 	trouble    error  // why its latest attempt failed; nil when Redis answered it
 	err        error  // why there is no lease; valid when done is closed
 }

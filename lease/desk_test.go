@@ -1,0 +1,569 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// A bench is a desk under test, and a Redis that says what the test wants it to say.
+type deskTest struct {
+	*testing.T
+	desk
+	ids int
+}
+
+const testTTL = 12 * time.Second // window 11.4 s, attempts of 1.5 s
+
+func newDeskTest(t *testing.T, capacity int) *deskTest {
+	cfg, err := Config{Name: "d", Capacity: capacity, TTL: testTTL}.complete(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &deskTest{T: t}
+	d.desk = newDesk(cfg, 1, func() string { d.ids++; return fmt.Sprintf("id%d", d.ids) }, func() float64 { return 0 })
+	return d
+}
+
+func (d *deskTest) waiter(now instant) *waiter {
+	w := &waiter{done: make(chan struct{}), hold: &hold{parent: context.Background()}}
+	d.ask(now, w)
+	return w
+}
+
+func (d *deskTest) mustDepart(now instant, verbs ...verb) *exchange {
+	d.Helper()
+	ex := d.depart(now, reading{})
+	if ex == nil {
+		d.Fatalf("nothing was sent; want %v", verbs)
+	}
+	var got []verb
+	for _, c := range ex.calls {
+		got = append(got, c.verb)
+	}
+	if fmt.Sprint(got) != fmt.Sprint(verbs) {
+		d.Fatalf("sent %v, want %v", got, verbs)
+	}
+	return ex
+}
+
+func (d *deskTest) mustNotDepart(now instant) {
+	d.Helper()
+	if ex := d.depart(now, reading{}); ex != nil {
+		d.Fatalf("sent %v, want nothing", ex.calls)
+	}
+}
+
+// serverAt is the server's clock: the test's, a year ahead.
+func serverAt(now instant) int64 { return int64((now.mono - 1 + 365*24*time.Hour) / time.Microsecond) }
+
+// expiryAt is the expiry that a script gives when it runs at now.
+func expiryAt(now instant) int64 { return (serverAt(now)+999)/1000 + testTTL.Milliseconds() }
+
+// run has the server execute ex at ran: the first granted requests get a permit, the rest is refused.
+func run(ex *exchange, ran instant, granted int) {
+	for i := range ex.calls {
+		c := &ex.calls[i]
+		switch c.verb {
+		case release:
+			c.reply = []int64{int64(len(c.grants))}
+		case renew:
+			c.reply = []int64{serverAt(ran), expiryAt(ran)}
+		case acquire:
+			c.reply = []int64{serverAt(ran), 0, 1, 1, expiryAt(ran)}
+			for j := range c.grants {
+				if j < granted {
+					c.reply = append(c.reply, expiryAt(ran), serverAt(ran)+int64(j))
+				} else {
+					c.reply = append(c.reply, 0, 0)
+				}
+			}
+		}
+	}
+}
+
+func fail(ex *exchange, err error) {
+	for i := range ex.calls {
+		ex.calls[i].err = err
+	}
+}
+
+func (d *deskTest) mustBeServed(w *waiter) *grant {
+	d.Helper()
+	select {
+	case <-w.done:
+	default:
+		d.Fatal("the waiter still waits")
+	}
+	if w.err != nil {
+		d.Fatalf("the waiter failed: %v", w.err)
+	}
+	return w.hold.grant
+}
+
+func (d *deskTest) mustWait(w *waiter) {
+	d.Helper()
+	select {
+	case <-w.done:
+		d.Fatalf("the waiter does not wait any more: %v", w.err)
+	default:
+	}
+}
+
+func (d *deskTest) mustHaveFailed(w *waiter, target error) {
+	d.Helper()
+	select {
+	case <-w.done:
+	default:
+		d.Fatal("the waiter still waits")
+	}
+	if !errors.Is(w.err, target) {
+		d.Fatalf("the waiter failed with %v, want %v", w.err, target)
+	}
+}
+
+// held acquires a permit in no time.
+func (d *deskTest) acquired(now instant) *grant {
+	d.Helper()
+	w := d.waiter(now)
+	ex := d.mustDepart(now, acquire)
+	run(ex, now, 1)
+	d.arrive(now, ex)
+	return d.mustBeServed(w)
+}
+
+func (d *deskTest) takeEnds() []*hold {
+	e := d.ends
+	d.ends = nil
+	return e
+}
+
+var errNet = errors.New("connection reset")
+
+func TestDeskServesAndForgets(t *testing.T) {
+	d := newDeskTest(t, 1)
+	g := d.acquired(at(0))
+	if g.state != held || g.hold.token != serverAt(at(0))*maxHandovers {
+		t.Fatalf("grant %+v", g)
+	}
+	d.release(at(1), g.hold)
+	ex := d.mustDepart(at(1), release)
+	run(ex, at(1), 0)
+	d.arrive(at(1), ex)
+	if !d.idle() || g.state != gone {
+		t.Fatalf("something is left: %+v", d.desk)
+	}
+}
+
+func TestDeskCountsTheWindowFromTheSending(t *testing.T) {
+	d := newDeskTest(t, 1)
+	w := d.waiter(at(0))
+	ex := d.mustDepart(at(0), acquire)
+	run(ex, at(time.Second), 1) // the request took a second to arrive
+	d.arrive(at(1200*time.Millisecond), ex)
+	g := d.mustBeServed(w)
+	if want := at(0).add(testTTL - d.cfg.Margin); g.until.end() != want {
+		t.Fatalf("the window ends at %v, want %v", g.until.end(), want)
+	}
+}
+
+func TestDeskRenewsAThirdOfTheWindowLaterAndTogether(t *testing.T) {
+	d := newDeskTest(t, 3)
+	a := d.acquired(at(0))
+	b := d.acquired(at(time.Second))
+	due := at(0).add(d.window / 3)
+	if d.next() != due {
+		t.Fatalf("next call at %v, want %v", d.next(), due)
+	}
+	d.mustNotDepart(due.add(-d.early() - time.Millisecond))
+	ex := d.mustDepart(due, renew)
+	if len(ex.calls[0].grants) != 2 {
+		t.Fatalf("%d grants renewed, want both", len(ex.calls[0].grants))
+	}
+	run(ex, due, 0)
+	d.arrive(due, ex)
+	want := windowEnd(due, expiryAt(due), serverAt(due), d.cfg.Margin)
+	if a.until.end() != want || b.until.end() != want {
+		t.Fatalf("windows end at %v and %v, want %v", a.until.end(), b.until.end(), want)
+	}
+}
+
+func TestDeskFitsTwoRenewalsThatHangIntoEveryWindow(t *testing.T) {
+	d := newDeskTest(t, 1)
+	d.random = func() float64 { return 0 } // the longest delays
+	g := d.acquired(at(0))
+	attempts := 0
+	for now := at(0); !now.reached(g.until.end()); now = now.add(time.Millisecond) {
+		d.tick(now)
+		if d.depart(now, reading{}) != nil {
+			attempts++
+		}
+	}
+	if attempts < 2 {
+		t.Fatalf("%d attempts fit into the window, want 2 at least", attempts)
+	}
+}
+
+func TestDeskEndsALeaseWhenItsWindowEndsAndNothingRevivesIt(t *testing.T) {
+	d := newDeskTest(t, 1)
+	g := d.acquired(at(0))
+	h := g.hold
+	due := at(0).add(d.window / 3)
+	ex := d.mustDepart(due, renew)
+	d.tick(g.until.end().add(-1))
+	if len(d.takeEnds()) != 0 {
+		t.Fatal("the lease ended before its window")
+	}
+	d.tick(g.until.end())
+	if ends := d.takeEnds(); len(ends) != 1 || ends[0] != h || !errors.Is(h.ending, ErrLost) {
+		t.Fatalf("ended: %v", ends)
+	}
+	run(ex, due, 0) // in time for Redis, too late for us
+	end := g.until.end()
+	d.arrive(end.add(time.Millisecond), ex)
+	if g.state == held || g.until.end() != end || len(d.held) != 0 {
+		t.Fatal("a late reply revived the lease")
+	}
+}
+
+func TestDeskEndsALeaseThatALateReplyFindsPastItsWindow(t *testing.T) {
+	d := newDeskTest(t, 1)
+	g := d.acquired(at(0))
+	end := g.until.end()
+	ex := d.mustDepart(at(0).add(d.window/3), renew)
+	run(ex, end, 0)
+	d.arrive(end, ex) // no timer has run: the reply is the first to see the time
+	if g.state == held || len(d.takeEnds()) != 1 {
+		t.Fatal("the lease goes on")
+	}
+}
+
+func TestDeskTakesTheServersWordThatAPermitIsGone(t *testing.T) {
+	d := newDeskTest(t, 3)
+	a, b := d.acquired(at(0)), d.acquired(at(0))
+	ha := a.hold
+	now := at(0).add(d.window / 3)
+	ex := d.mustDepart(now, renew)
+	run(ex, now, 0)
+	ex.calls[0].reply = append(ex.calls[0].reply, 1)
+	d.arrive(now, ex)
+	var lost *LostError
+	if ends := d.takeEnds(); len(ends) != 1 || !errors.As(ha.ending, &lost) || lost.Reason != LossRemoved {
+		t.Fatalf("ended: %v", ends)
+	}
+	if a.state != gone || b.state != held {
+		t.Fatalf("states %v, %v", a.state, b.state)
+	}
+}
+
+func TestDeskExtendsByTheLateReplyOfAnAttemptThatWasGivenUp(t *testing.T) {
+	d := newDeskTest(t, 1)
+	g := d.acquired(at(0))
+	first := at(0).add(d.window / 3)
+	ex := d.mustDepart(first, renew)
+	d.tick(ex.giveUp)
+	if d.flight != nil {
+		t.Fatal("the attempt was not given up")
+	}
+	run(ex, first, 0)
+	d.arrive(ex.giveUp.add(time.Second), ex)
+	if want := windowEnd(first, expiryAt(first), serverAt(first), d.cfg.Margin); g.until.end() != want {
+		t.Fatalf("the window ends at %v, want %v", g.until.end(), want)
+	}
+}
+
+func TestDeskGivesBackAGrantWhoseWindowHasEnded(t *testing.T) {
+	d := newDeskTest(t, 1)
+	w := d.waiter(at(0))
+	ex := d.mustDepart(at(0), acquire)
+	id := ex.calls[0].grants[0].id
+	run(ex, at(0), 1)
+	late := at(0).add(d.window)
+	d.arrive(late, ex)
+	d.mustWait(w)
+	ex = d.mustDepart(late, release, acquire)
+	if got := ex.calls[0].grants[0].id; got != id {
+		t.Fatalf("released %s, want %s", got, id)
+	}
+	if got := ex.calls[1].grants[0].id; got == id {
+		t.Fatalf("asked again under %s, which was released", id)
+	}
+}
+
+func TestDeskRenewsAGrantThatIsOldBeforeItsHolderGetsIt(t *testing.T) {
+	d := newDeskTest(t, 1)
+	w := d.waiter(at(0))
+	ex := d.mustDepart(at(0), acquire)
+	run(ex, at(0), 1)
+	slow := at(0).add(d.window/3 + time.Second)
+	d.flight.giveUp = slow.add(1) // a slow reply, not one that was given up
+	d.arrive(slow, ex)
+	d.mustWait(w)
+	ex = d.mustDepart(slow, renew)
+	run(ex, slow, 0)
+	d.arrive(slow, ex)
+	d.mustBeServed(w)
+}
+
+func TestDeskFreesWhatACancelledWaiterMayStillGet(t *testing.T) {
+	d := newDeskTest(t, 1)
+	w := d.waiter(at(0))
+	ex := d.mustDepart(at(0), acquire)
+	d.leave(at(1), w, ErrClosed)
+	run(ex, at(2), 1)
+	d.arrive(at(3), ex)
+	ex = d.mustDepart(at(3), release)
+	run(ex, at(3), 0)
+	d.arrive(at(3), ex)
+	if !d.idle() {
+		t.Fatal("something is left")
+	}
+}
+
+func TestDeskReleasesAfterARequestCanTakeAPermitNoMore(t *testing.T) {
+	d := newDeskTest(t, 1)
+	w := d.waiter(at(0))
+	ex := d.mustDepart(at(0), acquire)
+	d.leave(at(1), w, ErrClosed)
+	d.tick(ex.giveUp) // no reply
+	if d.next().mono < ex.lateBy.mono {
+		t.Fatalf("released at %v, while the request may still arrive until %v", d.next(), ex.lateBy)
+	}
+	d.mustDepart(ex.lateBy, release)
+}
+
+func TestDeskAsksNotAfterTheAttemptIsGivenUp(t *testing.T) {
+	d := newDeskTest(t, 1)
+	d.waiter(at(time.Second))
+	known := reading{sent: at(0), received: at(0), micros: serverAt(at(0))}
+	ex := d.depart(at(time.Second), known)
+	giveUp := serverAt(at(time.Second).add(testTTL / 8))
+	if ex.notAfter < giveUp || ex.notAfter > giveUp+10_000 {
+		t.Fatalf("notAfter = %d, want just after %d", ex.notAfter, giveUp)
+	}
+}
+
+func TestDeskKeepsARequestsIDWhileItsOutcomeIsUnknown(t *testing.T) {
+	d := newDeskTest(t, 1)
+	w := d.waiter(at(0))
+	w.answered = true // it rides trouble out
+	ex := d.mustDepart(at(0), acquire)
+	id := ex.calls[0].grants[0].id
+	fail(ex, errNet)
+	d.arrive(at(1), ex)
+	d.mustWait(w)
+	ex = d.mustDepart(d.next(), acquire)
+	if got := ex.calls[0].grants[0].id; got != id {
+		t.Fatalf("asked again under %s: the permit of %s would leak", got, id)
+	}
+}
+
+func TestDeskReleasesTwiceWhenAnOldRequestMayStillBeOnItsWay(t *testing.T) {
+	d := newDeskTest(t, 1)
+	w := d.waiter(at(0))
+	w.answered = true
+	lost := d.mustDepart(at(0), acquire)
+	fail(lost, errNet)
+	d.arrive(at(1), lost)
+	again := d.mustDepart(d.next(), acquire)
+	now := again.sent.add(time.Millisecond)
+	run(again, now, 1)
+	d.arrive(now, again)
+	g := d.mustBeServed(w)
+	g.unanswered, g.lateBy = 1, now.add(time.Second) // the first request was never answered
+	h := g.hold
+	d.release(now, h)
+	ex := d.mustDepart(now, release)
+	run(ex, now, 0)
+	d.arrive(now, ex)
+	if d.idle() {
+		t.Fatal("the first request may still take a permit, and nobody would know")
+	}
+	d.mustDepart(now.add(time.Second), release)
+}
+
+func TestDeskTellsTheFirstCallersOfTroubleAndLetsTheOthersRideItOut(t *testing.T) {
+	d := newDeskTest(t, 2)
+	old := d.waiter(at(0))
+	ex := d.mustDepart(at(0), acquire)
+	run(ex, at(0), 0)
+	d.arrive(at(0), ex)
+	fresh := d.waiter(at(1))
+	ex = d.mustDepart(at(1), acquire)
+	fail(ex, errNet)
+	d.arrive(at(2), ex)
+	d.mustHaveFailed(fresh, errNet)
+	d.mustWait(old)
+	ex = d.mustDepart(d.next(), acquire)
+	fail(ex, redisError("WRONGTYPE Operation against a key"))
+	d.arrive(ex.sent, ex)
+	d.mustHaveFailed(old, redisError("WRONGTYPE Operation against a key"))
+}
+
+type redisError string
+
+func (e redisError) Error() string { return string(e) }
+func (e redisError) RedisError()   {}
+
+var _ redis.Error = redisError("")
+
+func TestDeskGivesUpOnAServerThatSaysNothing(t *testing.T) {
+	d := newDeskTest(t, 1)
+	w := d.waiter(at(0))
+	now := at(0)
+	for range maxSilent {
+		d.mustWait(w)
+		ex := d.mustDepart(now, acquire)
+		d.tick(ex.giveUp)
+		now = d.next()
+	}
+	d.mustHaveFailed(w, errNoReply)
+}
+
+func TestDeskPollsJustAfterTheFirstExpiry(t *testing.T) {
+	d := newDeskTest(t, 1)
+	d.waiter(at(0))
+	ex := d.mustDepart(at(0), acquire)
+	run(ex, at(0), 0)
+	soon := serverAt(at(0))/1000 + 100
+	ex.calls[0].reply[4] = soon
+	d.arrive(at(0), ex)
+	if want := at(101 * time.Millisecond); d.next() != want {
+		t.Fatalf("next poll at %v, want %v", d.next(), want)
+	}
+}
+
+func TestDeskPollsForAllWaitersInOneCall(t *testing.T) {
+	d := newDeskTest(t, 3)
+	for range 10 {
+		d.waiter(at(0))
+	}
+	ex := d.mustDepart(at(0), acquire)
+	if n := len(ex.calls[0].grants); n != 3 {
+		t.Fatalf("asked for %d, want as many as could be served", n)
+	}
+	run(ex, at(0), 0)
+	d.arrive(at(0), ex)
+	d.mustNotDepart(at(d.cfg.RetryInterval / 2))
+	d.mustDepart(at(d.cfg.RetryInterval), acquire)
+}
+
+func TestDeskForgetsNoCallerThatCameDuringAnExchange(t *testing.T) {
+	d := newDeskTest(t, 5)
+	d.waiter(at(0))
+	ex := d.mustDepart(at(0), acquire)
+	w := d.waiter(at(1))
+	run(ex, at(1), 0)
+	d.arrive(at(2), ex)
+	ex = d.mustDepart(at(2), acquire)
+	run(ex, at(2), 2)
+	d.arrive(at(2), ex)
+	d.mustBeServed(w)
+}
+
+func TestDeskAsksForTheNextWaiterWithTheRelease(t *testing.T) {
+	d := newDeskTest(t, 1)
+	g := d.acquired(at(0))
+	w := d.waiter(at(1))
+	ex := d.mustDepart(at(1), acquire)
+	run(ex, at(1), 0)
+	d.arrive(at(1), ex)
+	d.release(at(2), g.hold)
+	ex = d.mustDepart(at(2), release, acquire)
+	run(ex, at(2), 1)
+	d.arrive(at(2), ex)
+	d.mustBeServed(w)
+}
+
+func TestDeskEndsAHoldAtMaxHoldAndStopsRenewing(t *testing.T) {
+	d := newDeskTest(t, 1)
+	w := &waiter{done: make(chan struct{}), hold: &hold{maxHold: time.Second}}
+	d.ask(at(0), w)
+	ex := d.mustDepart(at(0), acquire)
+	run(ex, at(0), 1)
+	d.arrive(at(0), ex)
+	h := d.mustBeServed(w).hold
+	if d.next() != at(time.Second) {
+		t.Fatalf("next call at %v", d.next())
+	}
+	d.tick(at(time.Second))
+	if ends := d.takeEnds(); len(ends) != 1 || !errors.Is(h.ending, ErrMaxHold) {
+		t.Fatalf("ended: %v", ends)
+	}
+	d.mustNotDepart(at(5 * time.Second)) // neither renewed nor given back: its holder is stuck
+	h.settled = make(chan struct{})
+	d.release(at(6*time.Second), h)
+	ex = d.mustDepart(at(6*time.Second), release)
+	run(ex, at(6*time.Second), 0)
+	d.arrive(at(6*time.Second), ex)
+	<-h.settled
+}
+
+func TestDeskWaitsForAReleaseNoLongerThanTheWindow(t *testing.T) {
+	d := newDeskTest(t, 1)
+	g := d.acquired(at(0))
+	h := g.hold
+	h.settled = make(chan struct{})
+	d.release(at(1), h)
+	d.mustDepart(at(1), release)
+	d.tick(g.until.end().add(-1))
+	select {
+	case <-h.settled:
+		t.Fatal("given up too early")
+	default:
+	}
+	d.tick(g.until.end())
+	<-h.settled
+	var trouble *RedisError
+	if !errors.As(h.result, &trouble) || trouble.Op != "release" {
+		t.Fatalf("result: %v", h.result)
+	}
+}
+
+func TestDeskShrinksWindowsByAJumpOfTheServersClockAndRenewsAtOnce(t *testing.T) {
+	d := newDeskTest(t, 1)
+	g := d.acquired(at(0))
+	end := g.until.end()
+	d.shorten(at(1), 2*time.Second)
+	if g.until.end() != end.add(-2*time.Second) {
+		t.Fatalf("the window ends at %v", g.until.end())
+	}
+	d.mustDepart(at(1), renew)
+}
+
+func TestDeskSplitsLongLists(t *testing.T) {
+	d := newDeskTest(t, 1200)
+	for range 1200 {
+		d.waiter(at(0))
+	}
+	ex := d.mustDepart(at(0), acquire, acquire, acquire)
+	if n := len(ex.calls[2].grants); n != 200 {
+		t.Fatalf("%d ids in the last call, want 200", n)
+	}
+	run(ex, at(0), maxIDs)
+	d.arrive(at(0), ex)
+	d.mustDepart(at(0).add(d.window/3), renew, renew, renew)
+}
+
+func TestDeskDropsDebtsThatTimeHasPaid(t *testing.T) {
+	d := newDeskTest(t, 1)
+	w := d.waiter(at(0))
+	ex := d.mustDepart(at(0), acquire)
+	d.leave(at(1), w, ErrClosed)
+	fail(ex, errNet)
+	d.arrive(at(2), ex)
+	for now := d.next(); !d.idle(); now = d.next() {
+		if now.reached(at(3 * testTTL)) {
+			t.Fatal("an outage is paid for for ever")
+		}
+		d.tick(now)
+		if ex := d.depart(now, reading{}); ex != nil {
+			fail(ex, errNet)
+			d.arrive(now, ex)
+		}
+	}
+}

@@ -1,0 +1,93 @@
+package lease
+
+import (
+	"testing"
+	"time"
+)
+
+func at(d time.Duration) instant { return instant{mono: d + 1, wall: 1000*time.Hour + d} }
+
+func TestWindowEndsBeforeTheServerGivesThePermitAway(t *testing.T) {
+	sent := at(time.Second)
+	// The server read its clock, 5,000,000.250 ms, some time after the call was sent.
+	const now, expiry = 5_000_000_250, 5_000_001 + 15_000
+	end := windowEnd(sent, expiry, now, 750*time.Millisecond)
+	want := sent.add(15_000*time.Millisecond + 750*time.Microsecond - 750*time.Millisecond)
+	if end != want {
+		t.Fatalf("window ends at %v, want %v", end, want)
+	}
+}
+
+func TestTimeHasPassedWhenEitherClockSaysSo(t *testing.T) {
+	end := at(10 * time.Second)
+	for _, tc := range []struct {
+		name string
+		now  instant
+		want bool
+	}{
+		{"both before", at(9 * time.Second), false},
+		{"both there", at(10 * time.Second), true},
+		{"suspended: only the wall clock went on", instant{at(time.Second).mono, at(11 * time.Second).wall}, true},
+		{"the wall clock was set back", instant{at(11 * time.Second).mono, at(time.Second).wall}, true},
+	} {
+		if got := tc.now.reached(end); got != tc.want {
+			t.Errorf("%s: reached = %v, want %v", tc.name, got, tc.want)
+		}
+	}
+}
+
+func TestEarlierTakesZeroForNever(t *testing.T) {
+	a, b := at(1), at(2)
+	for _, tc := range []struct{ x, y, want instant }{
+		{a, b, a}, {b, a, a}, {instant{}, b, b}, {a, instant{}, a}, {instant{}, instant{}, instant{}},
+	} {
+		if got := earlier(tc.x, tc.y); got != tc.want {
+			t.Errorf("earlier(%v, %v) = %v, want %v", tc.x, tc.y, got, tc.want)
+		}
+	}
+}
+
+func TestReadingsThatContradictEachOtherShowAJump(t *testing.T) {
+	first := reading{sent: at(0), received: at(10 * time.Millisecond), micros: 1_000_000_000}
+	next := func(micros int64) reading {
+		return reading{sent: at(time.Second), received: at(time.Second + 10*time.Millisecond), micros: micros}
+	}
+	for _, tc := range []struct {
+		name    string
+		later   reading
+		changed bool
+		forward time.Duration
+	}{
+		{"in step", next(1_001_000_000), false, 0},
+		{"as early as it can be", next(1_000_990_000), false, 0},
+		{"as late as it can be", next(1_001_010_000), false, 0},
+		{"ahead by five seconds", next(1_006_000_000), true, 5*time.Second + 10*time.Millisecond},
+		{"back by five seconds", next(996_000_000), true, 0},
+	} {
+		forward, changed := first.jump(tc.later)
+		if changed != tc.changed || forward != tc.forward {
+			t.Errorf("%s: jump = %v, %v; want %v, %v", tc.name, forward, changed, tc.forward, tc.changed)
+		}
+	}
+	if _, changed := (reading{}).jump(first); changed {
+		t.Error("the first reading contradicts nothing")
+	}
+}
+
+func TestNotAfterIsNoEarlierThanAnyClockThatFits(t *testing.T) {
+	r := reading{sent: at(0), received: at(10 * time.Millisecond), micros: 1_000_000_000}
+	giveUp := at(time.Second)
+	notAfter := r.notAfter(giveUp)
+	// The server may have read its clock at once: then it shows this at giveUp.
+	if fastest := int64(1_001_000_000); notAfter < fastest {
+		t.Errorf("notAfter = %d, would refuse a request in time: %d", notAfter, fastest)
+	}
+	// It may have read it just before the reply: then it passes notAfter this late.
+	slowest := r.received.add(time.Duration(notAfter-r.micros) * time.Microsecond)
+	if late := r.surelyAfter(notAfter); late.mono < slowest.mono {
+		t.Errorf("surelyAfter = %v, the server may pass notAfter only at %v", late, slowest)
+	}
+	if (reading{}).notAfter(giveUp) != 0 {
+		t.Error("without a reading there is no limit to give")
+	}
+}
