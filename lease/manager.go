@@ -107,7 +107,10 @@ func New(client redis.UniversalClient, opts Options) (*Manager, error) {
 	probe := opts.Defaults
 	probe.Name, probe.Capacity = "probe", 1
 	if _, err := probe.complete(Config{}); err != nil {
-		return nil, fmt.Errorf("Options.Defaults: %w", err)
+		if o, ok := err.(*OptionError); ok {
+			o.Option = strings.Replace(o.Option, "Config.", "Options.Defaults.", 1)
+		}
+		return nil, err
 	}
 	m.ctx, m.cancel = context.WithCancelCause(context.Background())
 	m.renewer = &renewer{clock: m.clock, now: m.now, call: func(due []*conversation) {

@@ -1,0 +1,120 @@
+package sim
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// faults are what the network does all the time.
+func (p Plan) faults(r *rand.Rand, ttl time.Duration) Faults {
+	f := Faults{
+		Latency: time.Duration(r.Int64N(int64(3 * time.Millisecond))),
+		Jitter:  time.Duration(r.Int64N(int64(10 * time.Millisecond))),
+	}
+	if r.IntN(4) == 0 {
+		return f
+	}
+	f.CutRequest, f.CutReply = 0.01, 0.02
+	f.Duplicate, f.DuplicateAfter = 0.05, ttl
+	if !p.Gentle {
+		f.DropRequest, f.DropReply = 0.01, 0.01
+		f.DelayRequest, f.DelayUpTo = 0.02, ttl*3/2
+	}
+	return f
+}
+
+// chaos is the trouble that a fleet meets.
+type chaos struct {
+	fleet    *fleet
+	rand     *rand.Rand
+	troubles int
+	offset   time.Duration // of the server's clock
+}
+
+func (c *chaos) upTo(d time.Duration) time.Duration { return time.Duration(c.rand.Int64N(int64(d))) }
+
+// run makes trouble for d, one after the other.
+func (c *chaos) run(d time.Duration) {
+	ttl := c.fleet.shortestTTL()
+	end := time.Now().Add(d)
+	for time.Now().Before(end) {
+		c.troubles++
+		if c.fleet.plan.Gentle {
+			time.Sleep(2*ttl + c.upTo(4*ttl))
+			c.gentle(c.upTo(ttl * 3 / 10))
+		} else {
+			time.Sleep(c.upTo(4 * ttl))
+			c.hard(c.upTo(2 * ttl))
+		}
+	}
+}
+
+func (c *chaos) process() *process {
+	alive := c.fleet.alive()
+	return alive[c.rand.IntN(len(alive))]
+}
+
+// gentle makes trouble for d that costs no lease.
+func (c *chaos) gentle(d time.Duration) {
+	n := c.fleet.network
+	switch c.rand.IntN(6) {
+	case 0:
+		p := c.process()
+		p.host.Refuse()
+		time.Sleep(d)
+		p.host.Heal()
+	case 1:
+		n.Stall()
+		time.Sleep(d)
+		n.Resume()
+	case 2:
+		n.FlushScripts()
+	case 3:
+		n.Restart(true)
+	case 4:
+		n.SetError([]string{"LOADING loading", "READONLY replica", "CLUSTERDOWN down", "MASTERDOWN down", "BUSY script"}[c.rand.IntN(5)])
+		time.Sleep(d)
+		n.SetError("")
+	case 5:
+		p := c.process()
+		c.pause(p, d)
+	}
+}
+
+func (c *chaos) pause(p *process, d time.Duration) {
+	p.pause()
+	time.Sleep(d)
+	p.resume(func() { c.fleet.checker.ask(p) })
+}
+
+// hard makes any trouble for d.
+func (c *chaos) hard(d time.Duration) {
+	n := c.fleet.network
+	switch c.rand.IntN(8) {
+	case 0, 1:
+		c.gentle(d)
+	case 2:
+		p := c.process()
+		p.host.Partition()
+		time.Sleep(d)
+		p.host.Heal()
+	case 3:
+		c.fleet.kill(c.process())
+		c.fleet.spawn(c.rand)
+	case 4:
+		p := c.process()
+		c.pause(p, 2*d)
+	case 5:
+		c.fleet.checker.epoch(func() { n.Restart(false) })
+	case 6:
+		c.offset += c.upTo(c.fleet.longestTTL()) - c.fleet.longestTTL()/2
+		c.fleet.checker.epoch(func() { n.SetClockOffset(c.offset) })
+	case 7:
+		n.Stall()
+		time.Sleep(d)
+		if c.rand.IntN(2) == 0 {
+			n.Restart(true)
+		}
+		n.Resume()
+	}
+}

@@ -1,0 +1,43 @@
+package sim
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9/logging"
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	logging.Disable() // go-redis reports each refused connection
+	os.Exit(m.Run())
+}
+
+var (
+	seeds = flag.Int("seeds", 40, "how many fleets to simulate")
+	seed  = flag.Uint64("seed", 0, "the only seed to simulate, to replay it")
+	from  = flag.Uint64("from", 1, "the first seed")
+	life_ = flag.Duration("life", 10*time.Minute, "how long each fleet lives, in its own time")
+)
+
+// TestFleetKeepsItsPromises lives the life of many fleets, each under troubles drawn from its seed. Every
+// second fleet's troubles are short: it may lose no lease.
+func TestFleetKeepsItsPromises(t *testing.T) {
+	first, last := *from, *from+uint64(*seeds)
+	if *seed != 0 {
+		first, last = *seed, *seed+1
+	}
+	for s := first; s < last; s++ {
+		t.Run(fmt.Sprintf("seed=%d", s), func(t *testing.T) {
+			t.Parallel()
+			r := Run(t, Plan{Seed: s, For: *life_, Gentle: s%2 == 0})
+			t.Log(r)
+			for _, v := range r.Violations {
+				t.Errorf("%s\nreplay: go test ./internal/sim -run TestFleetKeepsItsPromises -seed %d", v, s)
+			}
+		})
+	}
+}

@@ -1,0 +1,151 @@
+package sim
+
+import (
+	"context"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// Host is one process of the fleet, as the network sees it.
+type Host struct {
+	// Immutable after construction.
+	network *Network
+	name    string
+
+	faults atomic.Pointer[Faults]
+
+	// Guarded by network.mu.
+	conns   map[*conn]struct{}
+	dialled int // connections so far, for their numbers
+	reach   reach
+	changed chan struct{} // closed and replaced when reach changes
+}
+
+// reach says what becomes of a host's new connections.
+type reach int
+
+const (
+	reachable reach = iota
+	partitioned
+	refused
+	killed
+)
+
+// Name is the name that [Network.Host] was called with.
+func (h *Host) Name() string { return h.name }
+
+// SetFaults gives this host faults of its own, until the next call of this or
+// of [Network.SetFaults]. It panics when a probability or a duration is out of
+// range.
+func (h *Host) SetFaults(f Faults) {
+	f.check()
+	h.faults.Store(&f)
+}
+
+// Options are go-redis's defaults for a client of this host. They name the
+// server by an IP address because go-redis looks a host name up in the real
+// DNS, which a bubble cannot survive, and they leave maintenance notifications
+// out because miniredis has none.
+func (h *Host) Options() *redis.Options {
+	return &redis.Options{
+		Addr:   "192.0.2.1:6379", // a documentation address (RFC 5737)
+		Dialer: h.Dial,
+		MaintNotificationsConfig: &maintnotifications.Config{
+			Mode: maintnotifications.ModeDisabled,
+		},
+	}
+}
+
+// Dial connects to the server, whatever the address; it fits
+// redis.Options.Dialer (see [Host.Options]). It takes one round trip, and hangs during a partition
+// until ctx ends or the partition does. A stalled server still accepts.
+func (h *Host) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	c, err := h.dial(ctx)
+	if err != nil {
+		return nil, &net.OpError{Op: "dial", Net: "sim", Addr: addr("redis"), Err: err}
+	}
+	return c, nil
+}
+
+func (h *Host) dial(ctx context.Context) (*conn, error) {
+	n := h.network
+	f := h.faults.Load()
+	roundTrip := 2 * f.Latency // no jitter: it would take a draw from no connection's source
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		n.mu.Lock()
+		reach, changed := h.reach, h.changed
+		switch {
+		case n.closed:
+			n.mu.Unlock()
+			return nil, errNetworkClosed
+		case reach == refused || reach == killed:
+			n.mu.Unlock()
+			return nil, syscall.ECONNREFUSED
+		case reach == reachable && roundTrip == 0:
+			c := newConn(h)
+			n.mu.Unlock()
+			return c, nil
+		}
+		n.mu.Unlock()
+
+		var arrived <-chan time.Time // never, while partitioned
+		if reach == reachable {
+			t := time.NewTimer(roundTrip)
+			defer t.Stop()
+			arrived = t.C
+		}
+		select {
+		case <-arrived:
+			roundTrip = 0
+		case <-changed:
+		case <-n.done:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// Partition cuts the host off: existing connections become black holes both
+// ways, for good, and new ones hang. Requests that are under way still arrive;
+// their replies do not. [Host.Heal] ends it.
+func (h *Host) Partition() { h.change(partitioned, (*conn).blackHole) }
+
+// Refuse resets the host's connections and refuses new ones at once, as when
+// nothing listens at the server's address. [Host.Heal] ends it.
+func (h *Host) Refuse() { h.change(refused, (*conn).reset) }
+
+// Kill is the end of the host's process: its connections close, and it never
+// dials again. What it wrote before still arrives, and so do its duplicates.
+func (h *Host) Kill() { h.change(killed, func(c *conn) { _ = c.Close() }) }
+
+// Heal lets new connections work again after [Host.Partition] or
+// [Host.Refuse]; those that hang go on. Old connections stay dead.
+func (h *Host) Heal() { h.change(reachable, func(*conn) {}) }
+
+func (h *Host) change(to reach, each func(*conn)) {
+	n := h.network
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if h.reach == killed || n.closed {
+		return
+	}
+	h.reach = to
+	close(h.changed)
+	h.changed = make(chan struct{})
+	for c := range h.conns {
+		each(c)
+	}
+}
+
+// addr is an address on the simulated network.
+type addr string
+
+func (addr) Network() string  { return "sim" }
+func (a addr) String() string { return string(a) }

@@ -1,0 +1,176 @@
+package sim
+
+import (
+	"bufio"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/alicebob/miniredis/v2/server"
+)
+
+// OnCommand has f called for every request, right after the server executed it
+// and before anything else happens there, duplicates included. now is the
+// bubble's time, not the server's; cmd is the parsed command, not to be changed.
+// Inside a MULTI, f hears of each command when it is queued, and of EXEC.
+// Pub/sub messages that the command caused may not have been sent yet.
+//
+// f runs on the server's thread: it may look at [Network.Server] and may use
+// hosts and faults, but must not wait for the network, nor call the methods of
+// Network that act on the server or Close. Functions add up; they are called
+// in order.
+func (n *Network) OnCommand(f func(host string, now time.Time, cmd []string)) {
+	n.exec.Lock()
+	defer n.exec.Unlock()
+	n.onCommand = append(n.onCommand, f)
+}
+
+// Stall stops the server, as SIGSTOP would: connections open and take
+// requests, but nothing is executed until [Network.Resume].
+func (n *Network) Stall() { n.setStalled(true) }
+
+// Resume lets a stalled server go on; it executes what has arrived meanwhile,
+// also from connections that their clients have closed since.
+func (n *Network) Resume() { n.setStalled(false) }
+
+func (n *Network) setStalled(stalled bool) {
+	n.exec.Lock()
+	defer n.exec.Unlock()
+	n.stalled = stalled
+	n.resumed.Broadcast()
+}
+
+// Restart is the end of the server's process and the start of the next, at
+// once: all connections are reset, with their requests under way and their
+// subscriptions; scripts are gone, and so is the data unless keepData. A
+// stalled server runs again. The clock goes on with its offset, and a request
+// that is waiting to be duplicated still comes.
+func (n *Network) Restart(keepData bool) {
+	n.exec.Lock()
+	defer n.exec.Unlock()
+	n.mu.Lock()
+	for _, h := range n.hosts {
+		for c := range h.conns {
+			c.reset()
+		}
+	}
+	n.mu.Unlock()
+	n.flushScripts()
+	if !keepData {
+		n.redis.FlushAll()
+	}
+	n.stalled = false
+	n.resumed.Broadcast()
+}
+
+// SetError has the server answer every request with this error instead of
+// executing it ("LOADING …", "READONLY …"), until it is set to the empty string.
+// Only what concerns a connection itself (HELLO, SUBSCRIBE, MULTI, …) still
+// works.
+func (n *Network) SetError(msg string) {
+	n.exec.Lock()
+	defer n.exec.Unlock()
+	n.errorReply = msg
+}
+
+// FlushScripts makes the server forget all scripts, so that EVALSHA answers
+// NOSCRIPT.
+func (n *Network) FlushScripts() {
+	n.exec.Lock()
+	defer n.exec.Unlock()
+	n.flushScripts()
+}
+
+func (n *Network) flushScripts() {
+	var reply strings.Builder
+	p := server.NewPeer(bufio.NewWriter(&reply))
+	n.srv.Dispatch(p, []string{"SCRIPT", "FLUSH"})
+	p.Flush()
+	if reply.String() != "+OK\r\n" {
+		// Server().SetError answers this command too. Going on with the scripts
+		// still there would be a test that tests nothing.
+		panic("sim: SCRIPT FLUSH answered " + reply.String())
+	}
+}
+
+// SetClockOffset makes the server's clock the bubble's plus d, for TIME, inside
+// scripts and out, from the next request on. A jump of the clock is a change
+// of d.
+func (n *Network) SetClockOffset(d time.Duration) {
+	n.exec.Lock()
+	defer n.exec.Unlock()
+	n.offset = d
+	n.redis.SetTime(time.Now().Add(d))
+}
+
+// execute has the server run one request for p as soon as it is not stalled,
+// and reports whether it did: it does not when the network was closed or live
+// says no by then. What the server answers is written to p's writer; answered is
+// called after that, still on the server's thread.
+func (n *Network) execute(host string, p *server.Peer, cmd []string, live func() bool, answered func()) bool {
+	n.exec.Lock()
+	defer n.exec.Unlock()
+	for n.stalled && !n.ended {
+		n.resumed.Wait()
+	}
+	if n.ended || !live() {
+		return false
+	}
+	now := time.Now()
+	n.redis.SetTime(now.Add(n.offset))
+	switch {
+	case blocks(cmd):
+		p.WriteError("ERR sim: commands that block are not simulated")
+	case n.errorReply != "" && standsAlone(cmd):
+		p.WriteError(n.errorReply)
+	default:
+		n.srv.Dispatch(p, cmd)
+	}
+	p.Flush()
+	for _, f := range n.onCommand {
+		f(host, now, cmd)
+	}
+	answered()
+	return true
+}
+
+// repeat executes cmd once more after a while, over a connection that nobody
+// reads.
+func (n *Network) repeat(host, db string, cmd []string, after time.Duration) {
+	n.wg.Go(func() {
+		if !n.sleep(after) {
+			return
+		}
+		p := server.NewPeer(bufio.NewWriter(io.Discard))
+		if db != "" {
+			n.srv.Dispatch(p, []string{"SELECT", db})
+		}
+		n.execute(host, p, cmd, func() bool { return true }, func() {})
+	})
+}
+
+// blocks says whether the server might wait inside cmd.
+func blocks(cmd []string) bool {
+	switch strings.ToUpper(cmd[0]) {
+	case "BLPOP", "BRPOP", "BRPOPLPUSH", "BLMOVE", "BLMPOP", "BZPOPMIN", "BZPOPMAX", "BZMPOP":
+		return true
+	case "XREAD", "XREADGROUP":
+		for _, arg := range cmd {
+			if strings.EqualFold(arg, "BLOCK") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// standsAlone says whether cmd means the same on another connection.
+func standsAlone(cmd []string) bool {
+	switch strings.ToUpper(cmd[0]) {
+	case "HELLO", "AUTH", "SELECT", "CLIENT", "QUIT", "RESET",
+		"SUBSCRIBE", "PSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE",
+		"MULTI", "EXEC", "DISCARD", "WATCH", "UNWATCH":
+		return false
+	}
+	return true
+}

@@ -1,0 +1,291 @@
+package lease
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/eqworks/passbuddy/internal/redistest"
+)
+
+// A scriptTest runs scripts on one server, real or miniredis.
+type scriptTest struct {
+	*testing.T
+	client *redis.Client
+	keys   keys
+}
+
+// onEach runs test on miniredis and on a real Redis: they format and answer some things differently.
+func onEach(t *testing.T, test func(*scriptTest)) {
+	t.Run("miniredis", func(t *testing.T) {
+		c := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
+		t.Cleanup(func() { _ = c.Close() })
+		test(&scriptTest{t, c, keysOf("passbuddy", "x")})
+	})
+	t.Run("redis", func(t *testing.T) {
+		test(&scriptTest{t, redistest.Start(t).Client(t), keysOf("passbuddy", "x")})
+	})
+}
+
+func (s *scriptTest) run(v verb, keys []string, args ...any) []int64 {
+	s.Helper()
+	all := []any{"eval", scripts[v].source, len(keys)}
+	for _, k := range keys {
+		all = append(all, k)
+	}
+	cmd := redis.NewIntSliceCmd(context.Background(), append(all, args...)...)
+	if err := s.client.Process(context.Background(), cmd); err != nil {
+		s.Fatal(err)
+	}
+	return cmd.Val()
+}
+
+func (s *scriptTest) acquire(ttl time.Duration, capacity int, notAfter int64, ids ...any) []int64 {
+	s.Helper()
+	return s.run(acquire, []string{s.keys.holders, s.keys.fence}, append([]any{ttl.Milliseconds(), capacity, notAfter}, ids...)...)
+}
+
+func (s *scriptTest) renew(ttl time.Duration, ids ...any) []int64 {
+	s.Helper()
+	return s.run(renew, []string{s.keys.holders}, append([]any{ttl.Milliseconds()}, ids...)...)
+}
+
+func (s *scriptTest) release(ids ...any) []int64 {
+	s.Helper()
+	return s.run(release, []string{s.keys.holders}, ids...)
+}
+
+func (s *scriptTest) score(id string) int64 {
+	score, err := s.client.ZScore(context.Background(), s.keys.holders, id).Result()
+	if err == redis.Nil {
+		return 0
+	}
+	if err != nil {
+		s.Fatal(err)
+	}
+	return int64(score)
+}
+
+func (s *scriptTest) put(id string, score int64) {
+	s.Helper()
+	if err := s.client.ZAdd(context.Background(), s.keys.holders, redis.Z{Score: float64(score), Member: id}).Err(); err != nil {
+		s.Fatal(err)
+	}
+}
+
+const second = time.Second
+
+func TestAcquireScriptGrantsUpToTheCapacity(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		r := s.acquire(10*second, 2, 0, "a", "b", "c")
+		if len(r) != 11 || r[1] != 0 || r[2] != 2 || r[3] != 2 {
+			t.Fatalf("reply %v", r)
+		}
+		now, first := r[0], r[4]
+		if want := (now+999)/1000 + 10_000; r[5] != want || r[7] != want || first != want {
+			t.Errorf("expiries %d, %d, first %d; want %d", r[5], r[7], first, want)
+		}
+		if r[9] != 0 || r[10] != 0 {
+			t.Errorf("c was granted: %v", r)
+		}
+		if s.score("a") != r[5] || s.score("b") != r[7] || s.score("c") != 0 {
+			t.Error("the sorted set says something else")
+		}
+		if r[6] < now || r[8] <= r[6] {
+			t.Errorf("tokens %d, %d at %d", r[6], r[8], now)
+		}
+	})
+}
+
+func TestAcquireScriptCountsNoExpiredPermit(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		s.put("dead", time.Now().Add(-time.Millisecond).UnixMilli())
+		if r := s.acquire(10*second, 1, 0, "a"); r[5] == 0 {
+			t.Fatalf("an expired permit kept its place: %v", r)
+		}
+		if s.score("dead") != 0 {
+			t.Error("the expired permit is still there")
+		}
+	})
+}
+
+func TestAcquireScriptGrantsAgainWhatIsHeldAndExtendsIt(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		first := s.acquire(10*second, 1, 0, "a")
+		again := s.acquire(20*second, 1, 0, "a")
+		if again[5] < first[5]+9_000 || s.score("a") != again[5] {
+			t.Errorf("granted until %d, then until %d; the score is %d", first[5], again[5], s.score("a"))
+		}
+		if again[6] <= first[6] {
+			t.Errorf("token %d after %d", again[6], first[6])
+		}
+		shorter := s.acquire(second, 1, 0, "a")
+		if s.score("a") != again[5] {
+			t.Errorf("another TTL lowered the score from %d to %d", again[5], s.score("a"))
+		}
+		if shorter[5] > s.score("a") {
+			t.Errorf("the reply promises %d, the score is %d", shorter[5], s.score("a"))
+		}
+	})
+}
+
+func TestAcquireScriptDoesNothingPastNotAfter(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		past := time.Now().Add(-second).UnixMicro()
+		r := s.acquire(10*second, 1, past, "a")
+		if len(r) != 5 || r[1] != 1 {
+			t.Fatalf("reply %v", r)
+		}
+		if n, err := s.client.Exists(context.Background(), s.keys.holders, s.keys.fence).Result(); n != 0 || err != nil {
+			t.Errorf("%d keys written, %v", n, err)
+		}
+		if r := s.acquire(10*second, 1, time.Now().Add(second).UnixMicro(), "a"); r[5] == 0 {
+			t.Errorf("in time, and refused: %v", r)
+		}
+	})
+}
+
+func TestAcquireScriptTokensGrowThoughTheClockGoesBack(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		ahead := time.Now().Add(time.Hour).UnixMicro()
+		if err := s.client.Set(context.Background(), s.keys.fence, ahead, 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+		r := s.acquire(10*second, 3, 0, "a", "b")
+		if r[6] != ahead+1 || r[8] != ahead+2 {
+			t.Errorf("tokens %d, %d; the fence stood at %d", r[6], r[8], ahead)
+		}
+		fence, err := s.client.Get(context.Background(), s.keys.fence).Int64()
+		if err != nil || fence != ahead+2 {
+			t.Errorf("the fence stands at %d, %v", fence, err)
+		}
+	})
+}
+
+func TestAcquireScriptGivesItsKeysADay(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		ctx := context.Background()
+		s.acquire(10*second, 3, 0, "a")
+		for _, key := range []string{s.keys.holders, s.keys.fence} {
+			if ttl := s.client.PTTL(ctx, key).Val(); ttl < 24*time.Hour {
+				t.Errorf("%s lives for %v", key, ttl)
+			}
+		}
+		// An hour later they are refreshed.
+		hourAgo := time.Now().Add(-time.Hour).UnixMicro()
+		s.client.Set(ctx, s.keys.fence, hourAgo, time.Minute)
+		s.client.PExpire(ctx, s.keys.holders, time.Minute)
+		s.acquire(10*second, 3, 0, "b")
+		for _, key := range []string{s.keys.holders, s.keys.fence} {
+			if ttl := s.client.PTTL(ctx, key).Val(); ttl < 24*time.Hour {
+				t.Errorf("%s lives for %v after an hour", key, ttl)
+			}
+		}
+	})
+}
+
+func TestRenewScriptMovesWhatIsHeldAndReportsTheRest(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		s.acquire(second, 3, 0, "a", "b")
+		r := s.renew(10*second, "x", "a", "y", "b")
+		if !slices.Equal(r[2:], []int64{1, 3}) {
+			t.Errorf("lost %v, want 1 and 3", r[2:])
+		}
+		if want := (r[0]+999)/1000 + 10_000; r[1] != want || s.score("a") != want || s.score("b") != want {
+			t.Errorf("expiry %d, scores %d, %d; want %d", r[1], s.score("a"), s.score("b"), want)
+		}
+		if s.score("x") != 0 || s.score("y") != 0 {
+			t.Error("a renewal added a permit")
+		}
+		if ttl := s.client.PTTL(context.Background(), s.keys.holders).Val(); ttl < 24*time.Hour {
+			t.Errorf("the key lives for %v", ttl)
+		}
+	})
+}
+
+func TestRenewScriptRevivesNothing(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		s.put("a", time.Now().Add(-time.Millisecond).UnixMilli())
+		if r := s.renew(10*second, "a"); !slices.Equal(r[2:], []int64{1}) || s.score("a") != 0 {
+			t.Errorf("reply %v, score %d", r, s.score("a"))
+		}
+	})
+}
+
+func TestRenewScriptLowersNoScore(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		r := s.acquire(20*second, 3, 0, "a", "b")
+		if again := s.renew(second, "a", "b"); len(again) != 2 {
+			t.Errorf("held, and reported lost: %v", again)
+		}
+		if s.score("a") != r[5] || s.score("b") != r[7] {
+			t.Error("another TTL lowered a score")
+		}
+	})
+}
+
+func TestRenewScriptWritesBeforeItReportsALoss(t *testing.T) {
+	server := redistest.Start(t)
+	replica := redistest.Start(t, "--replicaof", "127.0.0.1 "+server.Addr()[len("127.0.0.1:"):])
+	c := replica.Client(t)
+	cmd := redis.NewIntSliceCmd(context.Background(), "eval", scripts[renew].source, 1, "k", 1000, "a")
+	err := c.Process(context.Background(), cmd)
+	if err == nil || !redis.HasErrorPrefix(err, "READONLY") {
+		t.Fatalf("a replica answered %v, %v; it must not say that a permit is lost", cmd.Val(), err)
+	}
+}
+
+func TestReleaseScriptRemovesItsOwnAndNothingElse(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		s.acquire(10*second, 5, 0, "a", "b", "c")
+		if r := s.release("a"); r[0] != 1 {
+			t.Errorf("reply %v", r)
+		}
+		if r := s.release("a", "b", "x"); r[0] != 1 {
+			t.Errorf("reply %v", r)
+		}
+		if s.score("a") != 0 || s.score("b") != 0 || s.score("c") == 0 {
+			t.Error("the sorted set says something else")
+		}
+		s.release("c")
+		if n := s.client.Exists(context.Background(), s.keys.holders).Val(); n != 0 {
+			t.Error("an empty semaphore leaves its key")
+		}
+	})
+}
+
+func TestScriptsTakeAsManyIdsAsADeskSends(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		ids := make([]any, maxIDs)
+		for i := range ids {
+			ids[i] = fmt.Sprintf("%036d@host/12345~0123abcd", i)
+		}
+		if r := s.acquire(10*second, maxIDs, 0, ids...); r[3] != maxIDs {
+			t.Errorf("%d held", r[3])
+		}
+		if r := s.renew(10*second, ids...); len(r) != 2 {
+			t.Errorf("%d lost", len(r)-2)
+		}
+		if r := s.release(ids...); r[0] != maxIDs {
+			t.Errorf("%d released", r[0])
+		}
+	})
+}
+
+// Node's PassBuddy adds members by its own clock, without an expiry of the key.
+func TestScriptsLiveWithMembersOfNode(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		s.put("0b1f6a3e-uuid-of-node", time.Now().Add(5*second).UnixMilli())
+		if r := s.acquire(10*second, 2, 0, "a", "b"); r[5] == 0 || r[7] != 0 {
+			t.Errorf("reply %v", r)
+		}
+		if s.score("0b1f6a3e-uuid-of-node") == 0 {
+			t.Error("Node's permit is gone")
+		}
+	})
+}

@@ -1,0 +1,123 @@
+package lease_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/eqworks/passbuddy/internal/sim"
+	"github.com/eqworks/passbuddy/lease"
+)
+
+// A world is a bubble of virtual time with one Redis in it and the processes that use it.
+type world struct {
+	*testing.T
+	net *sim.Network
+	log *logBuffer
+}
+
+// A logBuffer keeps what was logged.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// inBubble runs test in virtual time, and fails it when anything is left running.
+func inBubble(t *testing.T, test func(*world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{T: t, net: sim.NewNetwork(1), log: &logBuffer{}}
+		defer w.net.Close()
+		test(w)
+	})
+}
+
+// process starts a process of the fleet. It is closed by the test's end.
+func (w *world) process(name string, change ...func(*redis.Options, *lease.Options)) (*lease.Manager, *sim.Host) {
+	w.Helper()
+	host := w.net.Host(name)
+	ro := host.Options()
+	lo := lease.Options{Owner: name, Logger: slog.New(slog.NewTextHandler(w.log, nil))}
+	for _, f := range change {
+		f(ro, &lo)
+	}
+	client := redis.NewClient(ro)
+	m, err := lease.New(client, lo)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.Cleanup(func() { // still in the bubble
+		_ = m.Close()
+		_ = client.Close()
+	})
+	return m, host
+}
+
+const worldTTL = 6 * time.Second
+
+func (w *world) semaphore(m *lease.Manager, capacity int, change ...func(*lease.Config)) *lease.Semaphore {
+	w.Helper()
+	cfg := lease.Config{Name: "gpu", Capacity: capacity, TTL: worldTTL}
+	for _, f := range change {
+		f(&cfg)
+	}
+	s, err := m.Semaphore(cfg)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return s
+}
+
+func (w *world) acquire(s *lease.Semaphore, opts ...lease.AcquireOption) *lease.Lease {
+	w.Helper()
+	return w.acquireWith(context.Background(), s, opts...)
+}
+
+func (w *world) acquireWith(ctx context.Context, s *lease.Semaphore, opts ...lease.AcquireOption) *lease.Lease {
+	w.Helper()
+	l, err := s.Acquire(ctx, opts...)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return l
+}
+
+// members returns who counts in Redis, with the expiries by the server's clock.
+func (w *world) members() map[string]time.Time {
+	set, err := w.net.Server().SortedSet("passbuddy-gpu")
+	if err != nil {
+		return nil
+	}
+	alive := map[string]time.Time{}
+	for id, score := range set {
+		if at := time.UnixMilli(int64(score)); at.After(time.Now()) {
+			alive[id] = at
+		}
+	}
+	return alive
+}
+
+func (w *world) mustHold(l *lease.Lease) {
+	w.Helper()
+	if !l.Valid() || l.Context().Err() != nil || l.Held().Err() != nil || l.Err() != nil {
+		w.Fatalf("the lease ended: %v, %v", l.Err(), context.Cause(l.Context()))
+	}
+}
