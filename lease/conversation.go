@@ -56,7 +56,7 @@ func (c *conversation) unlock(now instant, inline bool) {
 
 	for _, h := range ends {
 		h.end(h.ending)
-		c.manager.report(h.ending)
+		c.manager.report(h)
 	}
 	if stuck != nil {
 		c.manager.wire.giveUp(stuck)
@@ -177,7 +177,6 @@ func (c *conversation) close() {
 	}
 	now := c.manager.now()
 	c.desk.close(now)
-	c.desk.flight, c.desk.queued = nil, false
 	c.unlock(now, false)
 }
 

@@ -86,6 +86,8 @@ func (d *desk) leave(now instant, w *waiter, err error) bool {
 			d.owe(now, g)
 		} else if g.unanswered > 0 {
 			d.owe(now, g)
+		} else {
+			g.state = gone
 		}
 	}
 	if d.waiting.len == 0 {
@@ -133,11 +135,13 @@ func (d *desk) release(now instant, h *hold) {
 	}
 }
 
-// abandon stops renewing the permit of a lease that nobody can reach any more. It is not given back:
-// what its holder guarded may still be going on.
-func (d *desk) abandon(h *hold) {
-	if h.grant.state == held {
-		d.end(h, ended, ErrAbandoned)
+// dropOrphans stops renewing the permits of leases that nobody can reach any more. They are not given
+// back: what their holders guarded may still be going on.
+func (d *desk) dropOrphans() {
+	for i := len(d.held) - 1; i >= 0; i-- {
+		if h := d.held[i].hold; h != nil && h.orphan.Load() {
+			d.end(h, ended, ErrAbandoned)
+		}
 	}
 }
 
@@ -245,7 +249,8 @@ func (d *desk) close(now instant) {
 			d.settle(g.hold, ErrClosed)
 		}
 	}
-	d.owed = nil
+	d.owed, d.settleAt = nil, instant{}
+	d.flight, d.queued = nil, false
 }
 
 // tick does what the time demands. It may be called at any time, and every reply calls it first, so

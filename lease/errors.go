@@ -175,6 +175,12 @@ func isPermanent(err error) bool {
 	return false
 }
 
+// isTimeout reports whether err says that there was no answer in time.
+func isTimeout(err error) bool {
+	var timeout interface{ Timeout() bool }
+	return errors.As(err, &timeout) && timeout.Timeout()
+}
+
 // isMoved reports whether err says that another server is in charge, or will be.
 func isMoved(err error) bool {
 	for _, prefix := range []string{"MOVED", "ASK", "READONLY", "MASTERDOWN", "LOADING"} {

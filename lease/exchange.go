@@ -65,6 +65,7 @@ func (d *desk) depart(now instant, server reading) *exchange {
 		d.addReleases(now, ex)
 	}
 	if d.renewalDue(now) {
+		d.dropOrphans()
 		d.renewAt = instant{}
 		for ids := d.held; len(ids) > 0; {
 			n := min(len(ids), maxIDs)
@@ -229,7 +230,7 @@ func (d *desk) askedInVain(now instant, w *waiter, err error) {
 	if w == nil || !w.inLine {
 		return
 	}
-	if err == errNoReply && !w.answered {
+	if isTimeout(err) && !w.answered {
 		if w.silent++; w.silent < maxSilent {
 			return
 		}

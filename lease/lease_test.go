@@ -307,7 +307,7 @@ func TestALeaseThatIsCollectedEndsAndIsLoggedAndNotGivenBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	s, err := m.Semaphore(lease.Config{Name: "gpu", Capacity: 2})
+	s, err := m.Semaphore(lease.Config{Name: "gpu", Capacity: 2, TTL: 600 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -342,14 +342,17 @@ func (m *Manager) clockChanged(server *serverTime, forward time.Duration) {
 	}
 }
 
-// report logs the end of a lease that nobody asked for.
-func (m *Manager) report(reason error) {
-	switch e := reason.(type) {
-	case *LostError:
-		m.log.Warn("lease: lost", "semaphore", e.Name, "id", e.ID, "token", e.Token, "reason", e.Reason.String(), "error", e.Err)
-	case *HoldError:
-		m.log.Warn("lease: held for longer than MaxHold", "semaphore", e.Name, "id", e.ID, "token", e.Token)
+// report logs the end of a lease that its holder did not ask for.
+func (m *Manager) report(h *hold) {
+	level, msg := slog.LevelWarn, "lease: lost"
+	switch h.ending {
+	case ErrClosed:
+		return
+	case ErrAbandoned:
+		level, msg = slog.LevelError, "lease: collected without Release; time takes the permit"
 	}
+	m.log.Log(context.Background(), level, msg,
+		"semaphore", h.semaphore.cfg.Name, "id", h.grant.id, "token", h.token, "reason", h.ending)
 }
 
 // warn logs a cause once per semaphore.

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"os"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 
 	"github.com/eqworks/passbuddy/internal/sim"
 	"github.com/eqworks/passbuddy/lease"
@@ -40,12 +42,20 @@ func (b *logBuffer) String() string {
 	return b.buf.String()
 }
 
+func TestMain(m *testing.M) {
+	logging.Disable() // go-redis reports each refused connection
+	os.Exit(m.Run())
+}
+
 // inBubble runs test in virtual time, and fails it when anything is left running.
 func inBubble(t *testing.T, test func(*world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{T: t, net: sim.NewNetwork(1), log: &logBuffer{}}
-		defer w.net.Close()
+		w.Cleanup(func() { // after those of the processes
+			w.net.Close()
+			time.Sleep(10 * time.Second) // go-redis goes on dialling for a while when its client is closed
+		})
 		test(w)
 	})
 }

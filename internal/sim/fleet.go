@@ -10,6 +10,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -208,6 +209,11 @@ func (c processConn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
+// SyscallConn lets go-redis see that an idle connection was reset.
+func (c processConn) SyscallConn() (syscall.RawConn, error) {
+	return c.Conn.(syscall.Conn).SyscallConn()
+}
+
 // spawn starts a process with its callers.
 func (f *fleet) spawn(r *rand.Rand) {
 	f.mu.Lock()
@@ -215,18 +221,17 @@ func (f *fleet) spawn(r *rand.Rand) {
 	f.names++
 	p := &process{name: fmt.Sprintf("p%d", f.names)}
 	p.host = f.network.Host(p.name)
-	p.client = redis.NewClient(&redis.Options{
-		Addr:                  "127.0.0.1:6379", // an address: go-redis looks names up, outside the bubble
-		ContextTimeoutEnabled: r.IntN(2) == 0,
-		Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			p.gate()
-			conn, err := p.host.Dial(ctx, network, addr)
-			if err != nil {
-				return nil, err
-			}
-			return processConn{conn, p}, nil
-		},
-	})
+	o := p.host.Options()
+	o.ContextTimeoutEnabled = r.IntN(2) == 0
+	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		p.gate()
+		conn, err := p.host.Dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return processConn{conn, p}, nil
+	}
+	p.client = redis.NewClient(o)
 	var err error
 	p.manager, err = lease.New(p.client, lease.Options{Owner: p.name, Clock: processClock{clock.New(), p}, Logger: f.log})
 	if err != nil {

@@ -171,7 +171,7 @@ func TestDelayedRequestArrivesAfterItsClientGaveUp(t *testing.T) {
 	})
 }
 
-func TestPartitionIsABlackHoleUntilAnewConnectionAfterIt(t *testing.T) {
+func TestPartitionIsABlackHoleForOldAndNewConnectionsUntilHealed(t *testing.T) {
 	onNetwork(t, func(t *testing.T, n *sim.Network) {
 		cut, other := n.Host("cut"), dialer(t, n.Host("other"))
 		c := dialer(t, cut, func(o *redis.Options) { o.DialTimeout = 2 * time.Second })

@@ -47,10 +47,11 @@ func (h *Host) SetFaults(f Faults) {
 	h.faults.Store(&f)
 }
 
-// Options are go-redis's defaults for a client of this host. They name the
-// server by an IP address because go-redis looks a host name up in the real
-// DNS, which a bubble cannot survive, and they leave maintenance notifications
-// out because miniredis has none.
+// Options are go-redis's defaults for a client of this host, with two changes
+// that a bubble needs. The address is an IP, because go-redis looks a host name
+// up in the real DNS. Maintenance notifications are off, because their handshake
+// holds a mutex while it reads, and virtual time stands still while another
+// goroutine waits for a mutex.
 func (h *Host) Options() *redis.Options {
 	return &redis.Options{
 		Addr:   "192.0.2.1:6379", // a documentation address (RFC 5737)

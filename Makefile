@@ -1,0 +1,44 @@
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+SEEDS := 2000
+
+.DEFAULT_GOAL := help
+.PHONY: help test race bench sim mutants examples lint ci
+
+## help: list the targets
+help:
+	@awk -F ': ' '/^## / { sub(/^## /, "", $$1); printf "  make %-9s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+## test: run the tests; those on a real Redis are skipped where there is none
+test:
+	go test ./...
+
+## race: run the tests under the race detector; a real Redis is required
+race:
+	PASSBUDDY_REDIS=require go test -race ./...
+
+## bench: run the benchmarks
+bench:
+	go test -run '^$$' -bench . ./lease
+
+## sim: simulate a fleet for 2,000 seeds (make sim SEEDS=10000 for more)
+sim:
+	go test ./internal/sim -run TestFleetKeepsItsPromises -seeds $(SEEDS) -timeout 0
+
+## mutants: break the code on purpose and see the simulation find it
+mutants:
+	go run ./internal/mutants
+
+## examples: run every example once
+examples:
+	@for main in examples/*/main.go; do echo "== $$main"; go run "./$${main%/main.go}" || exit 1; done
+
+## lint: gofmt, go vet, staticcheck, go mod tidy
+lint:
+	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not gofmt'ed: $$unformatted"; exit 1; }
+	go vet ./...
+	go run $(STATICCHECK) ./...
+	go mod tidy -diff
+
+## ci: all that CI runs
+ci:
+	.ci/run
