@@ -118,7 +118,7 @@ func New(client redis.UniversalClient, opts Options) (*Manager, error) {
 			c.tick()
 		}
 	}}
-	m.wire = &wire{client: client, server: m.serverAt, ctx: m.ctx}
+	m.wire = &wire{client: client, server: m.serverAt, ctx: m.ctx, bounded: isBounded(client)}
 	m.wire.cluster, _ = client.(*redis.ClusterClient)
 	return m, nil
 }

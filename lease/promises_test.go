@@ -471,7 +471,7 @@ func TestPromise10TokensGrow(t *testing.T) {
 		}
 		w.net.Restart(true)
 		take(a)
-		w.net.Restart(false) // the data is gone, the clock goes on
+		w.net.Restart(false)         // the data is gone, the clock goes on
 		time.Sleep(time.Millisecond) // the tokens above ran ahead of a clock that stood still
 		take(b)
 		w.net.SetClockOffset(-time.Hour) // as far as the fence key remembers

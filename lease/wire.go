@@ -6,6 +6,9 @@ import (
 	"embed"
 	"encoding/hex"
 	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -63,6 +66,7 @@ type wire struct {
 	cluster *redis.ClusterClient // client, if it is one
 	server  func(addr string) *serverTime
 	ctx     context.Context // ends when the manager is closed
+	bounded bool            // a context bounds the client's calls
 
 	mu      sync.Mutex
 	ready   []*conversation // with something to send
@@ -220,13 +224,29 @@ func (f *flight) deliver(legs []leg, server *serverTime) {
 }
 
 // attempt bounds what the client does for legs, where the client lets a context bound it. Where it does
-// not, the desks give up by themselves.
+// not, the desks give up by themselves; a request then leaves the client the time for its own retries,
+// whose error says more than a deadline.
 func (w *wire) attempt(legs []leg) (context.Context, context.CancelFunc) {
 	var longest time.Duration
 	for _, l := range legs {
-		longest = max(longest, l.conversation.desk.cfg.TTL/8)
+		d := l.conversation.desk.cfg.TTL / 8
+		if !w.bounded && l.exchange.calls[0].verb == acquire {
+			d *= 4
+		}
+		longest = max(longest, d)
 	}
 	return context.WithTimeout(w.ctx, longest)
+}
+
+// isBounded reports whether a context bounds the client's calls.
+func isBounded(client redis.UniversalClient) bool {
+	switch c := client.(type) {
+	case *redis.Client:
+		return c.Options().ContextTimeoutEnabled
+	case *redis.ClusterClient:
+		return c.Options().ContextTimeoutEnabled
+	}
+	return false
 }
 
 // close refuses what is ready and cancels what is under way.
@@ -276,6 +296,8 @@ func execute(ctx context.Context, client redis.UniversalClient, calls []outgoing
 			c.reply, c.err = calls[i].cmd.Result()
 			if c.err == nil {
 				c.err = checkReply(c)
+			} else if denied(c.err) {
+				c.err = scripts[c.verb].name(c.err)
 			} else if missing < 0 && redis.HasErrorPrefix(c.err, "NOSCRIPT") {
 				missing = i
 			}
@@ -308,6 +330,31 @@ func (o *outgoing) command(ctx context.Context, source bool) *redis.IntSliceCmd 
 		args = append(args, g.id)
 	}
 	return redis.NewIntSliceCmd(ctx, args...)
+}
+
+// denied reports whether the Redis user may not run a command of a script. Redis 7 names the line of
+// the script, and not the command.
+func denied(err error) bool {
+	return strings.Contains(err.Error(), "user executing the script can't run")
+}
+
+var (
+	scriptLine = regexp.MustCompile(`user_script:(\d+)`)
+	scriptCall = regexp.MustCompile(`redis\.p?call\('(\w+)'`)
+)
+
+// name adds to such an error the command that stands in its line.
+func (s *script) name(err error) error {
+	command := "a command of the script"
+	if at := scriptLine.FindStringSubmatch(err.Error()); at != nil {
+		n, _ := strconv.Atoi(at[1])
+		if lines := strings.Split(s.source, "\n"); n >= 1 && n <= len(lines) {
+			if call := scriptCall.FindStringSubmatch(lines[n-1]); call != nil {
+				command = call[1]
+			}
+		}
+	}
+	return fmt.Errorf("NOPERM %s: %w", command, err)
 }
 
 // checkReply refuses a reply that is not what the script's header promises.
