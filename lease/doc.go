@@ -1,0 +1,64 @@
+// Package lease guards a resource that a whole fleet shares with a counting semaphore on Redis. A lease
+// is a context: while a process holds a permit, the lease's context lives; the moment the permit can no
+// longer be trusted, the context is cancelled and says why.
+//
+//	m, err := lease.Open("redis://localhost:6379", lease.Options{})
+//	gpu, err := m.Semaphore(lease.Config{Name: "gpu", Capacity: 8})
+//	l, err := gpu.Acquire(ctx)
+//	defer l.Release()
+//	err = work(l.Context())
+//
+// # Life of a lease
+//
+// Acquire puts a permit into Redis that expires after the TTL, and a renewer moves its expiry on for as
+// long as the lease is held. When the work's own context ends, the permit stays, renewed, until Release:
+// teardown comes first, under Lease.Held. A holder that dies frees its permit by the TTL.
+//
+// # The trust window
+//
+// Expiry is decided by the clock of Redis, inside scripts. Each reply carries that clock's reading and
+// the permit's expiry; their difference counts from the moment just before the call was sent, so that
+// neither a slow reply nor another machine's clock can make a process trust a permit for too long. The
+// window ends a Margin before that. Renewals begin after a third of the window and are repeated; each is
+// given up after an eighth of the TTL. When none succeeds, the window's end cancels the contexts, by a
+// timer that depends on nothing else.
+//
+// # Promises
+//
+// While Redis keeps its data and its clock does not jump, live contexts never add up to more than the
+// capacity. A context is cancelled before Redis gives its permit away, also when Redis hangs, a
+// connection is a black hole, or a call of the client never returns. Trouble shorter than a third of the
+// TTL costs no lease. A lost lease never comes back. Err and context.Cause always have a reason. Nothing
+// leaks: what a cancelled acquire or a lost reply may have taken goes back with the next exchange, and
+// after one TTL at the latest.
+//
+// # Not promised
+//
+// Exclusion across a failover that loses acknowledged writes; across a jump of the server's clock (it is
+// detected at the next exchange, and windows shrink); when Redis evicts keys (maxmemory-policy must be
+// noeviction); and for a paused process, between its waking up and its noticing. Where that matters,
+// write with the fencing token (Lease.Token) to a store that refuses older ones.
+//
+// # Pausing and suspending
+//
+// A process that was paused finds its leases ended: the lease's own contexts look at the clock in Err
+// and Done, before any timer has run, and take along those that derive from them. A derived context by
+// itself, an errgroup's too, is only as quick as the timer; before a step that cannot be undone:
+//
+//	if l := lease.FromContext(ctx); l == nil || !l.Valid() { … }
+//
+// The monotonic clock stands still while a machine is suspended, so time has passed when either the
+// monotonic or the wall clock says so. A forward step of the wall clock can cost a lease.
+//
+// # Waiting
+//
+// A waiter asks again at every RetryInterval and just after the first permit's expiry; all waiters of
+// one process share one call. Bound the wait with MaxWait, not with a timeout of the context: that would
+// end the lease as well.
+//
+// # The client
+//
+// Any redis.UniversalClient but a Ring works. A client whose pool is often empty delays renewals: give
+// the manager one of its own, as Open does. With ContextTimeoutEnabled, as Open sets it, a call that is
+// given up also gives its connection back at once.
+package lease
