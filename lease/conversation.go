@@ -14,12 +14,13 @@ import (
 type conversation struct {
 	// immutable
 	manager *Manager
-	keys    keys
+	keys    *keys
 
 	mu      sync.Mutex
 	desk    desk
 	dead    bool         // off the manager's list: find another
 	flight  *flight      // the pipeline that carries desk.flight
+	trip    int          // and which of its trips
 	server  *serverTime  // who answered last
 	timer   *clock.Timer // calls wake at the end of a window, or before it
 	timerAt instant      // zero: it is not set
@@ -41,6 +42,7 @@ func (c *conversation) unlock(now instant, inline bool) {
 	ends := d.ends
 	d.ends = nil
 	var stuck *flight
+	trip := c.trip
 	if c.flight != nil && d.flight == nil {
 		stuck, c.flight = c.flight, nil // the desk gave it up
 	}
@@ -59,7 +61,7 @@ func (c *conversation) unlock(now instant, inline bool) {
 		c.manager.report(h)
 	}
 	if stuck != nil {
-		c.manager.wire.giveUp(stuck)
+		c.manager.wire.giveUp(stuck, trip)
 	}
 	if send {
 		c.manager.wire.send(c, inline)
@@ -116,7 +118,7 @@ func (c *conversation) depart(f *flight) *exchange {
 	now := c.manager.now()
 	ex := c.desk.depart(now, c.server.reading())
 	if ex != nil {
-		c.flight = f
+		c.flight, c.trip = f, f.trip
 	}
 	c.unlock(now, false)
 	return ex

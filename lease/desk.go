@@ -15,7 +15,7 @@ import (
 // A conversation guards it, sends what it wants sent and calls it at the time that it names.
 type desk struct {
 	// immutable
-	cfg    Config
+	cfg    *Config
 	window time.Duration // TTL − Margin: how long a fresh grant is trusted
 	pace   float64       // in (0.9, 1]: keeps processes apart that renew
 	retry  backoff.Policy
@@ -50,7 +50,7 @@ type fullness struct {
 	free           instant // when the first permit expires unless it is renewed
 }
 
-func newDesk(cfg Config, pace float64, newID func() string, random func() float64) desk {
+func newDesk(cfg *Config, pace float64, newID func() string, random func() float64) desk {
 	return desk{
 		cfg:    cfg,
 		window: cfg.TTL - cfg.Margin,
@@ -139,7 +139,7 @@ func (d *desk) release(now instant, h *hold) {
 // back: what their holders guarded may still be going on.
 func (d *desk) dropOrphans() {
 	for i := len(d.held) - 1; i >= 0; i-- {
-		if h := d.held[i].hold; h != nil && h.orphan.Load() {
+		if h := d.held[i].hold; h != nil && h.orphaned() {
 			d.end(h, ended, ErrAbandoned)
 		}
 	}

@@ -25,7 +25,7 @@ func newDeskTest(t *testing.T, capacity int) *deskTest {
 		t.Fatal(err)
 	}
 	d := &deskTest{T: t}
-	d.desk = newDesk(cfg, 1, func() string { d.ids++; return fmt.Sprintf("id%d", d.ids) }, func() float64 { return 0 })
+	d.desk = newDesk(&cfg, 1, func() string { d.ids++; return fmt.Sprintf("id%d", d.ids) }, func() float64 { return 0 })
 	return d
 }
 

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"weak"
 )
 
 // A Lease is a hold on a permit. Its contexts live while the permit is trusted. Safe for concurrent use.
@@ -14,8 +15,7 @@ import (
 // renewal stops, an error is logged, and time takes the permit. It is reachable from its contexts and
 // from all that derive from them.
 type Lease struct {
-	hold    *hold
-	cleanup runtime.Cleanup
+	hold *hold
 
 	mu      sync.Mutex
 	ctx     *leaseContext // made when first asked for
@@ -30,6 +30,7 @@ type hold struct {
 	conversation *conversation
 	parent       context.Context
 	maxHold      time.Duration
+	lease        weak.Pointer[Lease]
 
 	// the desk's, until the lease is made, and then immutable
 	grant  *grant
@@ -42,7 +43,6 @@ type hold struct {
 	result  error         // of the release
 
 	done     atomic.Bool
-	orphan   atomic.Bool // its Lease was collected before it was released
 	released sync.Once
 	back     error // what Release returned first
 
@@ -52,19 +52,17 @@ type hold struct {
 	cancelHeld context.CancelCauseFunc
 }
 
-// newLease makes the lease on a permit that was served; nil when its window has ended meanwhile.
+// newLease makes the lease on a permit that is still to come.
 func newLease(h *hold) *Lease {
-	if !h.valid() {
-		return nil
-	}
 	l := &Lease{hold: h}
-	l.cleanup = runtime.AddCleanup(l, abandoned, h)
+	h.lease = weak.Make(l)
 	return l
 }
 
-// abandoned marks the hold of a lease that was collected. The next renewal finds it and ends it: nothing
-// else may be done here, where a test's bubble of virtual time is out of reach.
-func abandoned(h *hold) { h.orphan.Store(true) }
+// orphaned reports whether the lease was garbage collected before it was released.
+func (h *hold) orphaned() bool {
+	return h.lease != weak.Pointer[Lease]{} && h.lease.Value() == nil
+}
 
 // valid reports whether the permit is trusted, by the clock, and otherwise ends the contexts at once,
 // before any timer has run.
@@ -137,7 +135,7 @@ func (h *hold) giveBack(wait bool) error {
 	if c.dead { // lost, or over MaxHold, and nobody else uses the semaphore
 		c.mu.Unlock()
 		var err error
-		if c, err = m.converse(h.semaphore.cfg, true); err != nil {
+		if c, err = m.converse(h.semaphore, true); err != nil {
 			return reason
 		}
 	}
@@ -239,7 +237,7 @@ func (l *Lease) Name() string { return l.hold.semaphore.cfg.Name }
 func (l *Lease) Release() error {
 	h := l.hold
 	h.released.Do(func() {
-		l.cleanup.Stop()
+		defer runtime.KeepAlive(l)
 		h.back = h.giveBack(true)
 	})
 	return h.back

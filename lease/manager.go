@@ -2,6 +2,7 @@ package lease
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -263,7 +264,8 @@ func (m *Manager) serverAt(addr string) *serverTime {
 
 // converse returns the conversation of a semaphore, locked, and makes it if there is none. alive says
 // that it is for a lease that lives, which is served while the manager drains.
-func (m *Manager) converse(cfg Config, alive bool) (*conversation, error) {
+func (m *Manager) converse(s *Semaphore, alive bool) (*conversation, error) {
+	cfg := &s.cfg
 	for {
 		m.mu.Lock()
 		if m.closed || m.draining && !alive {
@@ -272,13 +274,13 @@ func (m *Manager) converse(cfg Config, alive bool) (*conversation, error) {
 		}
 		c := m.conversations[cfg.Name]
 		if c == nil {
-			c = &conversation{manager: m, keys: keysOf(m.prefix, cfg.Name)}
+			c = &conversation{manager: m, keys: s.keys}
 			c.desk = newDesk(cfg, m.pace, m.newID, rand.Float64)
 			if m.wire.cluster == nil {
 				c.server = m.theServer()
 			}
 			m.conversations[cfg.Name] = c
-		} else if c.desk.cfg != cfg {
+		} else if c.desk.cfg != cfg && *c.desk.cfg != *cfg {
 			m.mu.Unlock()
 			return nil, differ(c.desk.cfg, cfg)
 		}
@@ -301,7 +303,17 @@ func (m *Manager) theServer() *serverTime {
 	return s
 }
 
-func (m *Manager) newID() string { return uuid.NewString() + "@" + m.owner }
+// newID returns <uuid>@<owner>.
+func (m *Manager) newID() string {
+	u := uuid.New()
+	id := make([]byte, 0, 37+len(m.owner))
+	id = append(hex.AppendEncode(id, u[:4]), '-')
+	id = append(hex.AppendEncode(id, u[4:6]), '-')
+	id = append(hex.AppendEncode(id, u[6:8]), '-')
+	id = append(hex.AppendEncode(id, u[8:10]), '-')
+	id = append(hex.AppendEncode(id, u[10:]), '@')
+	return string(append(id, m.owner...))
+}
 
 // retired takes c off the list; c.mu is held.
 func (m *Manager) retired(c *conversation) {

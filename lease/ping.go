@@ -24,8 +24,8 @@ func (m *Manager) Ping(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c := &conversation{manager: m, keys: keysOf(m.prefix, pingName)}
-	c.desk = newDesk(cfg, 1, m.newID, func() float64 { return 0 })
+	c := &conversation{manager: m, keys: keysOf(m.prefix, cfg)}
+	c.desk = newDesk(&cfg, 1, m.newID, func() float64 { return 0 })
 	grants := []*grant{{id: m.newID()}}
 	ex := &exchange{}
 	calls := []call{{verb: acquire, grants: grants}, {verb: renew, grants: grants}, {verb: release, grants: grants}}

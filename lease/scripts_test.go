@@ -16,8 +16,8 @@ import (
 // A scriptTest runs scripts on one server, real or miniredis.
 type scriptTest struct {
 	*testing.T
-	client *redis.Client
-	keys   keys
+	client         *redis.Client
+	holders, fence string
 }
 
 // onEach runs test on miniredis and on a real Redis: they format and answer some things differently.
@@ -25,10 +25,10 @@ func onEach(t *testing.T, test func(*scriptTest)) {
 	t.Run("miniredis", func(t *testing.T) {
 		c := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
 		t.Cleanup(func() { _ = c.Close() })
-		test(&scriptTest{t, c, keysOf("passbuddy", "x")})
+		test(&scriptTest{t, c, "passbuddy-x", "{passbuddy-x}:fence"})
 	})
 	t.Run("redis", func(t *testing.T) {
-		test(&scriptTest{t, redistest.Start(t).Client(t), keysOf("passbuddy", "x")})
+		test(&scriptTest{t, redistest.Start(t).Client(t), "passbuddy-x", "{passbuddy-x}:fence"})
 	})
 }
 
@@ -47,21 +47,21 @@ func (s *scriptTest) run(v verb, keys []string, args ...any) []int64 {
 
 func (s *scriptTest) acquire(ttl time.Duration, capacity int, notAfter int64, ids ...any) []int64 {
 	s.Helper()
-	return s.run(acquire, []string{s.keys.holders, s.keys.fence}, append([]any{ttl.Milliseconds(), capacity, notAfter}, ids...)...)
+	return s.run(acquire, []string{s.holders, s.fence}, append([]any{ttl.Milliseconds(), capacity, notAfter}, ids...)...)
 }
 
 func (s *scriptTest) renew(ttl time.Duration, ids ...any) []int64 {
 	s.Helper()
-	return s.run(renew, []string{s.keys.holders}, append([]any{ttl.Milliseconds()}, ids...)...)
+	return s.run(renew, []string{s.holders}, append([]any{ttl.Milliseconds()}, ids...)...)
 }
 
 func (s *scriptTest) release(ids ...any) []int64 {
 	s.Helper()
-	return s.run(release, []string{s.keys.holders}, ids...)
+	return s.run(release, []string{s.holders}, ids...)
 }
 
 func (s *scriptTest) score(id string) int64 {
-	score, err := s.client.ZScore(context.Background(), s.keys.holders, id).Result()
+	score, err := s.client.ZScore(context.Background(), s.holders, id).Result()
 	if err == redis.Nil {
 		return 0
 	}
@@ -73,7 +73,7 @@ func (s *scriptTest) score(id string) int64 {
 
 func (s *scriptTest) put(id string, score int64) {
 	s.Helper()
-	if err := s.client.ZAdd(context.Background(), s.keys.holders, redis.Z{Score: float64(score), Member: id}).Err(); err != nil {
+	if err := s.client.ZAdd(context.Background(), s.holders, redis.Z{Score: float64(score), Member: id}).Err(); err != nil {
 		s.Fatal(err)
 	}
 }
@@ -141,7 +141,7 @@ func TestAcquireScriptDoesNothingPastNotAfter(t *testing.T) {
 		if len(r) != 5 || r[1] != 1 {
 			t.Fatalf("reply %v", r)
 		}
-		if n, err := s.client.Exists(context.Background(), s.keys.holders, s.keys.fence).Result(); n != 0 || err != nil {
+		if n, err := s.client.Exists(context.Background(), s.holders, s.fence).Result(); n != 0 || err != nil {
 			t.Errorf("%d keys written, %v", n, err)
 		}
 		if r := s.acquire(10*second, 1, time.Now().Add(second).UnixMicro(), "a"); r[5] == 0 {
@@ -153,14 +153,14 @@ func TestAcquireScriptDoesNothingPastNotAfter(t *testing.T) {
 func TestAcquireScriptTokensGrowThoughTheClockGoesBack(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
 		ahead := time.Now().Add(time.Hour).UnixMicro()
-		if err := s.client.Set(context.Background(), s.keys.fence, ahead, 0).Err(); err != nil {
+		if err := s.client.Set(context.Background(), s.fence, ahead, 0).Err(); err != nil {
 			t.Fatal(err)
 		}
 		r := s.acquire(10*second, 3, 0, "a", "b")
 		if r[6] != ahead+1 || r[8] != ahead+2 {
 			t.Errorf("tokens %d, %d; the fence stood at %d", r[6], r[8], ahead)
 		}
-		fence, err := s.client.Get(context.Background(), s.keys.fence).Int64()
+		fence, err := s.client.Get(context.Background(), s.fence).Int64()
 		if err != nil || fence != ahead+2 {
 			t.Errorf("the fence stands at %d, %v", fence, err)
 		}
@@ -171,17 +171,17 @@ func TestAcquireScriptGivesItsKeysADay(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
 		ctx := context.Background()
 		s.acquire(10*second, 3, 0, "a")
-		for _, key := range []string{s.keys.holders, s.keys.fence} {
+		for _, key := range []string{s.holders, s.fence} {
 			if ttl := s.client.PTTL(ctx, key).Val(); ttl < 24*time.Hour {
 				t.Errorf("%s lives for %v", key, ttl)
 			}
 		}
 		// An hour later they are refreshed.
 		hourAgo := time.Now().Add(-time.Hour).UnixMicro()
-		s.client.Set(ctx, s.keys.fence, hourAgo, time.Minute)
-		s.client.PExpire(ctx, s.keys.holders, time.Minute)
+		s.client.Set(ctx, s.fence, hourAgo, time.Minute)
+		s.client.PExpire(ctx, s.holders, time.Minute)
 		s.acquire(10*second, 3, 0, "b")
-		for _, key := range []string{s.keys.holders, s.keys.fence} {
+		for _, key := range []string{s.holders, s.fence} {
 			if ttl := s.client.PTTL(ctx, key).Val(); ttl < 24*time.Hour {
 				t.Errorf("%s lives for %v after an hour", key, ttl)
 			}
@@ -202,7 +202,7 @@ func TestRenewScriptMovesWhatIsHeldAndReportsTheRest(t *testing.T) {
 		if s.score("x") != 0 || s.score("y") != 0 {
 			t.Error("a renewal added a permit")
 		}
-		if ttl := s.client.PTTL(context.Background(), s.keys.holders).Val(); ttl < 24*time.Hour {
+		if ttl := s.client.PTTL(context.Background(), s.holders).Val(); ttl < 24*time.Hour {
 			t.Errorf("the key lives for %v", ttl)
 		}
 	})
@@ -253,7 +253,7 @@ func TestReleaseScriptRemovesItsOwnAndNothingElse(t *testing.T) {
 			t.Error("the sorted set says something else")
 		}
 		s.release("c")
-		if n := s.client.Exists(context.Background(), s.keys.holders).Val(); n != 0 {
+		if n := s.client.Exists(context.Background(), s.holders).Val(); n != 0 {
 			t.Error("an empty semaphore leaves its key")
 		}
 	})

@@ -103,7 +103,7 @@ func (c Config) complete(defaults Config) (Config, error) {
 }
 
 // differ tells that a living semaphore has another Config in this process.
-func differ(lives, wanted Config) error {
+func differ(lives, wanted *Config) error {
 	problem := "this process uses the semaphore with %v; use one Config for one name, or wait until nobody holds or waits"
 	bad := func(option string, lives, wanted any) error {
 		return &OptionError{"Config." + option, wanted, fmt.Sprintf(problem, lives)}
@@ -131,6 +131,7 @@ func differ(lives, wanted Config) error {
 type Semaphore struct {
 	manager *Manager
 	cfg     Config
+	keys    *keys
 }
 
 // Semaphore returns a handle. It fails when the Config cannot work, or when this process is using the
@@ -145,10 +146,10 @@ func (m *Manager) Semaphore(cfg Config) (*Semaphore, error) {
 	if m.draining {
 		return nil, ErrClosed
 	}
-	if c := m.conversations[cfg.Name]; c != nil && c.desk.cfg != cfg {
-		return nil, differ(c.desk.cfg, cfg)
+	if c := m.conversations[cfg.Name]; c != nil && *c.desk.cfg != cfg {
+		return nil, differ(c.desk.cfg, &cfg)
 	}
-	return &Semaphore{manager: m, cfg: cfg}, nil
+	return &Semaphore{manager: m, cfg: cfg, keys: keysOf(m.prefix, cfg)}, nil
 }
 
 // Name returns the semaphore's name, without the prefix.
@@ -224,12 +225,13 @@ func (s *Semaphore) acquire(ctx context.Context, o acquireOptions) (*Lease, erro
 		if ctx.Err() != nil {
 			return nil, s.waitEnded(ctx, w.trouble)
 		}
-		c, err := m.converse(s.cfg, false)
+		c, err := m.converse(s, false)
 		if err != nil {
 			return nil, err
 		}
 		w.done = make(chan struct{})
-		w.hold = &hold{semaphore: s, conversation: c, parent: ctx, maxHold: o.maxHold}
+		l := newLease(&hold{semaphore: s, conversation: c, parent: ctx, maxHold: o.maxHold})
+		w.hold = l.hold
 		now := m.now()
 		c.desk.ask(now, w)
 		c.unlock(now, ctx.Done() == nil)
@@ -242,7 +244,7 @@ func (s *Semaphore) acquire(ctx context.Context, o acquireOptions) (*Lease, erro
 		if w.err != nil {
 			return nil, w.err
 		}
-		if l := newLease(w.hold); l != nil {
+		if l.hold.valid() {
 			return l, nil
 		}
 		w.hold.giveUp() // its window ended before this goroutine ran: it was never a lease

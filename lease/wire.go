@@ -43,12 +43,12 @@ var scripts = [...]*script{
 	acquire: load("now", "acquire"),
 }
 
-// keys are the Redis keys of one semaphore. All are in the cluster slot of the first.
-type keys struct{ holders, fence string }
+// keys are what the scripts are called with for one semaphore, boxed once: its Redis keys and its limits.
+type keys struct{ holders, fence, ttl, capacity any }
 
-func keysOf(prefix, name string) keys {
-	k := prefix + "-" + name
-	return keys{holders: k, fence: "{" + k + "}:fence"}
+func keysOf(prefix string, cfg Config) *keys {
+	k := prefix + "-" + cfg.Name
+	return &keys{holders: k, fence: "{" + k + "}:fence", ttl: cfg.TTL.Milliseconds(), capacity: cfg.Capacity}
 }
 
 const (
@@ -72,6 +72,7 @@ type wire struct {
 	ready   []*conversation // with something to send
 	flying  int
 	stuck   int
+	idle    []*flight
 	closed  bool
 	flights sync.WaitGroup
 }
@@ -79,7 +80,8 @@ type wire struct {
 // A flight is one goroutine that carries pipelines, one after the other.
 type flight struct {
 	wire     *wire
-	stuck    bool // guarded by wire.mu: a desk gave its pipeline up
+	stuck    bool // guarded by wire.mu: a desk gave this trip up
+	trip     int  // guarded by wire.mu, written by its own goroutine only
 	legs     []leg
 	outgoing []outgoing
 }
@@ -103,17 +105,27 @@ func (w *wire) send(c *conversation, inline bool) {
 		w.mu.Unlock()
 		return
 	}
-	w.flying++
-	w.flights.Add(1)
 	inline = inline && len(w.ready) == 0
 	w.ready = append(w.ready, c)
+	f := w.flightLocked()
 	w.mu.Unlock()
-	f := &flight{wire: w}
 	if !inline {
 		go f.run(false)
 		return
 	}
 	f.run(true)
+}
+
+// flightLocked returns a flight that is not used, and counts it.
+func (w *wire) flightLocked() *flight {
+	w.flying++
+	w.flights.Add(1)
+	if n := len(w.idle) - 1; n >= 0 {
+		f := w.idle[n]
+		w.idle = w.idle[:n]
+		return f
+	}
+	return &flight{wire: w}
 }
 
 // run carries what is ready until nothing is, or until its pipeline was given up: then another flight
@@ -123,25 +135,27 @@ func (f *flight) run(once bool) {
 	defer w.flights.Done()
 	for first := true; ; first = false {
 		w.mu.Lock()
+		f.trip++
 		if f.stuck {
 			w.stuck--
+			f.stuck = false
 			if w.flying >= maxFlights {
 				w.mu.Unlock()
 				return
 			}
-			f.stuck = false
 			w.flying++
 		}
 		n := min(len(w.ready), maxCalls)
 		if n == 0 || w.closed {
 			w.flying--
+			w.idle = append(w.idle, f)
 			w.mu.Unlock()
 			return
 		}
 		if once && !first {
 			w.flights.Add(1)
 			w.mu.Unlock()
-			go (&flight{wire: w}).run(false)
+			go f.run(false)
 			return
 		}
 		batch := w.ready[:n:n]
@@ -153,20 +167,18 @@ func (f *flight) run(once bool) {
 	}
 }
 
-// giveUp takes f off the pipelines that count: it may hang for as long as the client lets it.
-func (w *wire) giveUp(f *flight) {
+// giveUp takes a trip of f off the pipelines that count: it may hang for as long as the client lets it.
+func (w *wire) giveUp(f *flight, trip int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if f.stuck {
-		return
+	if f.stuck || f.trip != trip {
+		return // by another desk, or it came back meanwhile
 	}
 	f.stuck = true
 	w.flying--
 	w.stuck++
 	if len(w.ready) > 0 && !w.closed && w.stuck < maxStuck {
-		w.flying++
-		w.flights.Add(1)
-		go (&flight{wire: w}).run(false)
+		go w.flightLocked().run(false)
 	}
 }
 
@@ -191,7 +203,7 @@ func (f *flight) carry(batch []*conversation) {
 	nodes := map[string][]leg{}
 	for _, l := range f.legs {
 		addr := ""
-		if node, err := f.wire.cluster.MasterForKey(ctx, l.conversation.keys.holders); err == nil {
+		if node, err := f.wire.cluster.MasterForKey(ctx, l.conversation.keys.holders.(string)); err == nil {
 			addr = node.Options().Addr
 		}
 		nodes[addr] = append(nodes[addr], l)
@@ -221,6 +233,7 @@ func (f *flight) deliver(legs []leg, server *serverTime) {
 		l.conversation.arrive(l.exchange, server)
 	}
 	clear(f.outgoing)
+	clear(legs)
 }
 
 // attempt bounds what the client does for legs, where the client lets a context bound it. Where it does
@@ -311,7 +324,7 @@ func execute(ctx context.Context, client redis.UniversalClient, calls []outgoing
 
 // command is the call as Redis wants it: with the script's name, or with its source.
 func (o *outgoing) command(ctx context.Context, source bool) *redis.IntSliceCmd {
-	s, k, cfg := scripts[o.call.verb], o.conversation.keys, &o.conversation.desk.cfg
+	s, k := scripts[o.call.verb], o.conversation.keys
 	args := make([]any, 0, 8+len(o.call.grants))
 	if source {
 		args = append(args, "eval", s.source)
@@ -322,9 +335,9 @@ func (o *outgoing) command(ctx context.Context, source bool) *redis.IntSliceCmd 
 	case release:
 		args = append(args, 1, k.holders)
 	case renew:
-		args = append(args, 1, k.holders, cfg.TTL.Milliseconds())
+		args = append(args, 1, k.holders, k.ttl)
 	case acquire:
-		args = append(args, 2, k.holders, k.fence, cfg.TTL.Milliseconds(), cfg.Capacity, o.exchange.notAfter)
+		args = append(args, 2, k.holders, k.fence, k.ttl, k.capacity, o.exchange.notAfter)
 	}
 	for _, g := range o.call.grants {
 		args = append(args, g.id)

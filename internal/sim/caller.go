@@ -22,7 +22,7 @@ func (c *caller) upTo(d time.Duration) time.Duration { return time.Duration(c.ra
 
 // short is a moment, most of the time.
 func (c *caller) short(ttl time.Duration) time.Duration {
-	if c.chance(70) {
+	if c.chance(60) {
 		return c.upTo(ttl / 20)
 	}
 	return c.upTo(ttl)
@@ -32,7 +32,7 @@ func (c *caller) chance(percent int) bool { return c.rand.IntN(100) < percent }
 
 func (c *caller) run() {
 	ttl := c.sem.Config().TTL
-	for c.sleep(c.fleet.stop, c.short(ttl)) && c.process.gate() {
+	for c.sleep(c.fleet.stop, 3*c.short(ttl)) && c.process.gate() {
 		c.once(ttl)
 	}
 }

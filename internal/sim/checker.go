@@ -21,7 +21,8 @@ type checker struct {
 	lives      map[string][]*life // by semaphore
 	tokens     map[string]int64   // the latest
 	seen       map[string]map[int64]bool
-	epochs     int // how often Redis lost its data or its clock jumped
+	granted    map[string]int // the epoch in which an id was first seen in Redis
+	epochs     int            // how often Redis lost its data or its clock jumped
 	commands   int
 	violations []string
 }
@@ -35,7 +36,7 @@ type life struct {
 }
 
 func newChecker(n *Network, sems []lease.Config) *checker {
-	c := &checker{network: n, sems: sems, lives: map[string][]*life{}, tokens: map[string]int64{}, seen: map[string]map[int64]bool{}}
+	c := &checker{network: n, sems: sems, lives: map[string][]*life{}, tokens: map[string]int64{}, seen: map[string]map[int64]bool{}, granted: map[string]int{}}
 	n.OnCommand(func(_ string, now time.Time, _ []string) { c.check(now) })
 	return c
 }
@@ -54,22 +55,21 @@ func (c *checker) violateLocked(format string, args ...any) {
 }
 
 // epoch does something after which the leases that live are not judged by their permits any more: Redis
-// loses its data, or its clock jumps.
+// loses its data, or its clock jumps. The server does nothing else meanwhile.
 func (c *checker) epoch(do func()) {
+	c.network.Stall()
 	c.mu.Lock()
 	c.epochs++
 	c.mu.Unlock()
 	do()
-	c.mu.Lock()
-	c.epochs++ // those that were granted before and arrive now
-	c.mu.Unlock()
+	c.network.Resume()
 }
 
 // begin enters a lease, and judges its token.
 func (c *checker) begin(p *process, l *lease.Lease, child context.Context) *life {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	x := &life{process: p, lease: l, child: child, epoch: c.epochs}
+	x := &life{process: p, lease: l, child: child, epoch: c.granted[l.ID()]}
 	name, token := l.Name(), l.Token()
 	c.lives[name] = append(c.lives[name], x)
 	if c.seen[name] == nil {
@@ -125,7 +125,10 @@ func (c *checker) check(now time.Time) {
 	for _, s := range c.sems {
 		members, _ := c.network.Server().SortedSet("passbuddy-" + s.Name) // an error: there is none
 		counted := 0
-		for _, score := range members {
+		for id, score := range members {
+			if _, known := c.granted[id]; !known {
+				c.granted[id] = c.epochs
+			}
 			if int64(score)*1000 > server.UnixMicro() {
 				counted++
 			}

@@ -74,7 +74,7 @@ func live(plan Plan) Report {
 	f := &fleet{plan: plan, network: NewNetwork(plan.Seed), stop: stop, log: slog.New(slog.NewTextHandler(io.Discard, nil))}
 	for i := range 1 + r.IntN(2) {
 		ttl := []time.Duration{2 * time.Second, 5 * time.Second, 15 * time.Second}[r.IntN(3)]
-		f.sems = append(f.sems, lease.Config{Name: fmt.Sprintf("s%d", i), Capacity: 1 + r.IntN(3), TTL: ttl})
+		f.sems = append(f.sems, lease.Config{Name: fmt.Sprintf("s%d", i), Capacity: 1 + r.IntN(3), TTL: ttl, RetryInterval: ttl / 4})
 	}
 	f.network.SetFaults(plan.faults(r, f.shortestTTL()))
 	f.checker = newChecker(f.network, f.sems)

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"testing"
 	"time"
 
@@ -12,7 +13,8 @@ import (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	logging.Disable() // go-redis reports each refused connection
+	logging.Disable()       // go-redis reports each refused connection
+	debug.SetGCPercent(800) // miniredis makes a Lua state of 200 KB for each script
 	os.Exit(m.Run())
 }
 
