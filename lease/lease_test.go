@@ -223,7 +223,7 @@ func TestReleaseEndsTheContextsFirst(t *testing.T) {
 		l := w.acquire(w.semaphore(m, 1))
 		ctx, held := l.Context(), l.Held()
 		w.net.OnCommand(func(_ string, _ time.Time, cmd []string) {
-			if len(w.members()) == 0 && (ctx.Err() == nil || held.Err() == nil) {
+			if len(membersOf(w.net.Server())) == 0 && (ctx.Err() == nil || held.Err() == nil) {
 				w.Error("the permit was free while the contexts lived")
 			}
 		})

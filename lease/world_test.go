@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
 
@@ -111,8 +112,14 @@ func (w *world) acquireWith(ctx context.Context, s *lease.Semaphore, opts ...lea
 }
 
 // members returns who counts in Redis, with the expiries by the server's clock.
-func (w *world) members() map[string]time.Time {
-	set, err := w.net.Server().SortedSet("passbuddy-gpu")
+func (w *world) members() (alive map[string]time.Time) {
+	w.net.Look(func(r *miniredis.Miniredis) { alive = membersOf(r) })
+	return alive
+}
+
+// membersOf is members for a function that runs on the server's thread.
+func membersOf(r *miniredis.Miniredis) map[string]time.Time {
+	set, err := r.SortedSet("passbuddy-gpu")
 	if err != nil {
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/alicebob/miniredis/v2"
 	"github.com/alicebob/miniredis/v2/server"
 )
 
@@ -23,6 +24,14 @@ func (n *Network) OnCommand(f func(host string, now time.Time, cmd []string)) {
 	n.exec.Lock()
 	defer n.exec.Unlock()
 	n.onCommand = append(n.onCommand, f)
+}
+
+// Look has f look at the server between two requests: what miniredis hands out may be its own data. f runs
+// on the server's thread; see [Network.OnCommand].
+func (n *Network) Look(f func(*miniredis.Miniredis)) {
+	n.exec.Lock()
+	defer n.exec.Unlock()
+	f(n.redis)
 }
 
 // Stall stops the server, as SIGSTOP would: connections open and take
