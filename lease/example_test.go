@@ -1,0 +1,161 @@
+package lease_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/eqworks/passbuddy/lease"
+)
+
+// redisURL is a Redis for the examples.
+func redisURL() (url string, stop func()) {
+	server, err := miniredis.Run()
+	if err != nil {
+		log.Fatal(err)
+	}
+	return "redis://" + server.Addr(), server.Close
+}
+
+func train(ctx context.Context) error { return ctx.Err() }
+
+func Example() {
+	url, stop := redisURL()
+	defer stop()
+	ctx := context.Background()
+
+	m, err := lease.Open(url, lease.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close()
+	gpu, err := m.Semaphore(lease.Config{Name: "gpu", Capacity: 8})
+	if err != nil {
+		log.Fatal(err)
+	}
+	l, err := gpu.Acquire(ctx, lease.MaxWait(time.Minute))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer l.Release()
+	if err := train(l.Context()); err != nil { // the context ends before anybody else gets the permit
+		log.Fatal(err, l.Err()) // and the lease says why
+	}
+	fmt.Println("trained under", l.Name())
+	// Output: trained under gpu
+}
+
+func ExampleSemaphore_Do() {
+	url, stop := redisURL()
+	defer stop()
+	m, err := lease.Open(url, lease.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close()
+	migration, err := m.Semaphore(lease.Config{Name: "migration", Capacity: 1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	err = migration.Do(context.Background(), func(ctx context.Context) error {
+		// Before a step that cannot be undone:
+		if !lease.FromContext(ctx).Valid() {
+			return lease.FromContext(ctx).Err()
+		}
+		fmt.Println("migrated")
+		return nil
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	// Output: migrated
+}
+
+func ExampleSemaphore_TryAcquire() {
+	url, stop := redisURL()
+	defer stop()
+	m, err := lease.Open(url, lease.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close()
+	report, err := m.Semaphore(lease.Config{Name: "nightly-report", Capacity: 1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	first, err := report.TryAcquire(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer first.Release()
+	_, err = report.TryAcquire(context.Background())
+	var full *lease.CapacityError
+	if errors.As(err, &full) {
+		fmt.Printf("%d of %d run already\n", full.Held, full.Capacity)
+	}
+	// Output: 1 of 1 run already
+}
+
+// An errgroup says "context canceled" when the lease is lost; the lease says why.
+func ExampleLease_Context_errgroup() {
+	url, stop := redisURL()
+	defer stop()
+	m, err := lease.Open(url, lease.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close()
+	export, err := m.Semaphore(lease.Config{Name: "export", Capacity: 2})
+	if err != nil {
+		log.Fatal(err)
+	}
+	l, err := export.Acquire(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer l.Release()
+	g, ctx := errgroup.WithContext(l.Context())
+	for range 3 {
+		g.Go(func() error { return train(ctx) })
+	}
+	if err := g.Wait(); err != nil {
+		log.Fatal(errors.Join(err, l.Err()))
+	}
+	fmt.Println("exported")
+	// Output: exported
+}
+
+// SIGTERM cancels ctx. The work stops, the permit stays until the teardown is done.
+func ExampleLease_Held() {
+	url, stop := redisURL()
+	defer stop()
+	m, err := lease.Open(url, lease.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close()
+	db, err := m.Semaphore(lease.Config{Name: "db", Capacity: 1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, terminate := context.WithCancelCause(context.Background())
+	l, err := db.Acquire(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer l.Release()
+	terminate(errors.New("SIGTERM"))
+	<-l.Context().Done()
+	fmt.Println("stopped by", l.Err())
+	if l.Held().Err() == nil {
+		fmt.Println("cleaned up, still holding the permit:", l.Valid())
+	}
+	// Output:
+	// stopped by SIGTERM
+	// cleaned up, still holding the permit: true
+}
