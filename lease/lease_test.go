@@ -27,6 +27,7 @@ func TestChildrenOfALeaseNeedNoGoroutine(t *testing.T) {
 		defer l.Release()
 		for _, parent := range []context.Context{l.Context(), l.Held()} {
 			_ = parent.Done()
+			synctest.Wait() // what carried the acquire has gone home
 			before := runtime.NumGoroutine()
 			for range 100 {
 				_, c1 := context.WithCancel(parent)

@@ -384,12 +384,13 @@ func TestPromise7NothingLeaks(t *testing.T) {
 			s := w.semaphore(m, 1)
 			w.acquire(s).Release()
 			host.SetFaults(sim.Faults{DelayRequest: 1, DelayUpTo: 4 * worldTTL})
-			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 			defer cancel()
 			if _, err := s.Acquire(ctx); err == nil {
 				w.Fatal("acquired")
 			}
 			host.SetFaults(sim.Faults{})
+			time.Sleep(worldTTL/8 + 100*time.Millisecond) // the attempt is given up
 			var taken atomic.Int64
 			w.net.OnCommand(func(string, time.Time, []string) { taken.Add(int64(len(membersOf(w.net.Server())))) })
 			time.Sleep(5 * worldTTL)

@@ -55,11 +55,6 @@ func (s *scriptTest) renew(ttl time.Duration, ids ...any) []int64 {
 	return s.run(renew, []string{s.holders}, append([]any{ttl.Milliseconds()}, ids...)...)
 }
 
-func (s *scriptTest) release(ids ...any) []int64 {
-	s.Helper()
-	return s.run(release, []string{s.holders}, ids...)
-}
-
 func (s *scriptTest) score(id string) int64 {
 	score, err := s.client.ZScore(context.Background(), s.holders, id).Result()
 	if err == redis.Nil {
@@ -240,25 +235,6 @@ func TestRenewScriptWritesBeforeItReportsALoss(t *testing.T) {
 	}
 }
 
-func TestReleaseScriptRemovesItsOwnAndNothingElse(t *testing.T) {
-	onEach(t, func(s *scriptTest) {
-		s.acquire(10*second, 5, 0, "a", "b", "c")
-		if r := s.release("a"); r[0] != 1 {
-			t.Errorf("reply %v", r)
-		}
-		if r := s.release("a", "b", "x"); r[0] != 1 {
-			t.Errorf("reply %v", r)
-		}
-		if s.score("a") != 0 || s.score("b") != 0 || s.score("c") == 0 {
-			t.Error("the sorted set says something else")
-		}
-		s.release("c")
-		if n := s.client.Exists(context.Background(), s.holders).Val(); n != 0 {
-			t.Error("an empty semaphore leaves its key")
-		}
-	})
-}
-
 func TestScriptsTakeAsManyIdsAsADeskSends(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
 		ids := make([]any, maxIDs)
@@ -270,9 +246,6 @@ func TestScriptsTakeAsManyIdsAsADeskSends(t *testing.T) {
 		}
 		if r := s.renew(10*second, ids...); len(r) != 2 {
 			t.Errorf("%d lost", len(r)-2)
-		}
-		if r := s.release(ids...); r[0] != maxIDs {
-			t.Errorf("%d released", r[0])
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -37,8 +38,8 @@ func load(parts ...string) *script {
 	return &s
 }
 
+// A release needs no script: it is a ZREM.
 var scripts = [...]*script{
-	release: load("release"),
 	renew:   load("now", "renew"),
 	acquire: load("now", "acquire"),
 }
@@ -134,6 +135,11 @@ func (f *flight) run(once bool) {
 	w := f.wire
 	defer w.flights.Done()
 	for first := true; ; first = false {
+		if !once {
+			// The callers that the last replies woke run first: what they ask for goes along. Without
+			// this, the first of them leaves alone and the others wait for the next trip.
+			runtime.Gosched()
+		}
 		w.mu.Lock()
 		f.trip++
 		if f.stuck {
@@ -278,7 +284,7 @@ type outgoing struct {
 	conversation *conversation
 	exchange     *exchange
 	call         *call
-	cmd          *redis.IntSliceCmd
+	cmd          redis.Cmder
 }
 
 // execute runs calls in order and fills in their replies. A server that does not know a script says
@@ -305,13 +311,8 @@ func execute(ctx context.Context, client redis.UniversalClient, calls []outgoing
 		}
 		missing := -1
 		for i := range calls {
-			c := calls[i].call
-			c.reply, c.err = calls[i].cmd.Result()
-			if c.err == nil {
-				c.err = checkReply(c)
-			} else if denied(c.err) {
-				c.err = scripts[c.verb].name(c.err)
-			} else if missing < 0 && redis.HasErrorPrefix(c.err, "NOSCRIPT") {
+			calls[i].finish()
+			if err := calls[i].call.err; missing < 0 && err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
 				missing = i
 			}
 		}
@@ -323,7 +324,15 @@ func execute(ctx context.Context, client redis.UniversalClient, calls []outgoing
 }
 
 // command is the call as Redis wants it: with the script's name, or with its source.
-func (o *outgoing) command(ctx context.Context, source bool) *redis.IntSliceCmd {
+func (o *outgoing) command(ctx context.Context, source bool) redis.Cmder {
+	if o.call.verb == release {
+		args := make([]any, 0, 2+len(o.call.grants))
+		args = append(args, "zrem", o.conversation.keys.holders)
+		for _, g := range o.call.grants {
+			args = append(args, g.id)
+		}
+		return redis.NewIntCmd(ctx, args...)
+	}
 	s, k := scripts[o.call.verb], o.conversation.keys
 	args := make([]any, 0, 8+len(o.call.grants))
 	if source {
@@ -332,8 +341,6 @@ func (o *outgoing) command(ctx context.Context, source bool) *redis.IntSliceCmd 
 		args = append(args, "evalsha", s.sha)
 	}
 	switch o.call.verb {
-	case release:
-		args = append(args, 1, k.holders)
 	case renew:
 		args = append(args, 1, k.holders, k.ttl)
 	case acquire:
@@ -343,6 +350,20 @@ func (o *outgoing) command(ctx context.Context, source bool) *redis.IntSliceCmd 
 		args = append(args, g.id)
 	}
 	return redis.NewIntSliceCmd(ctx, args...)
+}
+
+// finish takes the command's answer over.
+func (o *outgoing) finish() {
+	c := o.call
+	switch c.err = o.cmd.Err(); {
+	case c.err != nil:
+		if denied(c.err) {
+			c.err = scripts[c.verb].name(c.err)
+		}
+	case c.verb != release:
+		c.reply = o.cmd.(*redis.IntSliceCmd).Val()
+		c.err = checkReply(c)
+	}
 }
 
 // denied reports whether the Redis user may not run a command of a script. Redis 7 names the line of
@@ -374,8 +395,6 @@ func (s *script) name(err error) error {
 func checkReply(c *call) error {
 	n, ok := len(c.reply), false
 	switch c.verb {
-	case release:
-		ok = n == 1
 	case renew:
 		ok = n >= 2
 	case acquire:

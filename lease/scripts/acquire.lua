@@ -11,64 +11,61 @@
 --       (0: refused) and its token in µs (0: refused).
 -- Writes holders and fence, and only where something is granted or expired.
 -- An id that is held already is granted again and never shortened: a lost reply and a client's own
--- retry are harmless. Cost when there is room: TIME, ZCARD, GET, ZADD, SET, and PEXPIRE for a new key.
+-- retry are harmless. Cost when there is room: TIME, ZCARD, SET, ZADD, and PEXPIRE for a new key.
 
 local holders, fence = KEYS[1], KEYS[2]
-local ttl, capacity, notAfter = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local capacity, notAfter = ARGV[2] + 0, ARGV[3] + 0
 
 if notAfter > 0 and now > notAfter then
   return {now, 1, capacity, 0, 0}
 end
 
-local expiry = expiryAfter(ttl)
+local expiry = later + ARGV[1] -- later: now in ms, rounded up
 local score = string.format('%.0f', expiry)
 local held = redis.call('ZCARD', holders)
-local created = held == 0
-local purged, refused = false, false
-local before, token
-
--- Tokens follow the server's clock and never stand still: a fence kept from before a step back wins.
-local function nextToken()
-  if not token then
-    before = tonumber(redis.call('GET', fence) or 0) or 0
-    token = before
-  end
-  token = math.max(now, token + 1)
-  return token
-end
+local created, purged, refused = held == 0, false, false
+local token, hour -- of the latest grant; whether it is the first in this hour
 
 local reply = {now, 0, capacity, 0, 0}
 for i = 4, #ARGV do
-  local id = ARGV[i]
+  local id, n = ARGV[i], #reply
   if held >= capacity and not purged then
-    purge(holders)
+    redis.call('ZREMRANGEBYSCORE', holders, '-inf', expired)
     purged = true
     held = redis.call('ZCARD', holders)
     created = held == 0
   end
-  local room = held < capacity
-  if not room then
+  local granted = held < capacity
+  if not granted then
     local mine = redis.call('ZSCORE', holders, id)
-    room = mine and mine * 1000 > now
+    granted = mine and mine * 1000 > now
   end
-  if room then
-    local t = nextToken()
+  if granted then
+    if token then
+      token = token + 1
+    else
+      -- Tokens follow the server's clock and never stand still: a fence from before a step back wins.
+      token = now
+      local before = redis.call('SET', fence, string.format('%.0f', now), 'KEEPTTL', 'GET')
+      before = before and tonumber(before) or 0
+      hour = before - before % 3600000000 ~= now - now % 3600000000
+      if before >= now then
+        token = before + 1
+      end
+    end
     held = held + redis.call('ZADD', holders, 'GT', score, id)
-    reply[#reply + 1] = expiry
-    reply[#reply + 1] = t
+    reply[n + 1], reply[n + 2] = expiry, token
   else
     refused = true
-    reply[#reply + 1] = 0
-    reply[#reply + 1] = 0
+    reply[n + 1], reply[n + 2] = 0, 0
   end
 end
 
 if token then
-  -- The lifetimes are refreshed at creation and when the hour changes: SET with KEEPTTL is cheaper.
-  local hour = math.floor(now / 3600000000) ~= math.floor(before / 3600000000)
+  -- Lifetimes are set at creation and when the hour changes: keeping them is cheaper.
   if hour then
     redis.call('SET', fence, string.format('%.0f', token), 'PX', keep)
-  else
+  elseif token ~= now then
     redis.call('SET', fence, string.format('%.0f', token), 'KEEPTTL')
   end
   if created or hour then
@@ -79,6 +76,6 @@ end
 reply[4] = held
 if refused then
   local first = redis.call('ZRANGE', holders, 0, 0, 'WITHSCORES')
-  reply[5] = tonumber(first[2] or 0)
+  reply[5] = (first[2] or 0) + 0
 end
 return reply

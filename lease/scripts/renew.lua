@@ -11,10 +11,10 @@
 -- missing or was renewed twice within a millisecond.
 
 local holders = KEYS[1]
-local expiry = expiryAfter(tonumber(ARGV[1]))
+local expiry = later + ARGV[1]
 local score = string.format('%.0f', expiry)
 
-purge(holders)
+redis.call('ZREMRANGEBYSCORE', holders, '-inf', expired)
 local pairsOf, ids = {}, {}
 for i = 2, #ARGV do
   pairsOf[#pairsOf + 1] = score
