@@ -133,18 +133,22 @@ func BenchmarkRenewal(b *testing.B) {
 			n := bc.names * bc.leases
 			goroutines, bytes := runtime.NumGoroutine(), heap()
 			leases := make([]*lease.Lease, n)
+			sems := make([]*lease.Semaphore, bc.names)
+			for i := range sems {
+				sems[i], err = m.Semaphore(lease.Config{
+					Name: fmt.Sprintf("renew-%d", i), Capacity: bc.leases,
+					TTL: 3300 * time.Millisecond, Margin: 165 * time.Millisecond,
+				})
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
 			var wg sync.WaitGroup
 			for w := range 250 {
 				wg.Go(func() {
 					for i := w; i < n; i += 250 {
-						s, err := m.Semaphore(lease.Config{
-							Name: fmt.Sprintf("renew-%d", i%bc.names), Capacity: bc.leases,
-							TTL: 3300 * time.Millisecond, Margin: 165 * time.Millisecond,
-						})
-						if err == nil {
-							leases[i], err = s.Acquire(ctx)
-						}
-						if err != nil {
+						l, err := sems[i%bc.names].Acquire(ctx)
+						if leases[i] = l; err != nil {
 							b.Error(err)
 							return
 						}
