@@ -50,7 +50,7 @@ func TestChildrenOfALostLeaseEndWithItsReason(t *testing.T) {
 	inBubble(t, func(w *world) {
 		m, _ := w.process("p")
 		l := w.acquire(w.semaphore(m, 1))
-		child, cancel := context.WithTimeout(context.WithValue(l.Context(), "k", "v"), time.Hour)
+		child, cancel := context.WithTimeout(context.WithValue(l.Context(), anyKey{}, "v"), time.Hour)
 		defer cancel()
 		_, group := errgroup.WithContext(l.Context())
 		held, cancelHeld := context.WithCancel(l.Held())
@@ -160,7 +160,7 @@ func TestAfterAPauseTheContextAnswersBeforeAnyTimerHasRun(t *testing.T) {
 		{"Valid", func(l *lease.Lease) bool { return !l.Valid() }},
 		{"Lease.Err", func(l *lease.Lease) bool { return errors.Is(l.Err(), lease.ErrLost) }},
 		{"a lease below", func(l *lease.Lease) bool {
-			below := lease.FromContext(context.WithValue(l.Context(), "k", "v"))
+			below := lease.FromContext(context.WithValue(l.Context(), anyKey{}, "v"))
 			return below.Context().Err() != nil
 		}},
 	} {
@@ -173,11 +173,11 @@ func TestAfterAPauseTheContextAnswersBeforeAnyTimerHasRun(t *testing.T) {
 				heldChild, cancelHeld := context.WithCancel(l.Held())
 				defer cancelHeld()
 				end := l.TrustedUntil()
-				time.Sleep(time.Until(end) - 1)
+				time.Sleep(time.Until(end) - time.Nanosecond)
 				if tc.ask(l) {
 					w.Fatal("ended before its window")
 				}
-				time.Sleep(1)
+				time.Sleep(1 * time.Nanosecond)
 				if child.Err() != nil {
 					w.Fatal("something ended the child before anybody looked")
 				}
@@ -196,7 +196,7 @@ func TestCancellingTheCallerKeepsThePermitUntilRelease(t *testing.T) {
 	inBubble(t, func(w *world) {
 		m, _ := w.process("p")
 		why := errors.New("SIGTERM")
-		ctx, cancel := context.WithCancelCause(context.WithValue(context.Background(), "k", "v"))
+		ctx, cancel := context.WithCancelCause(context.WithValue(context.Background(), anyKey{}, "v"))
 		l := w.acquireWith(ctx, w.semaphore(m, 1))
 		cancel(why)
 		if l.Context().Err() == nil || context.Cause(l.Context()) != why || l.Err() != why {
@@ -206,7 +206,7 @@ func TestCancellingTheCallerKeepsThePermitUntilRelease(t *testing.T) {
 		if !l.Valid() || l.Held().Err() != nil || len(w.members()) != 1 {
 			w.Error("the permit was not kept for the teardown")
 		}
-		if l.Held().Value("k") != "v" || lease.FromContext(l.Held()) != l {
+		if l.Held().Value(anyKey{}) != "v" || lease.FromContext(l.Held()) != l {
 			w.Error("Held lost the caller's values")
 		}
 		if err := l.Release(); err != nil {
@@ -316,7 +316,7 @@ func TestALeaseThatIsCollectedEndsAndIsLoggedAndNotGivenBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	child := context.WithValue(kept.Context(), "k", "v")
+	child := context.WithValue(kept.Context(), anyKey{}, "v")
 	keptID := kept.ID()
 	kept = nil
 	lost, err := s.Acquire(context.Background())
@@ -345,6 +345,8 @@ func TestALeaseThatIsCollectedEndsAndIsLoggedAndNotGivenBack(t *testing.T) {
 	}
 	runtime.KeepAlive(child)
 }
+
+type anyKey struct{}
 
 type writer func([]byte)
 

@@ -90,7 +90,6 @@ type flight struct {
 type leg struct {
 	conversation *conversation
 	exchange     *exchange
-	server       *serverTime
 }
 
 // send carries c's exchange, now or with the next pipeline. inline: the calling goroutine carries it,
