@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 }
 
 var (
-	seeds = flag.Int("seeds", 40, "how many fleets to simulate")
+	seeds = flag.Int("seeds", 20, "how many fleets to simulate")
 	seed  = flag.Uint64("seed", 0, "the only seed to simulate, to replay it")
 	from  = flag.Uint64("from", 1, "the first seed")
 	life_ = flag.Duration("life", 10*time.Minute, "how long each fleet lives, in its own time")
