@@ -79,7 +79,7 @@ func BenchmarkAcquireRelease(b *testing.B) {
 		}
 		run := func(name string, ctx context.Context, names, capacity int) {
 			b.Run(fmt.Sprintf("%s/callers=%d", name, n), func(b *testing.B) {
-				m, err := lease.New(client, lease.Options{})
+				m, err := lease.New(client, lease.Options{Logger: quiet})
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -125,7 +125,7 @@ func BenchmarkRenewal(b *testing.B) {
 		names, leases int
 	}{{"one-name", 1, 1000}, {"one-name", 1, 10000}, {"own-names", 10000, 1}} {
 		b.Run(fmt.Sprintf("%s/leases=%d", bc.name, bc.names*bc.leases), func(b *testing.B) {
-			m, err := lease.New(client, lease.Options{})
+			m, err := lease.New(client, lease.Options{Logger: quiet})
 			if err != nil {
 				b.Fatal(err)
 			}

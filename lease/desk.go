@@ -116,6 +116,7 @@ func (d *desk) serve(now instant, g *grant) {
 // release gives h's permit back; its contexts have ended before. h.settled is closed when Redis has
 // answered, or when the trust window ends first.
 func (d *desk) release(now instant, h *hold) {
+	d.tick(now) // a window that ends now is a loss
 	g := h.grant
 	switch g.state {
 	case held:

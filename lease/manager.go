@@ -280,17 +280,35 @@ func (m *Manager) converse(s *Semaphore, alive bool) (*conversation, error) {
 				c.server = m.theServer()
 			}
 			m.conversations[cfg.Name] = c
-		} else if c.desk.cfg != cfg && *c.desk.cfg != *cfg {
-			m.mu.Unlock()
-			return nil, differ(c.desk.cfg, cfg)
 		}
 		m.mu.Unlock()
-		c.mu.Lock()
-		if !c.dead {
+		c.mu.Lock() // a desk that has just become idle is on its way out: this waits for it
+		switch {
+		case c.dead:
+			c.mu.Unlock()
+		case c.desk.cfg != cfg && *c.desk.cfg != *cfg:
+			c.mu.Unlock()
+			return nil, differ(c.desk.cfg, cfg)
+		default:
 			return c, nil
 		}
-		c.mu.Unlock()
 	}
+}
+
+// living returns the Config under which this process uses a name, nil if it does not.
+func (m *Manager) living(name string) *Config {
+	m.mu.Lock()
+	c := m.conversations[name]
+	m.mu.Unlock()
+	if c == nil {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dead {
+		return nil
+	}
+	return c.desk.cfg
 }
 
 // theServer is the clock of the only server, with m.mu held.

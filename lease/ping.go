@@ -10,7 +10,7 @@ import (
 
 // Ping reports whether the manager can work: Redis is reachable, it is new enough, and its user may run
 // the scripts and what they call. It takes, renews and releases a permit of a semaphore named "#ping",
-// on a Cluster in that one slot, and pings every master. It warns in the log when Redis may evict keys.
+// whose fencing token stays for a day, on a Cluster in that one slot, and pings every master. It warns in the log when Redis may evict keys.
 // It waits for as long as the client lets it, and returns a *RedisError.
 func (m *Manager) Ping(ctx context.Context) error {
 	m.mu.Lock()

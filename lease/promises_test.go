@@ -257,6 +257,7 @@ func TestPromise5APermitGoesBackWhenItsHolderSaysSoOrTimeTakesIt(t *testing.T) {
 			if d := time.Since(start); d != 10*time.Second || !errors.Is(l.Err(), lease.ErrMaxHold) {
 				w.Errorf("ended after %v: %v", d, l.Err())
 			}
+			synctest.Wait()
 			if len(w.members()) != 1 {
 				w.Error("the permit went back before its holder said so")
 			}

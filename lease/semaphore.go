@@ -142,12 +142,13 @@ func (m *Manager) Semaphore(cfg Config) (*Semaphore, error) {
 		return nil, err
 	}
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.draining {
+	draining := m.draining
+	m.mu.Unlock()
+	if draining {
 		return nil, ErrClosed
 	}
-	if c := m.conversations[cfg.Name]; c != nil && *c.desk.cfg != cfg {
-		return nil, differ(c.desk.cfg, &cfg)
+	if lives := m.living(cfg.Name); lives != nil && *lives != cfg {
+		return nil, differ(lives, &cfg)
 	}
 	return &Semaphore{manager: m, cfg: cfg, keys: keysOf(m.prefix, cfg)}, nil
 }

@@ -1,0 +1,187 @@
+// Mutants breaks package lease on purpose, one small change at a time, and checks that the tests notice.
+//
+//	go run ./internal/mutants            # all
+//	go run ./internal/mutants -run wall  # those whose name matches
+//	go run ./internal/mutants -list
+//
+// A mutant is an entry of the list in list.go: what it breaks, where, how, and which tests must fail. The
+// changed file reaches the compiler through go build's -overlay, so the tree itself is never touched. A
+// mutant whose text is not found exactly once, that does not compile, or whose tests do not exist, is an
+// error: the list has to follow the code. The exit code is 1 when a mutant survives or an error occurs.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A mutant is one way to break a promise.
+type mutant struct {
+	name  string
+	edits []edit
+	pkg   string // whose tests must notice
+	run   string // which of them
+	args  []string
+}
+
+type edit struct{ file, old, new string }
+
+func main() {
+	pattern := flag.String("run", "", "only mutants whose name matches")
+	list := flag.Bool("list", false, "name the mutants and end")
+	flag.Parse()
+	chosen := regexp.MustCompile(*pattern)
+	var all []mutant
+	for _, m := range mutants {
+		if chosen.MatchString(m.name) {
+			all = append(all, m)
+		}
+	}
+	if *list {
+		for _, m := range all {
+			fmt.Println(m.name)
+		}
+		return
+	}
+	if err := hunt(all); err != nil {
+		fmt.Fprintln(os.Stderr, "mutants:", err)
+		os.Exit(1)
+	}
+}
+
+// hunt sees that the unbroken code passes, and then lets the tests loose on each mutant.
+func hunt(all []mutant) error {
+	dir, err := os.MkdirTemp("", "mutants")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := healthy(all); err != nil {
+		return err
+	}
+	caught, failed := 0, false
+	for _, m := range all {
+		start := time.Now()
+		by, err := m.hunt(dir)
+		took := time.Since(start).Round(100 * time.Millisecond)
+		switch {
+		case err != nil:
+			failed = true
+			fmt.Printf("ERROR     %-55s %v\n", m.name, err)
+		case len(by) == 0:
+			failed = true
+			fmt.Printf("SURVIVED  %-55s %v\n", m.name, took)
+		default:
+			caught++
+			fmt.Printf("caught    %-55s %v by %s\n", m.name, took, strings.Join(by, ", "))
+		}
+	}
+	fmt.Printf("%d of %d mutants caught\n", caught, len(all))
+	if failed {
+		return errors.New("not all were caught")
+	}
+	return nil
+}
+
+// healthy runs the tests of all mutants on the code as it is.
+func healthy(all []mutant) error {
+	done := map[string]bool{}
+	for _, m := range all {
+		key := fmt.Sprint(m.pkg, m.run, m.args)
+		if done[key] {
+			continue
+		}
+		done[key] = true
+		if out, err := m.test(""); err != nil || strings.Contains(out, "no tests to run") {
+			return fmt.Errorf("without a mutant, %s in %s: %v\n%s", m.run, m.pkg, err, out)
+		}
+	}
+	return nil
+}
+
+// hunt returns the tests that noticed m.
+func (m mutant) hunt(dir string) (by []string, err error) {
+	overlay, err := m.overlay(dir)
+	if err != nil {
+		return nil, err
+	}
+	out, err := m.test(overlay)
+	if err == nil {
+		return nil, nil
+	}
+	if strings.Contains(out, "[build failed]") || strings.Contains(out, "[setup failed]") {
+		return nil, fmt.Errorf("does not compile:\n%s", out)
+	}
+	for _, f := range regexp.MustCompile(`(?m)^--- FAIL: (\w+)`).FindAllStringSubmatch(out, -1) {
+		if !slices.Contains(by, f[1]) {
+			by = append(by, f[1])
+		}
+	}
+	if len(by) == 0 { // a panic or a time-out ends the run before its summary
+		if f := regexp.MustCompile(`(?m)^panic: .*$`).FindString(out); f != "" {
+			return []string{f}, nil
+		}
+		return nil, fmt.Errorf("the tests failed, and none says so:\n%s", out)
+	}
+	return by, nil
+}
+
+// overlay writes the changed files, and the JSON that has the compiler take them.
+func (m mutant) overlay(dir string) (string, error) {
+	replace := map[string]string{}
+	text := map[string]string{}
+	for _, e := range m.edits {
+		abs, err := filepath.Abs(e.file)
+		if err != nil {
+			return "", err
+		}
+		s, seen := text[abs]
+		if !seen {
+			b, err := os.ReadFile(abs)
+			if err != nil {
+				return "", err
+			}
+			s = string(b)
+		}
+		if n := strings.Count(s, e.old); n != 1 {
+			return "", fmt.Errorf("%s has %q %d times, want once", e.file, e.old, n)
+		}
+		text[abs] = strings.Replace(s, e.old, e.new, 1)
+	}
+	for abs, s := range text {
+		file := filepath.Join(dir, fmt.Sprintf("%d-%s", len(replace), filepath.Base(abs)))
+		if err := os.WriteFile(file, []byte(s), 0o600); err != nil {
+			return "", err
+		}
+		replace[abs] = file
+	}
+	b, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "overlay.json")
+	return path, os.WriteFile(path, b, 0o600)
+}
+
+// test runs m's tests, on the code as it is when overlay is empty.
+func (m mutant) test(overlay string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	args := []string{"test", "-count=1", "-timeout=60s", "-vet=off", "-run", m.run}
+	if overlay != "" {
+		args = append(args, "-overlay", overlay)
+	}
+	args = append(args, m.pkg)
+	out, err := exec.CommandContext(ctx, "go", append(args, m.args...)...).CombinedOutput()
+	return string(out), err
+}
