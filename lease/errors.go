@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -157,22 +158,27 @@ func isOldRedis(msg string) bool {
 }
 
 // isPermanent reports whether err will be the same at the next try, so that waiting is of no use.
-// Everything else is transient: the network, LOADING, READONLY, TRYAGAIN, CLUSTERDOWN, MASTERDOWN,
-// BUSY, MISCONF, OOM, NOREPLICAS.
+// Everything else is transient, the network above all.
 func isPermanent(err error) bool {
 	if errors.Is(err, redis.ErrClosed) {
 		return true
 	}
 	var reply redis.Error
-	if !errors.As(err, &reply) {
+	if !errors.As(err, &reply) || says(reply, transient) {
 		return false
 	}
-	for _, prefix := range []string{"WRONGTYPE", "NOPERM", "NOAUTH", "WRONGPASS", "ERR"} {
-		if strings.HasPrefix(reply.Error(), prefix) {
-			return !strings.Contains(reply.Error(), "max number of clients")
-		}
-	}
-	return false
+	return says(reply, []string{"WRONGTYPE", "NOPERM", "NOAUTH", "WRONGPASS", "ERR "})
+}
+
+// transient are the words of a server that will soon think otherwise. Redis 6.2 wraps what a script's
+// command answers into an ERR of its own, so that they may stand anywhere.
+var transient = []string{
+	"LOADING", "READONLY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "BUSY", "MISCONF", "OOM ", "NOREPLICAS",
+	"max number of clients",
+}
+
+func says(err error, words []string) bool {
+	return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(err.Error(), w) })
 }
 
 // isTimeout reports whether err says that there was no answer in time.
@@ -183,10 +189,6 @@ func isTimeout(err error) bool {
 
 // isMoved reports whether err says that another server is in charge, or will be.
 func isMoved(err error) bool {
-	for _, prefix := range []string{"MOVED", "ASK", "READONLY", "MASTERDOWN", "LOADING"} {
-		if redis.HasErrorPrefix(err, prefix) {
-			return true
-		}
-	}
-	return false
+	var reply redis.Error
+	return errors.As(err, &reply) && says(reply, []string{"MOVED", "ASK ", "READONLY", "MASTERDOWN", "LOADING"})
 }

@@ -1,0 +1,109 @@
+package lease_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/eqworks/passbuddy/internal/redistest"
+	"github.com/eqworks/passbuddy/lease"
+)
+
+func TestClusterKeepsLeasesOnAllNodesAndOneStalledNodeLeavesTheOthersAlone(t *testing.T) {
+	cluster := redistest.StartCluster(t)
+	m, err := lease.Open("redis://"+cluster.Addrs()[0]+"?cluster=true", lease.Options{Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	ctx := context.Background()
+	if err := m.Ping(ctx); err != nil {
+		t.Fatal(err)
+	}
+	client := cluster.Client(t)
+	stalled := cluster.Nodes()[1]
+	var there, elsewhere []*lease.Lease
+	for i := range 30 {
+		name := fmt.Sprintf("shard-%d", i)
+		s, err := m.Semaphore(lease.Config{Name: name, Capacity: 1, TTL: realTTL})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := realAcquire(t, s)
+		node, err := client.MasterForKey(ctx, "passbuddy-"+name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if node.Options().Addr == stalled.Addr() {
+			there = append(there, l)
+		} else {
+			elsewhere = append(elsewhere, l)
+		}
+	}
+	if len(there) == 0 || len(elsewhere) < 10 {
+		t.Fatalf("%d names on the node, %d elsewhere: choose other names", len(there), len(elsewhere))
+	}
+	stalled.Pause()
+	for _, l := range there {
+		<-l.Context().Done()
+		if !errors.Is(l.Err(), lease.ErrLost) || time.Now().After(l.TrustedUntil().Add(realTTL/20)) {
+			t.Errorf("told at %v, trusted until %v: %v", time.Now(), l.TrustedUntil(), l.Err())
+		}
+	}
+	time.Sleep(realTTL)
+	for _, l := range elsewhere {
+		if err := l.Err(); err != nil {
+			t.Errorf("a lease on another node was lost: %v", err)
+		}
+	}
+	stalled.Resume()
+	for _, l := range elsewhere {
+		if err := l.Release(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestSentinelLeasesGoOnAfterAFailover(t *testing.T) {
+	set := redistest.StartSentinel(t)
+	m, err := lease.Open(fmt.Sprintf("redis://%s?master_name=%s&addr=%s", set.Addrs()[0], set.MasterName, set.Addrs()[1]), lease.Options{Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	s, err := m.Semaphore(lease.Config{Name: "gpu", Capacity: 1, TTL: 15 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := realAcquire(t, s)
+	ctx := context.Background()
+	if err := set.Master().Client(t).Wait(ctx, 1, 5*time.Second).Err(); err != nil { // the replica has it
+		t.Fatal(err)
+	}
+	start := time.Now()
+	master := set.AwaitNewMaster(set.FailOver())
+	t.Logf("failover took %v", time.Since(start))
+	waiting := make(chan error, 1)
+	go func() {
+		next, err := s.Acquire(ctx)
+		if err == nil {
+			err = next.Release()
+		}
+		waiting <- err
+	}()
+	time.Sleep(5 * time.Second) // a renewal on the new master
+	if err := l.Err(); err != nil {
+		t.Errorf("lost to a short failover: %v", err)
+	}
+	if n := master.Client(t).ZCard(ctx, "passbuddy-gpu").Val(); n != 1 {
+		t.Errorf("%d permits on the new master", n)
+	}
+	if err := l.Release(); err != nil {
+		t.Error(err)
+	}
+	if err := <-waiting; err != nil {
+		t.Errorf("the waiter got %v", err)
+	}
+}
