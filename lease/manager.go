@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net/url"
 	"os"
 	"reflect"
 	"strconv"
@@ -151,94 +150,6 @@ func sanitize(host string) string {
 	}, host)
 }
 
-// Open makes a manager and its client from a URL, as go-redis parses it:
-//
-//	redis://user:password@host:6379/0     rediss:// for TLS, unix:///path/to/socket
-//	redis://sentinel:26379/0?master_name=mymaster&addr=sentinel2:26379
-//	redis://node1:6379?addr=node2:6379&addr=node3:6379      Cluster; one node: ?cluster=true
-//
-// A context bounds every call (ContextTimeoutEnabled). Dialling takes three seconds at most and is not
-// repeated, unless the URL says otherwise (dial_timeout, dialer_retries). It does no I/O; see Ping. The
-// client is closed by Close.
-func Open(rawURL string, opts Options) (*Manager, error) {
-	client, err := openClient(rawURL)
-	if err != nil {
-		return nil, err
-	}
-	m, err := New(client, opts)
-	if err != nil {
-		_ = client.Close()
-		return nil, err
-	}
-	m.owned = true
-	return m, nil
-}
-
-func openClient(rawURL string) (redis.UniversalClient, error) {
-	u, err := url.Parse(rawURL)
-	if err != nil {
-		return nil, &OptionError{"URL", redact(rawURL), "cannot be parsed; use redis://host:6379/0"}
-	}
-	refuse := func(err error) error {
-		return &OptionError{"URL", u.Redacted(), strings.TrimPrefix(err.Error(), "redis: ")}
-	}
-	switch u.Scheme {
-	case "redis", "rediss", "unix":
-	default:
-		return nil, &OptionError{"URL", u.Redacted(), "unknown scheme; use redis://, rediss:// or unix://"}
-	}
-	q := u.Query()
-	switch {
-	case q.Has("master_name"):
-		o, err := redis.ParseFailoverURL(rawURL)
-		if err != nil {
-			return nil, refuse(err)
-		}
-		honest(&o.ContextTimeoutEnabled, &o.DialTimeout, &o.DialerRetries)
-		return redis.NewFailoverClient(o), nil
-	case q.Has("cluster") || q.Has("addr"):
-		if v := q.Get("cluster"); q.Has("cluster") && v != "true" {
-			return nil, &OptionError{"URL", u.Redacted(), "cluster can only be true"}
-		}
-		q.Del("cluster")
-		u.RawQuery = q.Encode()
-		o, err := redis.ParseClusterURL(u.String())
-		if err != nil {
-			return nil, refuse(err)
-		}
-		honest(&o.ContextTimeoutEnabled, &o.DialTimeout, &o.DialerRetries)
-		return redis.NewClusterClient(o), nil
-	default:
-		o, err := redis.ParseURL(rawURL)
-		if err != nil {
-			return nil, refuse(err)
-		}
-		honest(&o.ContextTimeoutEnabled, &o.DialTimeout, &o.DialerRetries)
-		return redis.NewClient(o), nil
-	}
-}
-
-// honest sets what makes a call return when its context ends, and a refused connection be an error at
-// once: the renewer tries again by itself.
-func honest(contextTimeout *bool, dialTimeout *time.Duration, dialerRetries *int) {
-	*contextTimeout = true
-	if *dialTimeout == 0 {
-		*dialTimeout = 3 * time.Second
-	}
-	if *dialerRetries == 0 {
-		*dialerRetries = 1
-	}
-}
-
-// redact shows no more of an URL that cannot be parsed than its scheme: it may hold a password.
-func redact(rawURL string) string {
-	scheme, _, found := strings.Cut(rawURL, "://")
-	if !found {
-		return "…"
-	}
-	return scheme + "://…"
-}
-
 // Client returns the client that the manager talks through.
 func (m *Manager) Client() redis.UniversalClient { return m.client }
 
@@ -372,31 +283,6 @@ func (m *Manager) clockChanged(server *serverTime, forward time.Duration) {
 	}
 }
 
-// report logs the end of a lease that its holder did not ask for.
-func (m *Manager) report(h *hold) {
-	level, msg := slog.LevelWarn, "lease: lost"
-	switch h.ending {
-	case ErrClosed:
-		return
-	case ErrAbandoned:
-		level, msg = slog.LevelError, "lease: collected without Release; time takes the permit"
-	}
-	m.log.Log(context.Background(), level, msg,
-		"semaphore", h.semaphore.cfg.Name, "id", h.grant.id, "token", h.token, "reason", h.ending)
-}
-
-// warn logs a cause once per semaphore.
-func (m *Manager) warn(name, cause, msg string, args ...any) {
-	key := name + "\x00" + cause
-	m.mu.Lock()
-	known := m.said[key]
-	m.said[key] = true
-	m.mu.Unlock()
-	if !known {
-		m.log.Warn(msg, args...)
-	}
-}
-
 // Shutdown drains the manager: new acquires are refused and waiters fail with ErrClosed; leases go on
 // and are renewed until their holders release them. It returns nil when the last one is given back, and
 // then the manager is closed. When ctx ends first it returns the context's cause and says how many
@@ -455,18 +341,6 @@ func (m *Manager) Close() error {
 	m.wire.wait()
 	return err
 }
-
-// warnAndAbove is the default logger's filter.
-type warnAndAbove struct{ slog.Handler }
-
-func (h warnAndAbove) Enabled(ctx context.Context, l slog.Level) bool {
-	return l >= slog.LevelWarn && h.Handler.Enabled(ctx, l)
-}
-
-func (h warnAndAbove) WithAttrs(a []slog.Attr) slog.Handler {
-	return warnAndAbove{h.Handler.WithAttrs(a)}
-}
-func (h warnAndAbove) WithGroup(n string) slog.Handler { return warnAndAbove{h.Handler.WithGroup(n)} }
 
 // isNil also finds a nil pointer in the interface.
 func isNil(client redis.UniversalClient) bool {

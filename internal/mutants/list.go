@@ -5,7 +5,7 @@ const (
 	exchange = "lease/exchange.go"
 	grant    = "lease/grant.go"
 	leaseGo  = "lease/lease.go"
-	wire     = "lease/wire.go"
+	call     = "lease/call.go"
 	acquire  = "lease/scripts/acquire.lua"
 	renew    = "lease/scripts/renew.lua"
 	now      = "lease/scripts/now.lua"
@@ -35,7 +35,7 @@ var mutants = []mutant{
 		edit{renew, "redis.call('ZREMRANGEBYSCORE', holders, '-inf', expired)", ""}),
 	fleet("client clock in a script",
 		edit{now, "clock[1] * 1000000 + clock[2]", "tonumber(ARGV[#ARGV])"},
-		edit{wire, "	return redis.NewIntSliceCmd(ctx, args...)", "	args = append(args, o.conversation.manager.clock.Now().UnixMicro())\n	return redis.NewIntSliceCmd(ctx, args...)"},
+		edit{call, "	return redis.NewIntSliceCmd(ctx, args...)", "	args = append(args, o.conversation.manager.clock.Now().UnixMicro())\n	return redis.NewIntSliceCmd(ctx, args...)"},
 		edit{acquire, "for i = 4, #ARGV do", "for i = 4, #ARGV - 1 do"},
 		edit{renew, "for i = 2, #ARGV do", "for i = 2, #ARGV - 1 do"}),
 
@@ -80,7 +80,7 @@ var mutants = []mutant{
 	unit("READONLY answered as lost", "RenewScript",
 		edit{renew, "redis.call('ZREMRANGEBYSCORE', holders, '-inf', expired)", "if redis.call('EXISTS', holders) == 0 then return {now, expiry, 1} end"}),
 	unit("NOSCRIPT not handled", "Promise3",
-		edit{wire, "if missing < 0 || pass == passes {", "if true || missing < 0 || pass == passes {"}),
+		edit{call, "if missing < 0 || pass == passes {", "if true || missing < 0 || pass == passes {"}),
 
 	// Promise 4, loss is final.
 	unit("late reply accepted", "Desk",

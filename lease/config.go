@@ -1,0 +1,125 @@
+package lease
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// A Config describes a semaphore. Name and Capacity are required; what is zero is taken from
+// Options.Defaults, and then from the defaults given here. All processes that use a semaphore should
+// use the same.
+type Config struct {
+	// Name of the semaphore; with the manager's prefix it is the Redis key. No '}'.
+	Name string
+	// Capacity is how many permits there are for all processes together; at least 1.
+	Capacity int
+	// TTL is how long a permit lives in Redis after a grant or a renewal: how long it stays taken when
+	// its holder dies. Whole milliseconds, 50 ms to 24 h; 15 s by default.
+	TTL time.Duration
+	// Margin is how much earlier than Redis this process stops trusting a permit. It covers the drift of
+	// clocks, late timers, and the moment that work needs to stop. 5 ms to TTL/6; TTL/20 by default.
+	Margin time.Duration
+	// RetryInterval is the longest time between two polls of a waiter; TTL/3 at most, a longer one is
+	// taken as that. 500 ms by default.
+	RetryInterval time.Duration
+	// MaxAttempts bounds how often a waiter is refused before it gives up with ErrAtCapacity. No bound
+	// by default.
+	MaxAttempts int
+	// MaxWait bounds how long Acquire waits before it gives up with ErrAtCapacity. No bound by default.
+	MaxWait time.Duration
+	// MaxHold bounds how long a lease is held: then its contexts end, and it is no longer renewed. No
+	// bound by default.
+	MaxHold time.Duration
+}
+
+// NodeDefaults are the defaults of PassBuddy for Node, as a whole Config.
+var NodeDefaults = Config{
+	Name: "semaphore", Capacity: 10, TTL: 5 * time.Second, MaxAttempts: 5, RetryInterval: 500 * time.Millisecond,
+}
+
+const (
+	minTTL    = 50 * time.Millisecond
+	maxTTL    = 24 * time.Hour // what the scripts keep a key for
+	minMargin = 5 * time.Millisecond
+
+	maxCapacity  = 1_000_000
+	maxHandovers = 1000 // a token leaves room for so many leases of one grant
+)
+
+// complete fills in what is zero and refuses what cannot work.
+func (c Config) complete(defaults Config) (Config, error) {
+	fill := func(v *time.Duration, d time.Duration) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	fill(&c.TTL, defaults.TTL)
+	fill(&c.Margin, defaults.Margin)
+	fill(&c.RetryInterval, defaults.RetryInterval)
+	fill(&c.MaxWait, defaults.MaxWait)
+	fill(&c.MaxHold, defaults.MaxHold)
+	if c.MaxAttempts == 0 {
+		c.MaxAttempts = defaults.MaxAttempts
+	}
+	fill(&c.TTL, 15*time.Second)
+	fill(&c.RetryInterval, 500*time.Millisecond)
+
+	bad := func(option string, value any, problem string, args ...any) (Config, error) {
+		return c, &OptionError{"Config." + option, value, fmt.Sprintf(problem, args...)}
+	}
+	switch {
+	case c.Name == "":
+		return bad("Name", "", "a semaphore needs a name")
+	case strings.Contains(c.Name, "}"):
+		return bad("Name", c.Name, "must not contain '}': the keys would not share a cluster slot")
+	case c.Capacity < 1:
+		return bad("Capacity", c.Capacity, "must be at least 1")
+	case c.Capacity > maxCapacity:
+		return bad("Capacity", c.Capacity, "must be at most %d", maxCapacity)
+	case c.TTL < minTTL || c.TTL > maxTTL:
+		return bad("TTL", c.TTL, "must be from %v to %v", minTTL, maxTTL)
+	case c.TTL%time.Millisecond != 0:
+		return bad("TTL", c.TTL, "must be whole milliseconds: Redis keeps no more")
+	case c.RetryInterval < 0:
+		return bad("RetryInterval", c.RetryInterval, "must not be negative; 0 is the default")
+	case c.MaxAttempts < 0:
+		return bad("MaxAttempts", c.MaxAttempts, "must not be negative; 0 is no bound")
+	case c.MaxWait < 0:
+		return bad("MaxWait", c.MaxWait, "must not be negative; 0 is no bound; for one attempt use TryAcquire")
+	case c.MaxHold < 0:
+		return bad("MaxHold", c.MaxHold, "must not be negative; 0 is no bound")
+	}
+	if c.Margin == 0 {
+		c.Margin = max(c.TTL/20, minMargin)
+	}
+	if c.Margin < minMargin || c.Margin > c.TTL/6 {
+		return bad("Margin", c.Margin, "must be from %v to TTL/6 (%v)", minMargin, c.TTL/6)
+	}
+	c.RetryInterval = min(c.RetryInterval, c.TTL/3)
+	return c, nil
+}
+
+// differ tells that a living semaphore has another Config in this process.
+func differ(lives, wanted *Config) error {
+	problem := "this process uses the semaphore with %v; use one Config for one name, or wait until nobody holds or waits"
+	bad := func(option string, lives, wanted any) error {
+		return &OptionError{"Config." + option, wanted, fmt.Sprintf(problem, lives)}
+	}
+	switch {
+	case lives.Capacity != wanted.Capacity:
+		return bad("Capacity", lives.Capacity, wanted.Capacity)
+	case lives.TTL != wanted.TTL:
+		return bad("TTL", lives.TTL, wanted.TTL)
+	case lives.Margin != wanted.Margin:
+		return bad("Margin", lives.Margin, wanted.Margin)
+	case lives.RetryInterval != wanted.RetryInterval:
+		return bad("RetryInterval", lives.RetryInterval, wanted.RetryInterval)
+	case lives.MaxAttempts != wanted.MaxAttempts:
+		return bad("MaxAttempts", lives.MaxAttempts, wanted.MaxAttempts)
+	case lives.MaxWait != wanted.MaxWait:
+		return bad("MaxWait", lives.MaxWait, wanted.MaxWait)
+	default:
+		return bad("MaxHold", lives.MaxHold, wanted.MaxHold)
+	}
+}

@@ -1,0 +1,97 @@
+package lease
+
+import (
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Open makes a manager and its client from a URL, as go-redis parses it:
+//
+//	redis://user:password@host:6379/0     rediss:// for TLS, unix:///path/to/socket
+//	redis://sentinel:26379/0?master_name=mymaster&addr=sentinel2:26379
+//	redis://node1:6379?addr=node2:6379&addr=node3:6379      Cluster; one node: ?cluster=true
+//
+// A context bounds every call (ContextTimeoutEnabled). Dialling takes three seconds at most and is not
+// repeated, unless the URL says otherwise (dial_timeout, dialer_retries). It does no I/O; see Ping. The
+// client is closed by Close.
+func Open(rawURL string, opts Options) (*Manager, error) {
+	client, err := openClient(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	m, err := New(client, opts)
+	if err != nil {
+		_ = client.Close()
+		return nil, err
+	}
+	m.owned = true
+	return m, nil
+}
+
+func openClient(rawURL string) (redis.UniversalClient, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return nil, &OptionError{"URL", redact(rawURL), "cannot be parsed; use redis://host:6379/0"}
+	}
+	refuse := func(err error) error {
+		return &OptionError{"URL", u.Redacted(), strings.TrimPrefix(err.Error(), "redis: ")}
+	}
+	switch u.Scheme {
+	case "redis", "rediss", "unix":
+	default:
+		return nil, &OptionError{"URL", u.Redacted(), "unknown scheme; use redis://, rediss:// or unix://"}
+	}
+	q := u.Query()
+	switch {
+	case q.Has("master_name"):
+		o, err := redis.ParseFailoverURL(rawURL)
+		if err != nil {
+			return nil, refuse(err)
+		}
+		honest(&o.ContextTimeoutEnabled, &o.DialTimeout, &o.DialerRetries)
+		return redis.NewFailoverClient(o), nil
+	case q.Has("cluster") || q.Has("addr"):
+		if v := q.Get("cluster"); q.Has("cluster") && v != "true" {
+			return nil, &OptionError{"URL", u.Redacted(), "cluster can only be true"}
+		}
+		q.Del("cluster")
+		u.RawQuery = q.Encode()
+		o, err := redis.ParseClusterURL(u.String())
+		if err != nil {
+			return nil, refuse(err)
+		}
+		honest(&o.ContextTimeoutEnabled, &o.DialTimeout, &o.DialerRetries)
+		return redis.NewClusterClient(o), nil
+	default:
+		o, err := redis.ParseURL(rawURL)
+		if err != nil {
+			return nil, refuse(err)
+		}
+		honest(&o.ContextTimeoutEnabled, &o.DialTimeout, &o.DialerRetries)
+		return redis.NewClient(o), nil
+	}
+}
+
+// honest sets what makes a call return when its context ends, and a refused connection be an error at
+// once: the renewer tries again by itself.
+func honest(contextTimeout *bool, dialTimeout *time.Duration, dialerRetries *int) {
+	*contextTimeout = true
+	if *dialTimeout == 0 {
+		*dialTimeout = 3 * time.Second
+	}
+	if *dialerRetries == 0 {
+		*dialerRetries = 1
+	}
+}
+
+// redact shows no more of an URL that cannot be parsed than its scheme: it may hold a password.
+func redact(rawURL string) string {
+	scheme, _, found := strings.Cut(rawURL, "://")
+	if !found {
+		return "…"
+	}
+	return scheme + "://…"
+}
