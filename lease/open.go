@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
 // Open makes a manager and its client from a URL, as go-redis parses it:
@@ -64,6 +65,7 @@ func openClient(rawURL string) (redis.UniversalClient, error) {
 			return nil, refuse(err)
 		}
 		honest(&o.ContextTimeoutEnabled, &o.DialTimeout, &o.DialerRetries)
+		o.MaintNotificationsConfig = unmaintained()
 		return redis.NewClusterClient(o), nil
 	default:
 		o, err := redis.ParseURL(rawURL)
@@ -71,6 +73,7 @@ func openClient(rawURL string) (redis.UniversalClient, error) {
 			return nil, refuse(err)
 		}
 		honest(&o.ContextTimeoutEnabled, &o.DialTimeout, &o.DialerRetries)
+		o.MaintNotificationsConfig = unmaintained()
 		return redis.NewClient(o), nil
 	}
 }
@@ -85,6 +88,12 @@ func honest(contextTimeout *bool, dialTimeout *time.Duration, dialerRetries *int
 	if *dialerRetries == 0 {
 		*dialerRetries = 1
 	}
+}
+
+// unmaintained turns maintenance notifications off: go-redis holds a lock of the whole client while a new
+// connection asks for them, so that one which hangs would hold up the rest. Failover clients have none.
+func unmaintained() *maintnotifications.Config {
+	return &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 }
 
 // redact shows no more of an URL that cannot be parsed than its scheme: it may hold a password.
