@@ -69,10 +69,14 @@ func (c *conversation) unlock(now instant, inline bool) {
 }
 
 // watch keeps the timer no later than the end of the first trust window. It depends on nothing else: a
-// renewal that never returns cannot hold it up. A renewal does not move it: it fires early and looks.
+// renewal that never returns cannot hold it up. Renewals move it, so that it seldom fires; what moves the
+// end by little leaves it where it is, and it looks too early once.
 func (c *conversation) watch(now instant) {
 	at := c.desk.endAt
-	if at.isZero() || !c.timerAt.isZero() && c.timerAt.mono <= at.mono {
+	if at.isZero() {
+		return
+	}
+	if early := at.mono - c.timerAt.mono; !c.timerAt.isZero() && early >= 0 && early < c.desk.window/8 {
 		return
 	}
 	c.timerAt = at

@@ -277,25 +277,30 @@ func (d *desk) tick(now instant) {
 func due(now, at instant) bool { return !at.isZero() && now.reached(at) }
 
 func (d *desk) endWindows(now instant) {
-	d.endAt = instant{}
 	for i := len(d.held) - 1; i >= 0; i-- {
-		g := d.held[i]
-		if end := g.until.end(); now.reached(end) {
+		if g := d.held[i]; now.reached(g.until.end()) {
 			d.lose(now, g, LossExpired)
-		} else {
-			d.endAt = earlier(d.endAt, end)
 		}
 	}
 	for _, g := range d.owed {
-		if g.hold == nil {
-			continue
-		}
-		if end := g.until.end(); now.reached(end) {
+		if g.hold != nil && now.reached(g.until.end()) {
 			d.settle(g.hold, d.unanswered("release"))
-		} else {
-			d.endAt = earlier(d.endAt, end)
 		}
 	}
+	d.endAt = d.firstEnd()
+}
+
+// firstEnd is the first end of a window that somebody depends on.
+func (d *desk) firstEnd() (at instant) {
+	for _, g := range d.held {
+		at = earlier(at, g.until.end())
+	}
+	for _, g := range d.owed {
+		if g.hold != nil {
+			at = earlier(at, g.until.end())
+		}
+	}
+	return at
 }
 
 // unanswered is the error of an operation that Redis did not answer in time.

@@ -145,6 +145,7 @@ func (d *desk) arrive(now instant, ex *exchange) {
 	}
 	d.tick(now)
 	var trouble error
+	renewed := false
 	for i := range ex.calls {
 		if err := ex.calls[i].err; err != nil && trouble == nil {
 			trouble = err
@@ -174,9 +175,13 @@ func (d *desk) arrive(now instant, ex *exchange) {
 			d.released(now, c)
 		case c.verb == renew:
 			d.renewed(now, ex, c, current)
+			renewed = true
 		case c.verb == acquire:
 			d.acquired(now, ex, c)
 		}
+	}
+	if renewed {
+		d.endAt = d.firstEnd()
 	}
 	d.reschedule()
 }

@@ -46,7 +46,7 @@ var mutants = []mutant{
 		edit{exchange, "windowEnd(ex.sent, expiry, server, d.cfg.Margin), token)", "windowEnd(now, expiry, server, 0), token)"},
 		edit{exchange, "end := windowEnd(ex.sent, c.reply[1], c.reply[0], d.cfg.Margin)", "end := windowEnd(now, c.reply[1], c.reply[0], 0)"}),
 	unit("timer tied to the renewer", "Promise2",
-		edit{"lease/conversation.go", "	at := c.desk.endAt\n	if at.isZero()", "	at := c.desk.endAt\n	if true || at.isZero()"}),
+		edit{"lease/conversation.go", "	at := c.desk.endAt\n	if at.isZero() {", "	at := c.desk.endAt\n	if true {"}),
 	unit("margin dropped", "Window|Promise2",
 		edit{grant, "time.Microsecond - margin)", "time.Microsecond)"}),
 	unit("expiry counted for longer than Redis keeps it", "Script",
