@@ -22,6 +22,7 @@ type conversation struct {
 	flight  *flight      // the pipeline that carries desk.flight
 	trip    int          // and which of its trips
 	server  *serverTime  // who answered last
+	last    reading      // of its clock: a key's server is one, an address may hide several
 	timer   *clock.Timer // calls wake at the end of a window, or before it
 	timerAt instant      // zero: it is not set
 
@@ -58,13 +59,18 @@ func (c *conversation) unlock(now instant, inline bool) {
 
 	for _, h := range ends {
 		h.end(h.ending)
-		c.manager.report(h)
 	}
 	if stuck != nil {
 		c.manager.wire.giveUp(stuck, trip)
 	}
-	if send {
-		c.manager.wire.send(c, inline)
+	if send && !inline {
+		c.manager.wire.send(c, false)
+	}
+	for _, h := range ends {
+		c.manager.report(h)
+	}
+	if send && inline {
+		c.manager.wire.send(c, true)
 	}
 }
 
@@ -132,20 +138,24 @@ func (c *conversation) depart(f *flight) *exchange {
 func (c *conversation) arrive(ex *exchange, server *serverTime) {
 	c.mu.Lock()
 	now := c.manager.now()
-	if server != nil {
-		c.server = server
+	if server != nil && c.server != server {
+		c.server, c.last = server, reading{}
 	}
 	var forward time.Duration
 	var changed bool
 	for i := range ex.calls {
 		if call := &ex.calls[i]; call.err != nil {
 			if isMoved(call.err) && server != nil {
-				server.forget()
-				changed = true
+				changed = server.forget() || changed
 			}
 		} else if call.verb != release && server != nil {
-			f, ch := server.observe(reading{sent: ex.sent, received: now, micros: call.reply[0]})
-			forward, changed = max(forward, f), changed || ch
+			r := reading{sent: ex.sent, received: now, micros: call.reply[0]}
+			server.observe(r)
+			if r.sent.mono >= c.last.sent.mono {
+				f, ch := c.last.jump(r)
+				forward, changed = max(forward, f), changed || ch
+				c.last = r
+			}
 		}
 	}
 	if c.dead {
@@ -155,10 +165,13 @@ func (c *conversation) arrive(ex *exchange, server *serverTime) {
 	if c.desk.flight == ex {
 		c.flight = nil
 	}
+	if changed {
+		c.desk.shorten(now, forward) // before what ex brings: that is measured by the new clock
+	}
 	c.desk.arrive(now, ex)
 	c.unlock(now, false)
 	if changed {
-		c.manager.clockChanged(server, forward)
+		c.manager.clockChanged(c, server, forward)
 	}
 }
 

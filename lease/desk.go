@@ -99,7 +99,7 @@ func (d *desk) leave(now instant, w *waiter, err error) bool {
 // serve gives g to the waiter that asked for it.
 func (d *desk) serve(now instant, g *grant) {
 	w := g.waiter
-	g.waiter = nil
+	g.waiter, w.grant = nil, nil
 	d.waiting.remove(w)
 	if d.waiting.len == 0 {
 		d.pollAt = instant{}

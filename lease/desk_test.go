@@ -567,3 +567,49 @@ func TestDeskDropsDebtsThatTimeHasPaid(t *testing.T) {
 		}
 	}
 }
+
+func TestDeskAsksUnderAFreshIDWhenAServedWaiterAsksAgain(t *testing.T) {
+	d := newDeskTest(t, 1)
+	w := d.waiter(at(0))
+	ex := d.mustDepart(at(0), acquire)
+	run(ex, at(0), 1)
+	d.arrive(at(0), ex)
+	g := d.mustBeServed(w)
+	end := g.until.end() // the process slept past the window before it took the lease
+	d.tick(end)
+	d.takeEnds()
+	d.release(end, w.hold)
+	ex = d.mustDepart(end, release)
+	run(ex, end, 0)
+	d.arrive(end, ex)
+	w.done, w.hold = make(chan struct{}), &hold{parent: context.Background()}
+	d.ask(end, w)
+	ex = d.mustDepart(end, acquire)
+	if ex.calls[0].grants[0] == g {
+		t.Error("asks under an id that was released")
+	}
+	run(ex, end, 1)
+	d.arrive(end, ex)
+	d.mustBeServed(w)
+}
+
+func TestDeskAsksForOneAttemptBehindAllWaiters(t *testing.T) {
+	d := newDeskTest(t, 1)
+	d.waiter(at(0))
+	once := &waiter{once: true, done: make(chan struct{}), hold: &hold{}}
+	d.ask(at(0), once)
+	ex := d.mustDepart(at(0), acquire)
+	run(ex, at(0), 0)
+	d.arrive(at(0), ex)
+	d.mustHaveFailed(once, ErrAtCapacity)
+}
+
+func TestDeskReleasesWhatALateReplyLeavesInDoubt(t *testing.T) {
+	d := newDeskTest(t, 1)
+	w := d.waiter(at(0))
+	ex := d.mustDepart(at(0), acquire)
+	ex.calls[0].reply = []int64{serverAt(at(0)), 1, 1, 0, 0} // the client sent it twice: the first may have been granted
+	d.arrive(at(1), ex)
+	d.leave(at(2), w, ErrClosed)
+	d.mustDepart(ex.lateBy, release)
+}

@@ -31,7 +31,7 @@ var (
 )
 
 // errNoReply is the trouble of an attempt that was given up.
-var errNoReply = fmt.Errorf("no reply within TTL/8: %w", os.ErrDeadlineExceeded)
+var errNoReply = fmt.Errorf("no reply in time: %w", os.ErrDeadlineExceeded)
 
 // An OptionError names an option and the value that was refused. It is an ErrOption.
 type OptionError struct {

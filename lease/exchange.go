@@ -55,7 +55,7 @@ func (d *desk) depart(now instant, server reading) *exchange {
 	if !d.wants(now) {
 		return nil
 	}
-	ex := &exchange{sent: now, giveUp: now.add(d.cfg.TTL / 8)}
+	ex := &exchange{sent: now, giveUp: now.add(d.cfg.attempt())}
 	ex.lateBy = ex.giveUp
 	if ex.notAfter = server.notAfter(ex.giveUp); ex.notAfter > 0 {
 		ex.lateBy = server.surelyAfter(ex.notAfter)
@@ -104,7 +104,10 @@ func (d *desk) addReleases(now instant, ex *exchange) {
 func (d *desk) addRequests(now instant, ex *exchange) {
 	d.pollAt = instant{}
 	n := 0
-	for w := d.waiting.first; w != nil && n < d.cfg.Capacity; w = w.next {
+	for w := d.waiting.first; w != nil; w = w.next {
+		if n >= d.cfg.Capacity && !w.once {
+			continue
+		}
 		g := w.grant
 		if g == nil {
 			g = &grant{id: d.newID(), waiter: w}
@@ -304,7 +307,7 @@ func (d *desk) acquired(now instant, ex *exchange, c *call) {
 		}
 	}
 	for i, g := range c.grants {
-		if g.unanswered > 0 && !now.reached(ex.lateBy) {
+		if !late && g.unanswered > 0 && !now.reached(ex.lateBy) {
 			g.unanswered--
 		}
 		var expiry, token int64

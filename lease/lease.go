@@ -68,6 +68,7 @@ func (h *hold) orphaned() bool {
 // before any timer has run.
 func (h *hold) valid() bool {
 	if h.done.Load() {
+		h.end(nil) // whoever ended it may not have cancelled the contexts yet
 		return false
 	}
 	m := h.semaphore.manager
@@ -264,8 +265,8 @@ type leaseContext struct {
 
 func (c *leaseContext) look() {
 	c.lease.hold.valid()
-	if c.above != nil {
-		c.above.hold.valid() // its end reaches this context before the call returns
+	for l := c.above; l != nil; l = FromContext(l.hold.parent) {
+		l.hold.valid() // its end reaches this context before the call returns
 	}
 	if c.parent != nil {
 		_ = c.parent.Err() // a lease's context right above looks as well

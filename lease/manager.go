@@ -194,7 +194,13 @@ func (m *Manager) converse(s *Semaphore, alive bool) (*conversation, error) {
 		}
 		m.mu.Unlock()
 		c.mu.Lock() // a desk that has just become idle is on its way out: this waits for it
+		m.mu.Lock()
+		late := m.draining && !alive
+		m.mu.Unlock()
 		switch {
+		case late && !c.dead:
+			c.unlock(m.now(), false)
+			return nil, ErrClosed
 		case c.dead:
 			c.mu.Unlock()
 		case c.desk.cfg != cfg && *c.desk.cfg != *cfg:
@@ -276,10 +282,12 @@ func (m *Manager) all() []*conversation {
 
 // clockChanged takes it that a server's clock is not the one that was known: windows shrink by as much
 // as it may have jumped ahead, and everything held there is renewed at once.
-func (m *Manager) clockChanged(server *serverTime, forward time.Duration) {
+func (m *Manager) clockChanged(by *conversation, server *serverTime, forward time.Duration) {
 	m.warn("", "clock", "lease: the server's clock jumped, or another server took over; renewing at once", "forward", forward)
 	for _, c := range m.all() {
-		c.shorten(server, forward)
+		if c != by {
+			c.shorten(server, forward)
+		}
 	}
 }
 
@@ -289,9 +297,17 @@ func (m *Manager) clockChanged(server *serverTime, forward time.Duration) {
 // semaphores are still in use; the manager goes on draining, and Close ends it.
 func (m *Manager) Shutdown(ctx context.Context) error {
 	m.drain()
+	closed := make(chan error, 1)
+	go func() {
+		select {
+		case <-m.drained:
+			closed <- m.Close() // a call under way may take the client's time
+		case <-ctx.Done():
+		}
+	}()
 	select {
-	case <-m.drained:
-		return m.Close()
+	case err := <-closed:
+		return err
 	case <-ctx.Done():
 		return fmt.Errorf("lease: shutdown with %d semaphores still in use: %w", len(m.all()), context.Cause(ctx))
 	}

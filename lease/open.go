@@ -37,13 +37,24 @@ func openClient(rawURL string) (redis.UniversalClient, error) {
 	if err != nil {
 		return nil, &OptionError{"URL", redact(rawURL), "cannot be parsed; use redis://host:6379/0"}
 	}
+	shown := "…" // a password may stand anywhere but in the host
+	if u.Host != "" {
+		shown = u.Scheme + "://" + u.Host
+	}
 	refuse := func(err error) error {
-		return &OptionError{"URL", u.Redacted(), strings.TrimPrefix(err.Error(), "redis: ")}
+		problem := strings.TrimPrefix(err.Error(), "redis: ")
+		if strings.Contains(problem, "database number") || strings.Contains(problem, "URL path") {
+			problem = "the path must be a database number"
+		}
+		return &OptionError{"URL", shown, problem}
 	}
 	switch u.Scheme {
 	case "redis", "rediss", "unix":
 	default:
-		return nil, &OptionError{"URL", u.Redacted(), "unknown scheme; use redis://, rediss:// or unix://"}
+		return nil, &OptionError{"URL", shown, "unknown scheme; use redis://, rediss:// or unix://"}
+	}
+	if u.Opaque != "" || u.Host == "" && u.Scheme != "unix" {
+		return nil, &OptionError{"URL", shown, "names no host; use redis://host:6379/0"}
 	}
 	q := u.Query()
 	switch {
@@ -56,7 +67,7 @@ func openClient(rawURL string) (redis.UniversalClient, error) {
 		return redis.NewFailoverClient(o), nil
 	case q.Has("cluster") || q.Has("addr"):
 		if v := q.Get("cluster"); q.Has("cluster") && v != "true" {
-			return nil, &OptionError{"URL", u.Redacted(), "cluster can only be true"}
+			return nil, &OptionError{"URL", shown, "cluster can only be true"}
 		}
 		q.Del("cluster")
 		u.RawQuery = q.Encode()

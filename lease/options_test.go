@@ -82,7 +82,7 @@ func TestURLsThatCannotWorkAreRefused(t *testing.T) {
 	for _, tc := range []struct{ url, part string }{
 		{"http://host:6379", "unknown scheme"},
 		{"host:6379", "unknown scheme"},
-		{"redis://host:6379/zero", "zero"},
+		{"redis://host:6379/zero", "database number"},
 		{"redis://host:6379?colour=red", "colour"},
 		{"redis://host:6379?cluster=false", "cluster"},
 		{"redis://host:port", "cannot be parsed"},
@@ -94,13 +94,15 @@ func TestURLsThatCannotWorkAreRefused(t *testing.T) {
 		}
 		mustRefuse(t, err, "URL", tc.part)
 	}
-	_, err := lease.Open("redis://me:secret@host:6379/zero", lease.Options{})
-	if err == nil || strings.Contains(err.Error(), "secret") {
-		t.Errorf("the error shows the password: %v", err)
-	}
-	_, err = lease.Open("redis://me:secret@host:port", lease.Options{})
-	if err == nil || strings.Contains(err.Error(), "secret") {
-		t.Errorf("the error shows the password: %v", err)
+	for _, url := range []string{
+		"redis://me:secret@host:6379/zero", "redis://me:secret@host:port", "me:secret@host:6379", "redis://secret@h?bogus=1",
+		"redis://h?master_name=m&sentinel_password=secret&bogus=1", "redis://h?password=secret", "redis://h/secret",
+		"redis:me:secret@host",
+	} {
+		_, err := lease.Open(url, lease.Options{})
+		if err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("the error shows the password: %v", err)
+		}
 	}
 }
 

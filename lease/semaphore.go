@@ -116,7 +116,7 @@ func (s *Semaphore) acquire(ctx context.Context, o acquireOptions) (*Lease, erro
 		w.hold = l.hold
 		now := m.now()
 		c.desk.ask(now, w)
-		c.unlock(now, ctx.Done() == nil)
+		c.unlock(now, ctx.Done() == nil && w.deadline.isZero()) // nobody waits for this goroutine to look up
 		select {
 		case <-w.done:
 		case <-ctx.Done():
@@ -129,7 +129,12 @@ func (s *Semaphore) acquire(ctx context.Context, o acquireOptions) (*Lease, erro
 		if l.hold.valid() {
 			return l, nil
 		}
-		w.hold.giveUp() // its window ended before this goroutine ran: it was never a lease
+		// Its window, or MaxHold, ended before this goroutine ran: it was never a lease.
+		reason := l.hold.over()
+		l.hold.giveUp()
+		if errors.Is(reason, ErrMaxHold) {
+			return nil, reason
+		}
 	}
 }
 
@@ -180,6 +185,9 @@ func (s *Semaphore) Do(ctx context.Context, fn func(context.Context) error, opts
 	returned := false
 	defer func() {
 		lost := l.hold.over()
+		if lost == ErrReleased { // by fn itself
+			lost = nil
+		}
 		back := l.Release()
 		if lost == nil && errors.Is(back, ErrLost) {
 			lost = back

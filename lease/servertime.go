@@ -43,7 +43,10 @@ func (r reading) jump(later reading) (forward time.Duration, changed bool) {
 	shortest := later.sent.mono - r.received.mono
 	longest := later.received.mono - r.sent.mono
 	allowed := drift(longest)
+	asleep := later.received.wall - r.sent.wall // the monotonic clock stands still meanwhile
 	switch {
+	case server > longest+allowed && server <= asleep+drift(asleep):
+		return 0, false
 	case server > longest+allowed:
 		return server - shortest, true
 	case server < shortest-allowed:
@@ -67,21 +70,21 @@ func (s *serverTime) reading() reading {
 	return s.latest
 }
 
-// observe takes a new reading and reports whether it contradicts the one before.
-func (s *serverTime) observe(r reading) (forward time.Duration, changed bool) {
+// observe takes a reading, unless a newer one has come before it.
+func (s *serverTime) observe(r reading) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r.sent.mono < s.latest.sent.mono {
-		return 0, false // overtaken by a newer one
+	if r.sent.mono >= s.latest.sent.mono {
+		s.latest = r
 	}
-	forward, changed = s.latest.jump(r)
-	s.latest = r
-	return forward, changed
 }
 
-// forget drops what is known: the next answer may come from another server.
-func (s *serverTime) forget() {
+// forget drops what is known: the next answer may come from another server. It reports whether anything
+// was.
+func (s *serverTime) forget() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	known := s.latest.micros != 0
 	s.latest = reading{}
+	return known
 }

@@ -11,7 +11,7 @@ import (
 
 const (
 	maxFlights = 4    // pipelines at a time
-	maxStuck   = 32   // more that were given up and have not come back
+	maxStuck   = 256  // more that were given up and have not come back
 	maxCalls   = 1000 // in one pipeline
 )
 
@@ -178,6 +178,7 @@ func (f *flight) carry(batch []*conversation) {
 		})
 	}
 	others.Wait()
+	clear(f.legs)
 }
 
 // deliver runs the calls of legs in one pipeline and hands each desk what came of its own.
@@ -204,7 +205,7 @@ func (f *flight) deliver(legs []leg, server *serverTime) {
 func (w *wire) attempt(legs []leg) (context.Context, context.CancelFunc) {
 	var longest time.Duration
 	for _, l := range legs {
-		d := l.conversation.desk.cfg.TTL / 8
+		d := l.conversation.desk.cfg.attempt()
 		if !w.bounded && l.exchange.calls[0].verb == acquire {
 			d *= 4
 		}
