@@ -26,8 +26,9 @@ type Options struct {
 	Owner string
 	// Clock is where the time comes from; for tests. The system's by default.
 	Clock clock.Clock
-	// Logger gets what no caller is told: lost leases, failed give-backs, trouble with Redis, each
-	// cause once per semaphore. slog.Default() at Warn and above by default.
+	// Logger gets what no caller is told: each lost lease, and once per cause and semaphore a failed
+	// give-back and trouble with Redis. No context waits for it. slog.Default() at Warn and above by
+	// default.
 	Logger *slog.Logger
 	// Defaults are taken for what a Config leaves zero. Name and Capacity are not defaulted.
 	Defaults Config

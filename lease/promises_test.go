@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -554,5 +555,28 @@ func TestDoReportsALossBesideTheErrorOfTheWork(t *testing.T) {
 		if n := len(w.members()); n != 0 {
 			w.Errorf("a panic left %d permits", n)
 		}
+	})
+}
+
+func TestASlowLoggerHoldsUpNoContext(t *testing.T) {
+	inBubble(t, func(w *world) {
+		slow := writer(func([]byte) { time.Sleep(100 * time.Millisecond) })
+		m, _ := w.process("p", func(_ *redis.Options, o *lease.Options) { o.Logger = slog.New(slog.NewTextHandler(slow, nil)) })
+		s := w.semaphore(m, 10)
+		var told sync.WaitGroup
+		for range 10 {
+			l := w.acquire(s)
+			child, cancel := context.WithCancel(l.Context())
+			defer cancel()
+			told.Go(func() {
+				<-child.Done()
+				if late := time.Since(l.TrustedUntil()); late > 0 {
+					w.Errorf("told %v after the window's end", late)
+				}
+			})
+		}
+		w.net.Stall()
+		told.Wait()
+		w.net.Resume()
 	})
 }
