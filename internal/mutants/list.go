@@ -72,7 +72,7 @@ var mutants = []mutant{
 
 	// Promise 3, no false loss.
 	unit("one attempt to renew in each window", "Desk",
-		edit{exchange, "giveUp: now.add(d.cfg.TTL / 8)", "giveUp: now.add(d.cfg.TTL)"}),
+		edit{exchange, "giveUp: now.add(d.cfg.attempt())", "giveUp: now.add(d.cfg.TTL)"}),
 	unit("renewal as late as the window's end", "Promise3|Desk",
 		edit{desk, "float64(d.window/3) * d.pace", "float64(d.window) * d.pace"}),
 	unit("a failed renewal is not repeated", "Promise3",
