@@ -35,18 +35,28 @@ func load(parts ...string) *script {
 	return &s
 }
 
-// A release needs no script: it is a ZREM.
 var scripts = [...]*script{
-	renew:   load("now", "renew"),
-	acquire: load("now", "acquire"),
+	release: load("shared", "promote", "release"),
+	renew:   load("shared", "promote", "renew"),
+	acquire: load("shared", "promote", "acquire"),
+	inspect: load("shared", "inspect"),
+	resize:  load("shared", "promote", "resize"),
+	revoke:  load("shared", "promote", "revoke"),
 }
 
-// keys are what the scripts are called with for one semaphore, boxed once: its Redis keys and its limits.
-type keys struct{ holders, fence, ttl, capacity any }
+// keys are what the scripts are called with for one semaphore, boxed once: how many keys, its Redis keys,
+// its TTL in ms and its capacity. scripts/shared.lua says what each is.
+type keys struct {
+	holders string
+	args    [8]any
+}
 
 func keysOf(prefix string, cfg Config) *keys {
 	k := prefix + "-" + cfg.Name
-	return &keys{holders: k, fence: "{" + k + "}:fence", ttl: cfg.TTL.Milliseconds(), capacity: cfg.Capacity}
+	tag := "{" + k + "}:"
+	return &keys{k, [8]any{
+		5, k, tag + "fence", tag + "queue", tag + "alive", tag + "config", cfg.TTL.Milliseconds(), cfg.Capacity,
+	}}
 }
 
 // An outgoing call knows whose it is.
@@ -95,45 +105,60 @@ func execute(ctx context.Context, client redis.UniversalClient, calls []outgoing
 
 // command is the call as Redis wants it: with the script's name, or with its source.
 func (o *outgoing) command(ctx context.Context, source bool) redis.Cmder {
-	if o.call.verb == release {
-		args := make([]any, 0, 2+len(o.call.grants))
-		args = append(args, "zrem", o.conversation.keys.holders)
-		for _, g := range o.call.grants {
-			args = append(args, g.id)
-		}
-		return redis.NewIntCmd(ctx, args...)
-	}
-	s, k := scripts[o.call.verb], o.conversation.keys
-	args := make([]any, 0, 8+len(o.call.grants))
-	if source {
-		args = append(args, "eval", s.source)
-	} else {
-		args = append(args, "evalsha", s.sha)
-	}
-	switch o.call.verb {
-	case renew:
-		args = append(args, 1, k.holders, k.ttl)
+	c, k := o.call, o.conversation.keys
+	args := make([]any, 0, 2+len(k.args)+2+2*len(c.grants))
+	args = append(scripts[c.verb].start(args, source), k.args[:]...)
+	switch c.verb {
+	case release:
+		args = append(args, c.flags())
 	case acquire:
-		args = append(args, 2, k.holders, k.fence, k.ttl, k.capacity, o.exchange.notAfter)
+		args = append(args, o.exchange.notAfter, c.refresh)
 	}
-	for _, g := range o.call.grants {
+	for i, g := range c.grants {
 		args = append(args, g.id)
+		if c.verb == acquire {
+			args = append(args, c.age(i))
+		}
 	}
 	return redis.NewIntSliceCmd(ctx, args...)
+}
+
+// start begins the arguments of a command that runs s.
+func (s *script) start(args []any, source bool) []any {
+	if source {
+		return append(args, "eval", s.source)
+	}
+	return append(args, "evalsha", s.sha)
+}
+
+// flags are release.lua's.
+func (c *call) flags() (flags int) {
+	if c.queued {
+		flags |= 1
+	}
+	if c.promote {
+		flags |= 2
+	}
+	return flags
+}
+
+// age is for how many µs the i-th request has waited, as acquire.lua wants it.
+func (c *call) age(i int) any {
+	if c.ages[i] == once {
+		return ""
+	}
+	return c.ages[i]
 }
 
 // finish takes the command's answer over.
 func (o *outgoing) finish() {
 	c := o.call
-	switch c.err = o.cmd.Err(); {
-	case c.err != nil:
-		if denied(c.err) {
-			c.err = scripts[c.verb].name(c.err)
-		}
-	case c.verb != release:
-		c.reply = o.cmd.(*redis.IntSliceCmd).Val()
-		c.err = checkReply(c)
+	if c.err = o.cmd.Err(); c.err != nil {
+		c.err = scripts[c.verb].explain(c.err)
+		return
 	}
+	c.reply = o.cmd.(*redis.IntSliceCmd).Val()
+	c.err = checkReply(c)
 }
 
 // denied reports whether the Redis user may not run a command of a script. Redis 7 names the line of
@@ -147,8 +172,11 @@ var (
 	scriptCall = regexp.MustCompile(`redis\.p?call\('(\w+)'`)
 )
 
-// name adds to such an error the command that stands in its line.
-func (s *script) name(err error) error {
+// explain adds to an error about permissions the command that stands in the script's line.
+func (s *script) explain(err error) error {
+	if !denied(err) {
+		return err
+	}
 	command := "a command of the script"
 	if at := scriptLine.FindStringSubmatch(err.Error()); at != nil {
 		n, _ := strconv.Atoi(at[1])
@@ -165,10 +193,12 @@ func (s *script) name(err error) error {
 func checkReply(c *call) error {
 	n, ok := len(c.reply), false
 	switch c.verb {
+	case release:
+		ok = n == 1
 	case renew:
-		ok = n >= 2
+		ok = n >= 3
 	case acquire:
-		ok = n == 5+2*len(c.grants) || n == 5 && c.reply[1] == 1
+		ok = n == acquireHead+2*len(c.grants) || n == acquireHead && c.reply[1]&statusLate != 0
 	}
 	if !ok {
 		return fmt.Errorf("unexpected reply to %v: %v", c.verb, c.reply)

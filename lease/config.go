@@ -31,6 +31,9 @@ type Config struct {
 	// MaxHold bounds how long a lease is held: then its contexts end, and it is no longer renewed. No
 	// bound by default.
 	MaxHold time.Duration
+	// Handover is for how long after Redis gave a permit it may pass from one caller of this process to
+	// the next without asking Redis, while other processes wait. 5 ms by default; negative: never.
+	Handover time.Duration
 }
 
 // NodeDefaults are the defaults of PassBuddy for Node, as a whole Config.
@@ -44,6 +47,7 @@ const (
 	minMargin = 5 * time.Millisecond
 
 	maxCapacity  = 1_000_000
+	maxWeight    = 1000 // each permit is a member in Redis, and one script adds them all
 	maxHandovers = 1000 // a token leaves room for so many leases of one grant
 )
 
@@ -59,11 +63,13 @@ func (c Config) complete(defaults Config) (Config, error) {
 	fill(&c.RetryInterval, defaults.RetryInterval)
 	fill(&c.MaxWait, defaults.MaxWait)
 	fill(&c.MaxHold, defaults.MaxHold)
+	fill(&c.Handover, defaults.Handover)
 	if c.MaxAttempts == 0 {
 		c.MaxAttempts = defaults.MaxAttempts
 	}
 	fill(&c.TTL, 15*time.Second)
 	fill(&c.RetryInterval, 500*time.Millisecond)
+	fill(&c.Handover, 5*time.Millisecond)
 
 	bad := func(option string, value any, problem string, args ...any) (Config, error) {
 		return c, &OptionError{"Config." + option, value, fmt.Sprintf(problem, args...)}
@@ -123,7 +129,9 @@ func differ(lives, wanted *Config) error {
 		return bad("MaxAttempts", lives.MaxAttempts, wanted.MaxAttempts)
 	case lives.MaxWait != wanted.MaxWait:
 		return bad("MaxWait", lives.MaxWait, wanted.MaxWait)
-	default:
+	case lives.MaxHold != wanted.MaxHold:
 		return bad("MaxHold", lives.MaxHold, wanted.MaxHold)
+	default:
+		return bad("Handover", lives.Handover, wanted.Handover)
 	}
 }

@@ -19,6 +19,7 @@ type conversation struct {
 	mu      sync.Mutex
 	desk    desk
 	dead    bool         // off the manager's list: find another
+	listens bool         // counted by the inbox
 	flight  *flight      // the pipeline that carries desk.flight
 	trip    int          // and which of its trips
 	server  *serverTime  // who answered last
@@ -40,8 +41,12 @@ func (c *conversation) unlock(now instant, inline bool) {
 	if send {
 		d.queued = true
 	}
-	ends := d.ends
-	d.ends = nil
+	ends, notes := d.ends, d.notes
+	d.ends, d.notes = nil, nil
+	if d.listening != c.listens {
+		c.listens = d.listening
+		c.manager.inbox.listen(c.listens)
+	}
 	var stuck *flight
 	trip := c.trip
 	if c.flight != nil && d.flight == nil {
@@ -68,6 +73,9 @@ func (c *conversation) unlock(now instant, inline bool) {
 	}
 	for _, h := range ends {
 		c.manager.report(h)
+	}
+	for _, n := range notes {
+		c.manager.note(d.cfg, n)
 	}
 	if send && inline {
 		c.manager.wire.send(c, true)
@@ -173,6 +181,30 @@ func (c *conversation) arrive(ex *exchange, server *serverTime) {
 	if changed {
 		c.manager.clockChanged(c, server, forward)
 	}
+}
+
+// pushed takes a message from the inbox.
+func (c *conversation) pushed(p push) {
+	c.mu.Lock()
+	if c.dead {
+		c.mu.Unlock()
+		return
+	}
+	now := c.manager.now()
+	c.desk.pushed(now, p)
+	c.unlock(now, false)
+}
+
+// subscribed passes on that pushes arrive from now on.
+func (c *conversation) subscribed() {
+	c.mu.Lock()
+	if c.dead {
+		c.mu.Unlock()
+		return
+	}
+	now := c.manager.now()
+	c.desk.subscribed(now)
+	c.unlock(now, false)
 }
 
 // shorten passes on that the server's clock has jumped.

@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/eqworks/passbuddy/internal/backoff"
@@ -19,18 +20,23 @@ type desk struct {
 	window time.Duration // TTL − Margin: how long a fresh grant is trusted
 	pace   float64       // in (0.9, 1]: keeps processes apart that renew
 	retry  backoff.Policy
-	newID  func() string
+	newID  func(weight int) string
 	random func() float64
 
 	waiting line     // in order of arrival
+	trying  line     // those who make one attempt and do not wait
+	placed  int      // weight of those in waiting that have asked Redis
 	held    []*grant // renewed together
 	owed    []*grant // to be given back
 	flight  *exchange
 	queued  bool // handed to the wire, which calls depart
 
-	renewAt  instant // when held is renewed next; zero: nothing is held
-	pollAt   instant // when the waiters ask next; zero: nobody waits
-	settleAt instant // when a release is sent next; zero: nothing is owed
+	renewAt   instant // when held is renewed next; zero: nothing is held
+	pollAt    instant // when the waiters poll next; zero: nobody waits
+	joinAt    instant // when those who are not in the shared queue ask next; zero: nobody is
+	settleAt  instant // when a release is sent next; zero: nothing is owed
+	refreshAt instant // when the queue's lifetime is seen to next
+	more      bool    // Redis has more to promote than one call does
 
 	// No later than the first of its kind; looked at again when it has come.
 	endAt  instant // end of a trust window
@@ -41,16 +47,36 @@ type desk struct {
 	trouble  error // why the latest one did
 	full     fullness
 
-	ends []*hold // whose contexts must end, for the caller to carry out without the desk's lock
+	pair      reading // the latest answer's sending and server time: by it, pushes are trusted
+	lapsed    int64   // the largest token that Redis gave a lease which ended before it was released
+	listening bool    // somebody waits in the shared queue: pushes are wanted
+	passing   instant // until when a grant of this process is likely to be handed over inside it
+
+	ends  []*hold // whose contexts must end, for the caller to carry out without the desk's lock
+	notes []note  // for the log, likewise
 }
 
-// fullness is what Redis said when it refused a permit.
+// fullness is what Redis said of the semaphore when it was asked for a permit last.
 type fullness struct {
-	capacity, held int
-	free           instant // when the first permit expires unless it is renewed
+	capacity, held, waiting int
+	free                    instant // when the first permit expires unless it is renewed
+	busy                    bool    // somebody was refused, or waits
 }
 
-func newDesk(cfg *Config, pace float64, newID func() string, random func() float64) desk {
+// A note is for the log, once per semaphore and kind.
+type note struct {
+	kind          noteKind
+	capacity, ttl int64
+}
+
+type noteKind uint8
+
+const (
+	noteMuted    noteKind = iota // pushes are not permitted
+	noteDisagree                 // another process declares another capacity or TTL
+)
+
+func newDesk(cfg *Config, pace float64, newID func(weight int) string, random func() float64) desk {
 	return desk{
 		cfg:    cfg,
 		window: cfg.TTL - cfg.Margin,
@@ -61,13 +87,45 @@ func newDesk(cfg *Config, pace float64, newID func() string, random func() float
 	}
 }
 
-// ask puts w in line. It asks Redis at once when w could be served now.
-func (d *desk) ask(now instant, w *waiter) {
-	d.waiting.push(w)
-	d.waitAt = earlier(d.waitAt, w.deadline)
-	if w.once || d.waiting.len <= d.cfg.Capacity || d.pollAt.isZero() {
-		d.pollAt = now
+// lineOf returns the line that w stands in.
+func (d *desk) lineOf(w *waiter) *line {
+	if w.once {
+		return &d.trying
 	}
+	return &d.waiting
+}
+
+// ask puts w in line. It asks Redis when w is among those that stand in the shared queue for this process.
+func (d *desk) ask(now instant, w *waiter) {
+	d.lineOf(w).push(now, w)
+	d.waitAt = earlier(d.waitAt, w.deadline)
+	if w.once {
+		d.joinAt = now
+	} else {
+		d.join(now)
+	}
+}
+
+// capacity is the one in force, as far as this process knows.
+func (d *desk) capacity() int {
+	if d.full.busy {
+		return d.full.capacity
+	}
+	return d.cfg.Capacity
+}
+
+// join has those who are not in the shared queue ask, if their place in the line is one that asks: now; or
+// a little later, while permits are likely to pass from caller to caller inside this process and nothing
+// is to be had from Redis. They bring their arrival along.
+func (d *desk) join(now instant) {
+	if d.placed == d.waiting.weight || d.placed > d.capacity() {
+		return
+	}
+	at := now
+	if d.full.busy && !d.passing.isZero() && !now.reached(d.passing) {
+		at = d.passing
+	}
+	d.joinAt = earlier(d.joinAt, at)
 }
 
 // leave ends w's wait with err. A permit that it may have got meanwhile goes back; leave reports
@@ -76,36 +134,68 @@ func (d *desk) leave(now instant, w *waiter, err error) bool {
 	if !w.inLine {
 		return false
 	}
-	d.waiting.remove(w)
 	w.err = err
+	d.retract(now, w)
+	d.takeOut(now, w)
 	close(w.done)
-	if g := w.grant; g != nil {
-		g.waiter, w.grant = nil, nil
-		if g.state == held {
-			d.drop(g)
-			d.owe(now, g)
-		} else if g.unanswered > 0 {
-			d.owe(now, g)
-		} else {
-			g.state = gone
-		}
-	}
-	if d.waiting.len == 0 {
-		d.pollAt = instant{}
-	}
 	return true
+}
+
+// takeOut takes w out of its line; whoever moves up may have to join the shared queue.
+func (d *desk) takeOut(now instant, w *waiter) {
+	d.lineOf(w).remove(w)
+	if d.waiting.len > 0 {
+		d.join(now)
+		return
+	}
+	d.listening = false
+	if d.trying.len == 0 {
+		d.pollAt, d.joinAt = instant{}, instant{}
+	}
+}
+
+// attach says that w asks for a permit under g's id.
+func (d *desk) attach(w *waiter, g *grant) {
+	g.waiter, w.grant = w, g
+	if !w.once {
+		d.placed += w.weight
+	}
+}
+
+// detach ends that, and returns the waiter.
+func (d *desk) detach(g *grant) *waiter {
+	w := g.waiter
+	g.waiter, w.grant = nil, nil
+	if !w.once {
+		d.placed -= w.weight
+	}
+	return w
+}
+
+// retract gives up what w has asked for; it needs it no more.
+func (d *desk) retract(now instant, w *waiter) {
+	g := w.grant
+	if g == nil {
+		return
+	}
+	d.detach(g)
+	switch {
+	case g.state == held:
+		d.drop(g)
+		d.owe(now, g)
+	case g.unanswered > 0 || g.queued:
+		d.owe(now, g)
+	default:
+		g.state = gone
+	}
 }
 
 // serve gives g to the waiter that asked for it.
 func (d *desk) serve(now instant, g *grant) {
-	w := g.waiter
-	g.waiter, w.grant = nil, nil
-	d.waiting.remove(w)
-	if d.waiting.len == 0 {
-		d.pollAt = instant{}
-	}
+	w := d.detach(g)
+	d.takeOut(now, w)
 	g.hold = w.hold
-	w.hold.grant, w.hold.token = g, g.token*maxHandovers
+	w.hold.grant, w.hold.token = g, g.token*maxHandovers+int64(g.handed)
 	if w.hold.maxHold > 0 {
 		w.hold.endsAt = now.add(w.hold.maxHold)
 		d.holdAt = earlier(d.holdAt, w.hold.endsAt)
@@ -120,6 +210,13 @@ func (d *desk) release(now instant, h *hold) {
 	g := h.grant
 	switch g.state {
 	case held:
+		if d.handOver(now, g) {
+			h.result = nil
+			if h.settled != nil {
+				close(h.settled)
+			}
+			return
+		}
 		d.drop(g)
 		d.owe(now, g)
 	case ended:
@@ -133,6 +230,41 @@ func (d *desk) release(now instant, h *hold) {
 		d.settle(h, h.ending) // too late to wait for: time takes the permit
 	} else {
 		d.endAt = earlier(d.endAt, end)
+	}
+}
+
+// handOver passes g on to the next waiter of this process, without Redis: for a while after Redis gave
+// it, so that other processes do not starve. What that waiter has asked Redis for is not needed any more.
+func (d *desk) handOver(now instant, g *grant) bool {
+	w := d.waiting.first
+	if w == nil || w.weight != int(g.weight) || g.handed == maxHandovers-1 ||
+		now.reached(g.at.add(d.cfg.Handover)) || now.until(g.until.end()) < d.window/2 {
+		return false
+	}
+	d.replace(now, w, g)
+	g.handed++
+	d.serve(now, g)
+	return true
+}
+
+// replace has w get g, and give up what it has asked for itself.
+func (d *desk) replace(now instant, w *waiter, g *grant) {
+	if own := w.grant; own != nil {
+		d.retract(now, w)
+		d.postpone(own)
+	}
+	d.attach(w, g)
+}
+
+// postpone lets the release of a place in the shared queue wait for the next exchange: while this process
+// hands its permits over, its places are not served, or are of use to its other waiters.
+func (d *desk) postpone(g *grant) {
+	if g.state != owed || g.sendAt.mono >= d.passing.mono {
+		return
+	}
+	g.stale, g.sendAt = true, d.passing
+	if len(d.owed) == 1 {
+		d.settleAt = g.sendAt
 	}
 }
 
@@ -151,6 +283,7 @@ func (d *desk) end(h *hold, state grantState, reason error) {
 	g := h.grant
 	d.drop(g)
 	g.state, g.hold = state, nil
+	d.lapsed = max(d.lapsed, g.token)
 	h.ending = reason
 	d.ends = append(d.ends, h)
 }
@@ -165,14 +298,17 @@ func (d *desk) settle(h *hold, err error) {
 }
 
 // keep adds g to the grants that are renewed.
-func (d *desk) keep(sent instant, g *grant, end instant) {
+func (d *desk) keep(end instant, g *grant) {
 	g.state = held
 	g.until.set(end)
 	g.index = int32(len(d.held))
 	d.held = append(d.held, g)
 	d.endAt = earlier(d.endAt, end)
-	d.renewAt = earlier(d.renewAt, sent.add(d.third()))
+	d.renewAt = earlier(d.renewAt, end.add(d.third()-d.window))
 }
+
+// maxPassing bounds how long the places in the shared queue may lag behind the hand-overs.
+const maxPassing = 10 * time.Millisecond
 
 // third is the time between two renewals: a third of the window, a little less in some processes than
 // in others.
@@ -229,14 +365,14 @@ func (d *desk) lose(now instant, g *grant, why LossReason) {
 		d.end(h, state, &LostError{Name: d.cfg.Name, ID: g.id, Token: h.token, Reason: why, Err: d.trouble})
 		return
 	}
-	// Granted, and not handed over yet: nobody has used it. Its waiter asks again.
+	// Granted, and not given to its waiter yet: nobody has used it. The waiter asks again.
 	d.drop(g)
+	d.detach(g)
 	g.state = state
-	g.waiter.grant, g.waiter = nil, nil
 	if state == ended {
 		d.owe(now, g)
 	}
-	d.pollAt = now
+	d.joinAt = now
 }
 
 // close ends everything at once; nothing is given back.
@@ -251,7 +387,7 @@ func (d *desk) close(now instant) {
 		}
 	}
 	d.owed, d.settleAt = nil, instant{}
-	d.flight, d.queued = nil, false
+	d.flight, d.queued, d.more = nil, false, false
 }
 
 // tick does what the time demands. It may be called at any time, and every reply calls it first, so
@@ -330,15 +466,22 @@ func (d *desk) endHolds(now instant) {
 
 func (d *desk) endWaits(now instant) {
 	d.waitAt = instant{}
-	for w := d.waiting.first; w != nil; {
-		next := w.next
-		if due(now, w.deadline) {
-			d.leave(now, w, d.waitedInVain(now, w))
-		} else {
-			d.waitAt = earlier(d.waitAt, w.deadline)
+	for _, l := range []*line{&d.waiting, &d.trying} {
+		for w := l.first; w != nil; {
+			next := w.next
+			if due(now, w.deadline) {
+				d.leave(now, w, d.waitedInVain(now, w))
+			} else {
+				d.waitAt = earlier(d.waitAt, w.deadline)
+			}
+			w = next
 		}
-		w = next
 	}
+}
+
+// tooHeavy is the error of a waiter that asks for more than there is.
+func (d *desk) tooHeavy(w *waiter) error {
+	return &OptionError{"Weight", w.weight, fmt.Sprintf("semaphore %q has a capacity of %d", d.cfg.Name, d.full.capacity)}
 }
 
 // waitedInVain is the error of a waiter whose MaxWait or MaxAttempts is used up.
@@ -350,9 +493,13 @@ func (d *desk) waitedInVain(now instant, w *waiter) error {
 	if !d.full.free.isZero() {
 		after = min(after, max(now.until(d.full.free), time.Millisecond))
 	}
+	others := max(d.full.waiting, d.waiting.len)
+	if !w.once {
+		others-- // itself
+	}
 	return &CapacityError{
-		Name: d.cfg.Name, Capacity: d.full.capacity, Held: d.full.held,
-		Waiting: d.waiting.len - 1, RetryAfter: after,
+		Name: d.cfg.Name, Weight: w.weight, Capacity: d.full.capacity, Held: d.full.held,
+		Waiting: max(others, 0), RetryAfter: after,
 	}
 }
 
@@ -366,13 +513,16 @@ func (d *desk) dropMoot(now instant) {
 
 // fail ends the wait of everybody who waits.
 func (d *desk) fail(now instant, err error) {
-	for d.waiting.first != nil {
-		d.leave(now, d.waiting.first, err)
+	for _, l := range []*line{&d.waiting, &d.trying} {
+		for l.first != nil {
+			d.leave(now, l.first, err)
+		}
 	}
 }
 
 // shorten takes back what a jump of the server's clock took from every window, and renews at once.
 func (d *desk) shorten(now instant, by time.Duration) {
+	d.pair = reading{}
 	for _, g := range d.held {
 		g.until.set(g.until.end().add(-by))
 	}
@@ -384,7 +534,8 @@ func (d *desk) shorten(now instant, by time.Duration) {
 
 // idle reports whether nobody waits, nothing is held, owed or under way.
 func (d *desk) idle() bool {
-	return d.waiting.len == 0 && len(d.held) == 0 && len(d.owed) == 0 && d.flight == nil && !d.queued
+	return d.waiting.len == 0 && d.trying.len == 0 && len(d.held) == 0 && len(d.owed) == 0 &&
+		d.flight == nil && !d.queued && !d.more
 }
 
 // next is when the desk wants to be called at the latest, the ends of windows left aside: they have a
@@ -397,6 +548,6 @@ func (d *desk) next() instant {
 	case d.queued:
 		return at
 	default:
-		return earlier(earlier(at, d.renewAt), earlier(d.pollAt, d.settleAt))
+		return earlier(earlier(at, d.renewAt), earlier(earlier(d.pollAt, d.joinAt), d.settleAt))
 	}
 }

@@ -25,12 +25,21 @@ func newDeskTest(t *testing.T, capacity int) *deskTest {
 		t.Fatal(err)
 	}
 	d := &deskTest{T: t}
-	d.desk = newDesk(&cfg, 1, func() string { d.ids++; return fmt.Sprintf("id%d", d.ids) }, func() float64 { return 0 })
+	d.desk = newDesk(&cfg, 1, func(weight int) string { d.ids++; return idOf(d.ids, weight) }, func() float64 { return 0 })
 	return d
 }
 
+// idOf is an id as a manager makes them.
+func idOf(n, weight int) string {
+	id := fmt.Sprintf("%036d@me~1", n)
+	if weight > 1 {
+		id += fmt.Sprintf("#%d", weight)
+	}
+	return id
+}
+
 func (d *deskTest) waiter(now instant) *waiter {
-	w := &waiter{done: make(chan struct{}), hold: &hold{parent: context.Background()}}
+	w := &waiter{weight: 1, done: make(chan struct{}), hold: &hold{parent: context.Background()}}
 	d.ask(now, w)
 	return w
 }
@@ -70,11 +79,14 @@ func run(ex *exchange, ran instant, granted int) {
 		c := &ex.calls[i]
 		switch c.verb {
 		case release:
-			c.reply = []int64{int64(len(c.grants))}
+			c.reply = []int64{0}
 		case renew:
-			c.reply = []int64{serverAt(ran), expiryAt(ran)}
+			c.reply = []int64{serverAt(ran), expiryAt(ran), 0}
 		case acquire:
-			c.reply = []int64{serverAt(ran), 0, 1, 1, expiryAt(ran)}
+			c.reply = []int64{serverAt(ran), 0, 1, 1, 0, 0, 0, 0}
+			if refused := len(c.grants) - granted; refused > 0 {
+				c.reply[4], c.reply[5] = int64(refused), expiryAt(ran)
+			}
 			for j := range c.grants {
 				if j < granted {
 					c.reply = append(c.reply, expiryAt(ran), serverAt(ran)+int64(j))
@@ -430,7 +442,7 @@ func TestDeskPollsJustAfterTheFirstExpiry(t *testing.T) {
 	ex := d.mustDepart(at(0), acquire)
 	run(ex, at(0), 0)
 	soon := serverAt(at(0))/1000 + 100
-	ex.calls[0].reply[4] = soon
+	ex.calls[0].reply[5] = soon
 	d.arrive(at(0), ex)
 	if want := at(101 * time.Millisecond); d.next() != want {
 		t.Fatalf("next poll at %v, want %v", d.next(), want)
@@ -443,8 +455,8 @@ func TestDeskPollsForAllWaitersInOneCall(t *testing.T) {
 		d.waiter(at(0))
 	}
 	ex := d.mustDepart(at(0), acquire)
-	if n := len(ex.calls[0].grants); n != 3 {
-		t.Fatalf("asked for %d, want as many as could be served", n)
+	if n := len(ex.calls[0].grants); n != 4 {
+		t.Fatalf("asked for %d, want as many as could be served and one more", n)
 	}
 	run(ex, at(0), 0)
 	d.arrive(at(0), ex)
@@ -467,6 +479,7 @@ func TestDeskForgetsNoCallerThatCameDuringAnExchange(t *testing.T) {
 
 func TestDeskAsksForTheNextWaiterWithTheRelease(t *testing.T) {
 	d := newDeskTest(t, 1)
+	d.cfg.Handover = -1
 	g := d.acquired(at(0))
 	w := d.waiter(at(1))
 	ex := d.mustDepart(at(1), acquire)
@@ -481,7 +494,7 @@ func TestDeskAsksForTheNextWaiterWithTheRelease(t *testing.T) {
 
 func TestDeskEndsAHoldAtMaxHoldAndStopsRenewing(t *testing.T) {
 	d := newDeskTest(t, 1)
-	w := &waiter{done: make(chan struct{}), hold: &hold{maxHold: time.Second}}
+	w := &waiter{weight: 1, done: make(chan struct{}), hold: &hold{maxHold: time.Second}}
 	d.ask(at(0), w)
 	ex := d.mustDepart(at(0), acquire)
 	run(ex, at(0), 1)
@@ -596,7 +609,7 @@ func TestDeskAsksUnderAFreshIDWhenAServedWaiterAsksAgain(t *testing.T) {
 func TestDeskAsksForOneAttemptBehindAllWaiters(t *testing.T) {
 	d := newDeskTest(t, 1)
 	d.waiter(at(0))
-	once := &waiter{once: true, done: make(chan struct{}), hold: &hold{}}
+	once := &waiter{weight: 1, once: true, done: make(chan struct{}), hold: &hold{}}
 	d.ask(at(0), once)
 	ex := d.mustDepart(at(0), acquire)
 	run(ex, at(0), 0)
@@ -608,7 +621,7 @@ func TestDeskReleasesWhatALateReplyLeavesInDoubt(t *testing.T) {
 	d := newDeskTest(t, 1)
 	w := d.waiter(at(0))
 	ex := d.mustDepart(at(0), acquire)
-	ex.calls[0].reply = []int64{serverAt(at(0)), 1, 1, 0, 0} // the client sent it twice: the first may have been granted
+	ex.calls[0].reply = []int64{serverAt(at(0)), statusLate, 1, 0, 0, 0, 0, 0} // the client sent it twice: the first may have been granted
 	d.arrive(at(1), ex)
 	d.leave(at(2), w, ErrClosed)
 	d.mustDepart(ex.lateBy, release)

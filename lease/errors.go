@@ -26,6 +26,8 @@ var (
 	ErrClosed = errors.New("lease: manager closed")
 	// ErrAbandoned: the lease was garbage collected before it was released.
 	ErrAbandoned = errors.New("lease: abandoned without Release")
+	// ErrUnknownID: nobody holds a permit under that id.
+	ErrUnknownID = errors.New("lease: no such permit")
 	// ErrOption: an option has a value that cannot work.
 	ErrOption = errors.New("lease: bad option")
 )
@@ -52,15 +54,20 @@ func (e *OptionError) Is(target error) bool { return target == ErrOption }
 // A CapacityError says how full a semaphore was when it last refused. It is an ErrAtCapacity.
 type CapacityError struct {
 	Name       string
-	Capacity   int           // in force
+	Weight     int           // permits that were asked for
+	Capacity   int           // in force; 0: an operator has paused the semaphore
 	Held       int           // permits taken, by everybody
-	Waiting    int           // other callers of this process that wait
+	Waiting    int           // other requests that wait, in this process and in the shared queue
 	RetryAfter time.Duration // when it is worth asking again, at the earliest
 }
 
 func (e *CapacityError) Error() string {
-	return fmt.Sprintf("lease: semaphore %q is at capacity: %d of %d permits held, %d waiting here; try again in %v",
-		e.Name, e.Held, e.Capacity, e.Waiting, e.RetryAfter.Round(time.Millisecond))
+	if e.Capacity == 0 {
+		return fmt.Sprintf("lease: semaphore %q is paused: %d permits held, %d requests wait; try again in %v",
+			e.Name, e.Held, e.Waiting, e.RetryAfter.Round(time.Millisecond))
+	}
+	return fmt.Sprintf("lease: semaphore %q is at capacity: %d wanted, %d of %d permits held, %d requests wait; try again in %v",
+		e.Name, e.Weight, e.Held, e.Capacity, e.Waiting, e.RetryAfter.Round(time.Millisecond))
 }
 
 func (e *CapacityError) Is(target error) bool { return target == ErrAtCapacity }
@@ -73,11 +80,16 @@ const (
 	LossExpired LossReason = iota
 	// LossRemoved: Redis no longer has the permit: it was removed, or the data is gone.
 	LossRemoved
+	// LossRevoked: somebody took the permit away, with Semaphore.Revoke.
+	LossRevoked
 )
 
 func (r LossReason) String() string {
-	if r == LossRemoved {
+	switch r {
+	case LossRemoved:
 		return "removed from Redis"
+	case LossRevoked:
+		return "revoked"
 	}
 	return "trust window ended without a renewal"
 }
@@ -119,7 +131,7 @@ func (e *HoldError) Is(target error) bool { return target == ErrMaxHold }
 
 // A RedisError is all that comes from Redis or the way to it. It unwraps to the client's error.
 type RedisError struct {
-	Op   string // acquire, renew, release, ping
+	Op   string // acquire, renew, release, inspect, resize, revoke, ping
 	Name string // of the semaphore
 	Err  error
 }

@@ -2,7 +2,8 @@ package lease
 
 import "time"
 
-// maxIDs bounds the ids of one call: a script's loops and its stack are bounded by it.
+// maxIDs bounds the permits of one call, unless a single id has more: a script's loops and its stack are
+// bounded by it.
 const maxIDs = 500
 
 // An exchange is one trip of a desk to Redis: releases first, because they make room, then renewals,
@@ -13,6 +14,7 @@ type exchange struct {
 	giveUp   instant // when its desk stops waiting for it
 	notAfter int64   // µs of the server's clock: past it no permit is granted; 0: unlimited
 	lateBy   instant // when the server's clock has passed notAfter for certain
+	poll     bool    // its requests are a poll, which counts for MaxAttempts
 	calls    []call
 	one      [1]call // calls, most of the time
 }
@@ -23,17 +25,36 @@ const (
 	release verb = iota
 	renew
 	acquire
+	inspect // these are for people, and no desk's
+	resize
+	revoke
 )
 
-func (v verb) String() string { return [...]string{"release", "renew", "acquire"}[v] }
+func (v verb) String() string {
+	return [...]string{"release", "renew", "acquire", "inspect", "resize", "revoke"}[v]
+}
 
 // A call is one script with its ids. The wire fills in reply or err.
 type call struct {
-	verb   verb
-	grants []*grant
-	reply  []int64
-	err    error
+	verb    verb
+	grants  []*grant
+	permits int     // of all grants together
+	ages    []int64 // acquire: for how many µs each has waited; once: it does not wait
+	refresh bool    // acquire: see to the queue's lifetime
+	promote bool    // release: give what is freed to those who wait; an acquire does so anyway
+	queued  bool    // release: some may be in the shared queue
+	reply   []int64
+	err     error
 }
+
+const once = -1 << 63
+
+// What the status in a reply is made of.
+const (
+	statusLate  = 1 << iota // the call ran past its notAfter and asked for nothing
+	statusMuted             // a push was not permitted
+	statusMore              // there is more to promote
+)
 
 // early is how much before its time a renewal may be taken along.
 func (d *desk) early() time.Duration { return min(50*time.Millisecond, d.window/8) }
@@ -44,7 +65,7 @@ func (d *desk) renewalDue(now instant) bool { return due(now.add(d.early()), d.r
 // up meanwhile goes with the next one, together.
 func (d *desk) wants(now instant) bool {
 	return d.flight == nil && !d.queued &&
-		(d.renewalDue(now) || due(now, d.pollAt) || due(now, d.settleAt))
+		(d.renewalDue(now) || due(now, d.pollAt) || due(now, d.joinAt) || due(now, d.settleAt) || d.more)
 }
 
 // depart returns what is to be sent now, nil if that is nothing. server is the latest reading of the
@@ -61,21 +82,31 @@ func (d *desk) depart(now instant, server reading) *exchange {
 		ex.lateBy = server.surelyAfter(ex.notAfter)
 	}
 	ex.calls = ex.one[:0]
-	if due(now, d.settleAt) {
+	asks := due(now, d.pollAt) || due(now, d.joinAt)
+	if due(now, d.settleAt) || asks {
 		d.addReleases(now, ex)
 	}
+	releases := len(ex.calls)
 	if d.renewalDue(now) {
 		d.dropOrphans()
 		d.renewAt = instant{}
-		for ids := d.held; len(ids) > 0; {
-			n := min(len(ids), maxIDs)
-			ex.calls = append(ex.calls, call{verb: renew, grants: append([]*grant(nil), ids[:n]...)})
-			ids = ids[n:]
+		for _, g := range d.held {
+			ex.add(renew, g)
 		}
 	}
-	if d.waiting.len > 0 && (due(now, d.pollAt) || len(ex.calls) > 0 && ex.calls[0].verb == release) {
+	if asks || releases > 0 && d.waiting.len > 0 {
 		d.addRequests(now, ex)
 	}
+	if n := len(ex.calls); n == 0 || ex.calls[n-1].verb != acquire {
+		if d.more && releases == 0 {
+			ex.calls = append(ex.calls, call{verb: release})
+			releases = len(ex.calls)
+		}
+		if releases > 0 {
+			ex.calls[releases-1].promote = true
+		}
+	}
+	d.more = false
 	if len(ex.calls) == 0 {
 		d.reschedule()
 		return nil
@@ -84,48 +115,72 @@ func (d *desk) depart(now instant, server reading) *exchange {
 	return ex
 }
 
-func (ex *exchange) add(v verb, g *grant) {
-	if n := len(ex.calls); n == 0 || ex.calls[n-1].verb != v || len(ex.calls[n-1].grants) == maxIDs {
+// add puts g into the latest call of the verb, or into a new one when that is full.
+func (ex *exchange) add(v verb, g *grant) *call {
+	if n := len(ex.calls); n == 0 || ex.calls[n-1].verb != v || !ex.calls[n-1].hasRoom(g) {
 		ex.calls = append(ex.calls, call{verb: v})
 	}
 	c := &ex.calls[len(ex.calls)-1]
 	c.grants = append(c.grants, g)
+	c.permits += int(g.weight)
+	return c
 }
+
+func (c *call) hasRoom(g *grant) bool { return c.permits+int(g.weight) <= maxIDs }
 
 func (d *desk) addReleases(now instant, ex *exchange) {
 	for _, g := range d.owed {
-		if now.reached(g.sendAt) {
-			ex.add(release, g)
+		if now.reached(g.sendAt) || g.stale && g.settled(now) {
+			c := ex.add(release, g)
+			c.queued = c.queued || g.queued
+			g.released = true
 		}
 	}
 }
 
-// addRequests asks for the oldest waiters, as many as could be served at once.
+// addRequests asks for the oldest waiters, as many as could fill the capacity and one more, and for those
+// who make one attempt.
 func (d *desk) addRequests(now instant, ex *exchange) {
-	d.pollAt = instant{}
-	n := 0
-	for w := d.waiting.first; w != nil; w = w.next {
-		if n >= d.cfg.Capacity && !w.once {
-			continue
+	ex.poll = due(now, d.pollAt)
+	d.pollAt, d.joinAt = instant{}, instant{}
+	ahead, oneMore := 0, false
+	all := ex.poll || len(ex.calls) > 0 // what is freed goes to those whom this call speaks for without a push
+	for w := d.waiting.first; w != nil && !oneMore; w = w.next {
+		oneMore = ahead >= d.capacity()
+		ahead += w.weight
+		if all || w.grant == nil || w.grant.unanswered > 0 {
+			d.request(now, ex, w)
 		}
-		g := w.grant
-		if g == nil {
-			g = &grant{id: d.newID(), waiter: w}
-			w.grant = g
-		}
-		if g.state == held {
-			continue // granted by a slow reply; a renewal comes before its holder gets it
-		}
-		if g.settled(now) {
-			g.unanswered = 0
-		}
-		g.unanswered++
-		if g.lateBy.mono < ex.lateBy.mono {
-			g.lateBy = ex.lateBy
-		}
-		ex.add(acquire, g)
-		n++
 	}
+	for w := d.trying.first; w != nil; w = w.next {
+		d.request(now, ex, w)
+	}
+}
+
+func (d *desk) request(now instant, ex *exchange, w *waiter) {
+	g := w.grant
+	if g == nil {
+		g = &grant{id: d.newID(w.weight), weight: int32(w.weight)}
+		d.attach(w, g)
+	}
+	if g.state == held {
+		return // granted by a slow reply; a renewal comes before its holder gets it
+	}
+	if g.settled(now) {
+		g.unanswered = 0
+	}
+	g.unanswered++
+	if g.lateBy.mono < ex.lateBy.mono {
+		g.lateBy = ex.lateBy
+	}
+	c := ex.add(acquire, g)
+	c.refresh = now.reached(d.refreshAt)
+	age := int64(once)
+	if !w.once {
+		g.queued = true
+		age = (now.mono - w.since.mono).Microseconds()
+	}
+	c.ages = append(c.ages, age)
 }
 
 // giveUp stops waiting for the exchange in flight. What it asked for may still be carried out.
@@ -134,6 +189,7 @@ func (d *desk) giveUp(now instant) {
 	d.flight = nil
 	d.failures++
 	d.trouble = errNoReply
+	d.pair = reading{} // another server may take over
 	for i := range ex.calls {
 		d.failed(now, &ex.calls[i], errNoReply)
 	}
@@ -150,9 +206,16 @@ func (d *desk) arrive(now instant, ex *exchange) {
 	var trouble error
 	renewed := false
 	for i := range ex.calls {
-		if err := ex.calls[i].err; err != nil && trouble == nil {
-			trouble = err
+		c := &ex.calls[i]
+		if c.err != nil && trouble == nil {
+			trouble = c.err
 		}
+		if c.err == nil && c.verb != release && ex.sent.mono >= d.pair.sent.mono {
+			d.pair = reading{sent: ex.sent, micros: c.reply[0]}
+		}
+	}
+	if trouble != nil {
+		d.pair = reading{} // another server may take over
 	}
 	if current {
 		d.trouble = trouble
@@ -191,8 +254,8 @@ func (d *desk) arrive(now instant, ex *exchange) {
 
 // reschedule drops the times of what is no longer there, and finds when the next release is due.
 func (d *desk) reschedule() {
-	if d.waiting.len == 0 {
-		d.pollAt = instant{}
+	if d.waiting.len == 0 && d.trying.len == 0 {
+		d.pollAt, d.joinAt = instant{}, instant{}
 	}
 	d.settleAt = instant{}
 	for _, g := range d.owed {
@@ -252,9 +315,20 @@ func (d *desk) askedInVain(now instant, w *waiter, err error) {
 // maxSilent is how many attempts a caller's first exchange with Redis may take when none is answered.
 const maxSilent = 3
 
+// status takes what every reply says besides.
+func (d *desk) status(status int64) {
+	if status&statusMore != 0 {
+		d.more = true
+	}
+	if status&statusMuted != 0 {
+		d.notes = append(d.notes, note{kind: noteMuted})
+	}
+}
+
 // released takes the answer to a release. Whether the permit was still there says nothing: the client
 // may have sent the release twice, when the first reply was lost.
 func (d *desk) released(now instant, c *call) {
+	d.status(c.reply[0])
 	for _, g := range c.grants {
 		if g.state != owed {
 			continue
@@ -265,24 +339,29 @@ func (d *desk) released(now instant, c *call) {
 		if g.settled(now) {
 			d.forget(g)
 		} else {
-			g.sendAt = g.lateBy // a request may still be on its way: once more, after it
+			g.sendAt, g.stale = g.lateBy, false // a request may still be on its way: once more, after it
 		}
 	}
 }
 
-// renewed takes the answer to a renewal: now in µs, the new expiry in ms, the positions of the lost.
+// renewed takes the answer to a renewal; scripts/renew.lua says what is in it.
 func (d *desk) renewed(now instant, ex *exchange, c *call, current bool) {
 	end := windowEnd(ex.sent, c.reply[1], c.reply[0], d.cfg.Margin)
-	lost := c.reply[2:]
+	d.status(c.reply[2])
+	lost := c.reply[3:]
 	for i, g := range c.grants {
-		isLost := len(lost) > 0 && lost[0] == int64(i+1)
-		if isLost {
+		why, isLost := LossRemoved, false
+		if n := int64(i + 1); len(lost) > 0 && (lost[0] == n || lost[0] == -n) {
+			isLost = true
+			if lost[0] < 0 {
+				why = LossRevoked
+			}
 			lost = lost[1:]
 		}
 		switch {
 		case g.state != held:
 		case isLost:
-			d.lose(now, g, LossRemoved)
+			d.lose(now, g, why)
 		default:
 			if end.mono > g.until.end().mono {
 				g.until.set(end)
@@ -297,66 +376,111 @@ func (d *desk) renewed(now instant, ex *exchange, c *call, current bool) {
 	}
 }
 
+// What an acquire says of itself, before it says two integers of each id.
+const acquireHead = 8
+
 // acquired takes the answer to a request; scripts/acquire.lua says what is in it.
 func (d *desk) acquired(now instant, ex *exchange, c *call) {
-	server, late := c.reply[0], c.reply[1] == 1
+	r := c.reply
+	server, late := r[0], r[1]&statusLate != 0
+	d.status(r[1])
 	if !late {
-		d.full = fullness{capacity: int(c.reply[2]), held: int(c.reply[3])}
-		if first := c.reply[4]; first > 0 {
+		d.full = fullness{capacity: int(r[2]), held: int(r[3]), waiting: int(r[4]), busy: r[4] > 0 || r[5] > 0}
+		if first := r[5]; first > 0 {
 			d.full.free = now.add(time.Duration(first*1000-server)*time.Microsecond + time.Millisecond)
+		}
+		if c.refresh {
+			d.refreshAt = ex.sent.add(d.cfg.TTL / 2)
+		}
+		if r[6] > 0 {
+			d.notes = append(d.notes, note{kind: noteDisagree, capacity: r[6], ttl: r[7]})
 		}
 	}
 	for i, g := range c.grants {
-		if !late && g.unanswered > 0 && !now.reached(ex.lateBy) {
+		if g.unanswered > 0 && !now.reached(ex.lateBy) {
 			g.unanswered--
 		}
-		var expiry, token int64
-		if !late {
-			expiry, token = c.reply[5+2*i], c.reply[6+2*i]
-		}
-		switch {
-		case g.state == owed:
-			if g.settled(now) {
+		if late {
+			if g.state == owed && g.settled(now) && !g.stale {
 				g.sendAt = now
 			}
-		case g.state != asked || late:
-		case expiry == 0:
-			d.refused(now, g)
-		default:
-			d.granted(now, ex, g, windowEnd(ex.sent, expiry, server, d.cfg.Margin), token)
+			continue
+		}
+		expiry, token := r[acquireHead+2*i], r[acquireHead+1+2*i]
+		switch {
+		case g.state == asked && expiry > 0:
+			d.granted(now, ex.sent, g, windowEnd(ex.sent, expiry, server, d.cfg.Margin), token)
+		case g.state == asked && expiry < 0:
+			g.queued = false
+			d.leave(now, g.waiter, d.tooHeavy(g.waiter))
+		case g.state == asked:
+			d.refused(now, ex, g.waiter)
+		case g.state == owed && expiry > 0:
+			d.adopt(now, ex.sent, g, windowEnd(ex.sent, expiry, server, d.cfg.Margin), token)
+		case g.state == owed && g.settled(now) && !g.stale:
+			g.sendAt = now
 		}
 	}
 	if late {
-		d.pollAt = earlier(d.pollAt, now.add(d.retry.Delay(1, d.random())))
-	} else {
-		d.pollAt = earlier(d.pollAt, earlier(now.add(d.interval()), d.full.free))
+		d.joinAt = earlier(d.joinAt, now.add(d.retry.Delay(1, d.random())))
+		return
+	}
+	d.pollAt = earlier(d.pollAt, earlier(now.add(d.interval()), d.full.free))
+	if ex.poll && d.cfg.MaxAttempts > 0 { // a poll asks for those as well who are not in the shared queue
+		for w := d.waiting.first; w != nil; {
+			next := w.next
+			if w.grant == nil {
+				d.refused(now, ex, w)
+			}
+			w = next
+		}
 	}
 }
 
-func (d *desk) refused(now instant, g *grant) {
-	w := g.waiter
-	w.attempts++
+func (d *desk) refused(now instant, ex *exchange, w *waiter) {
+	if ex.poll || w.attempts == 0 {
+		w.attempts++
+	}
 	w.answered, w.trouble = true, nil
 	if w.once || w.attempts == w.maxAttempts {
 		d.leave(now, w, d.waitedInVain(now, w))
+		return
 	}
+	d.listening = true
 }
 
 // granted takes a permit for the waiter of g. A grant whose window has ended is not trusted and goes
 // back; one that has little left is renewed before its holder gets it.
-func (d *desk) granted(now instant, ex *exchange, g *grant, end instant, token int64) {
-	w := g.waiter
+func (d *desk) granted(now, at instant, g *grant, end instant, token int64) {
+	g.queued = false
 	if now.reached(end) {
-		g.waiter, w.grant = nil, nil
+		d.detach(g)
 		d.owe(now, g)
-		d.pollAt = now
+		d.joinAt = now
 		return
 	}
-	g.token = token
-	d.keep(ex.sent, g, end)
+	g.token, g.at = token, at
+	if d.cfg.Handover > 0 {
+		d.passing = at.add(d.cfg.Handover + min(d.cfg.Handover, maxPassing))
+	}
+	d.keep(end, g)
 	if now.until(end) < d.window*2/3 {
 		d.renewAt = now
 		return
 	}
 	d.serve(now, g)
+}
+
+// adopt takes a permit that came for a waiter who needs it no more: the next one of this process gets it,
+// as if it had been handed over. If nobody can, or somebody had it before, it goes back.
+func (d *desk) adopt(now, at instant, g *grant, end instant, token int64) {
+	w := d.waiting.first
+	if w == nil || w.weight != int(g.weight) || g.released || g.token != 0 || now.reached(end) || d.cfg.Handover < 0 {
+		g.sendAt, g.stale = now, false
+		return
+	}
+	d.forget(g)
+	g.state, g.stale = asked, false
+	d.replace(now, w, g)
+	d.granted(now, at, g, end, token)
 }

@@ -58,11 +58,18 @@ const (
 // A grant is what Redis gives this process under one id. Its desk guards it, all but until, which the
 // lease's context reads without a lock.
 type grant struct {
-	id    string
-	until window // end of the trust window
-	state grantState
-	index int32 // in the desk's list of held or owed grants
-	token int64 // server µs of the grant
+	id     string
+	until  window // end of the trust window
+	weight int32  // how many permits
+	index  int32  // in the desk's list of held or owed grants
+	token  int64  // server µs of the grant
+	at     instant
+	handed int32 // how often it was handed over inside this process
+	state  grantState
+
+	queued   bool // it may be in the shared queue
+	released bool // a release of it was sent: the id is never used again
+	stale    bool // owed: its waiter was served otherwise; there is no hurry
 
 	unanswered int32   // requests for it that no reply has settled
 	lateBy     instant // when those requests have come too late to take a permit

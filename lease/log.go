@@ -3,6 +3,7 @@ package lease
 import (
 	"context"
 	"log/slog"
+	"time"
 )
 
 // report logs the end of a lease that its holder did not ask for.
@@ -16,6 +17,17 @@ func (m *Manager) report(h *hold) {
 	}
 	m.log.Log(context.Background(), level, msg,
 		"semaphore", h.semaphore.cfg.Name, "id", h.grant.id, "token", h.token, "reason", h.ending)
+}
+
+// note logs what a desk has noticed.
+func (m *Manager) note(cfg *Config, n note) {
+	switch n.kind {
+	case noteMuted:
+		m.warn(cfg.Name, "muted", "lease: this Redis user may not PUBLISH to "+inboxPrefix+"*: waiters of other processes learn of free permits by polling only", "semaphore", cfg.Name)
+	case noteDisagree:
+		m.warn(cfg.Name, "disagree", "lease: another process declares other limits for this semaphore; each is served by its own, unless Resize overrides them",
+			"semaphore", cfg.Name, "capacity", cfg.Capacity, "ttl", cfg.TTL, "other_capacity", n.capacity, "other_ttl", time.Duration(n.ttl)*time.Millisecond)
+	}
 }
 
 // warn logs a cause once per semaphore.

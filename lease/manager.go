@@ -49,6 +49,7 @@ type Manager struct {
 	log      *slog.Logger
 	renewer  *renewer
 	wire     *wire
+	inbox    *inbox
 	ctx      context.Context // ends with Close
 	cancel   context.CancelCauseFunc
 
@@ -121,6 +122,7 @@ func New(client redis.UniversalClient, opts Options) (*Manager, error) {
 	}}
 	m.wire = &wire{client: client, server: m.serverAt, ctx: m.ctx, bounded: isBounded(client)}
 	m.wire.cluster, _ = client.(*redis.ClusterClient)
+	m.inbox = &inbox{manager: m, channel: inboxPrefix + owner}
 	return m, nil
 }
 
@@ -239,16 +241,34 @@ func (m *Manager) theServer() *serverTime {
 	return s
 }
 
-// newID returns <uuid>@<owner>.
-func (m *Manager) newID() string {
+// newID returns <uuid>@<owner>, and #<weight> when that is not 1. The UUID begins with the time, by this
+// process's clock (RFC 9562, version 7), for people who look at holders and waiters.
+func (m *Manager) newID(weight int) string {
 	u := uuid.New()
-	id := make([]byte, 0, 37+len(m.owner))
+	ms := uint64(m.clock.Now().UnixMilli())
+	u[0], u[1], u[2], u[3], u[4], u[5] = byte(ms>>40), byte(ms>>32), byte(ms>>24), byte(ms>>16), byte(ms>>8), byte(ms)
+	u[6] = 0x70 | u[6]&0x0f
+	id := make([]byte, 0, 37+len(m.owner)+5)
 	id = append(hex.AppendEncode(id, u[:4]), '-')
 	id = append(hex.AppendEncode(id, u[4:6]), '-')
 	id = append(hex.AppendEncode(id, u[6:8]), '-')
 	id = append(hex.AppendEncode(id, u[8:10]), '-')
 	id = append(hex.AppendEncode(id, u[10:]), '@')
-	return string(append(id, m.owner...))
+	id = append(id, m.owner...)
+	if weight != 1 {
+		id = strconv.AppendInt(append(id, '#'), int64(weight), 10)
+	}
+	return string(id)
+}
+
+// weightOf reads the weight in an id.
+func weightOf(id string) int {
+	if _, weight, found := strings.Cut(id, "#"); found {
+		if n, err := strconv.Atoi(weight); err == nil && n > 0 {
+			return n
+		}
+	}
+	return 1
 }
 
 // retired takes c off the list; c.mu is held.
@@ -346,6 +366,7 @@ func (m *Manager) Close() error {
 	m.mu.Unlock()
 	m.drain()
 	m.renewer.stop()
+	m.inbox.stop()
 	m.wire.close()
 	for _, c := range m.all() {
 		c.close()

@@ -155,7 +155,7 @@ func TestDefaultsFillInWhatAConfigLeavesOut(t *testing.T) {
 	}
 	want := lease.Config{
 		Name: "x", Capacity: 2, TTL: 6 * time.Second, Margin: 300 * time.Millisecond,
-		RetryInterval: 500 * time.Millisecond, MaxWait: time.Second,
+		RetryInterval: 500 * time.Millisecond, MaxWait: time.Second, Handover: 5 * time.Millisecond,
 	}
 	if s.Config() != want {
 		t.Errorf("config %+v, want %+v", s.Config(), want)

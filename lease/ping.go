@@ -26,9 +26,13 @@ func (m *Manager) Ping(ctx context.Context) error {
 	}
 	c := &conversation{manager: m, keys: keysOf(m.prefix, cfg)}
 	c.desk = newDesk(&cfg, 1, m.newID, func() float64 { return 0 })
-	grants := []*grant{{id: m.newID()}}
+	grants := []*grant{{id: m.newID(1), weight: 1}}
 	ex := &exchange{}
-	calls := []call{{verb: acquire, grants: grants}, {verb: renew, grants: grants}, {verb: release, grants: grants}}
+	calls := []call{
+		{verb: acquire, grants: grants, ages: []int64{once}},
+		{verb: renew, grants: grants},
+		{verb: release, grants: grants, queued: true, promote: true},
+	}
 	out := make([]outgoing, len(calls))
 	for i := range calls {
 		out[i] = outgoing{conversation: c, exchange: ex, call: &calls[i]}

@@ -303,7 +303,7 @@ func TestRealRedisErrorsSayWhatToDo(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	keys := []any{"~passbuddy-*", "~{passbuddy-*"}
+	keys := []any{"~passbuddy-*", "~{passbuddy-*", "&passbuddy:inbox:*"}
 
 	t.Run("a key of another type", func(t *testing.T) {
 		m := opened(t, "open", server.Addr())
@@ -323,8 +323,9 @@ func TestRealRedisErrorsSayWhatToDo(t *testing.T) {
 		mustSay(t, m.Ping(ctx), "ZADD", "lacks a permission")
 	})
 	t.Run("just the permissions that are needed", func(t *testing.T) {
-		allow("just", append(keys, "-@all", "+evalsha", "+eval", "+time", "+zadd", "+zcard", "+zscore", "+zmscore",
-			"+zrange", "+zrem", "+zremrangebyscore", "+get", "+set", "+pexpire", "+hello", "+ping", "+client")...)
+		allow("just", append(keys, "-@all", "+evalsha", "+eval", "+time", "+exists", "+get", "+set", "+pttl", "+pexpire",
+			"+zadd", "+zcard", "+zscore", "+zmscore", "+zrange", "+zrangebyscore", "+zrandmember", "+zrem", "+zremrangebyscore",
+			"+hget", "+hset", "+hdel", "+publish", "+subscribe", "+hello", "+ping", "+client")...)
 		m := as("just")
 		if err := m.Ping(ctx); err != nil {
 			t.Fatal(err)

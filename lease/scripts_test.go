@@ -18,6 +18,7 @@ type scriptTest struct {
 	*testing.T
 	client         *redis.Client
 	holders, fence string
+	queue, alive   string
 }
 
 // onEach runs test on miniredis and on a real Redis: they format and answer some things differently.
@@ -25,19 +26,22 @@ func onEach(t *testing.T, test func(*scriptTest)) {
 	t.Run("miniredis", func(t *testing.T) {
 		c := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
 		t.Cleanup(func() { _ = c.Close() })
-		test(&scriptTest{t, c, "passbuddy-x", "{passbuddy-x}:fence"})
+		test(newScriptTest(t, c))
 	})
 	t.Run("redis", func(t *testing.T) {
-		test(&scriptTest{t, redistest.Start(t).Client(t), "passbuddy-x", "{passbuddy-x}:fence"})
+		test(newScriptTest(t, redistest.Start(t).Client(t)))
 	})
 }
 
-func (s *scriptTest) run(v verb, keys []string, args ...any) []int64 {
+func newScriptTest(t *testing.T, c *redis.Client) *scriptTest {
+	return &scriptTest{t, c, "passbuddy-x", "{passbuddy-x}:fence", "{passbuddy-x}:queue", "{passbuddy-x}:alive"}
+}
+
+// run executes a script for the semaphore x. A negative integer in a nested reply stays one.
+func (s *scriptTest) run(v verb, ttl time.Duration, capacity int, args ...any) []int64 {
 	s.Helper()
-	all := []any{"eval", scripts[v].source, len(keys)}
-	for _, k := range keys {
-		all = append(all, k)
-	}
+	k := keysOf("passbuddy", Config{Name: "x", TTL: ttl, Capacity: capacity})
+	all := append([]any{"eval", scripts[v].source}, k.args[:]...)
 	cmd := redis.NewIntSliceCmd(context.Background(), append(all, args...)...)
 	if err := s.client.Process(context.Background(), cmd); err != nil {
 		s.Fatal(err)
@@ -45,14 +49,34 @@ func (s *scriptTest) run(v verb, keys []string, args ...any) []int64 {
 	return cmd.Val()
 }
 
+// acquire asks for each of ids without waiting.
 func (s *scriptTest) acquire(ttl time.Duration, capacity int, notAfter int64, ids ...any) []int64 {
 	s.Helper()
-	return s.run(acquire, []string{s.holders, s.fence}, append([]any{ttl.Milliseconds(), capacity, notAfter}, ids...)...)
+	args := []any{notAfter, 0}
+	for _, id := range ids {
+		args = append(args, id, "")
+	}
+	return s.run(acquire, ttl, capacity, args...)
+}
+
+// wait asks for each of ids, and lets them wait.
+func (s *scriptTest) wait(ttl time.Duration, capacity int, ids ...any) []int64 {
+	s.Helper()
+	args := []any{0, 0}
+	for i, id := range ids {
+		args = append(args, id, len(ids)-i) // who comes first has waited longest
+	}
+	return s.run(acquire, ttl, capacity, args...)
 }
 
 func (s *scriptTest) renew(ttl time.Duration, ids ...any) []int64 {
 	s.Helper()
-	return s.run(renew, []string{s.holders}, append([]any{ttl.Milliseconds()}, ids...)...)
+	return s.run(renew, ttl, 1, ids...)
+}
+
+func (s *scriptTest) release(ids ...any) []int64 {
+	s.Helper()
+	return s.run(release, 10*second, 1, append([]any{3}, ids...)...)
 }
 
 func (s *scriptTest) score(id string) int64 {
@@ -78,21 +102,21 @@ const second = time.Second
 func TestAcquireScriptGrantsUpToTheCapacity(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
 		r := s.acquire(10*second, 2, 0, "a", "b", "c")
-		if len(r) != 11 || r[1] != 0 || r[2] != 2 || r[3] != 2 {
+		if len(r) != 14 || r[1] != 0 || r[2] != 2 || r[3] != 2 {
 			t.Fatalf("reply %v", r)
 		}
-		now, first := r[0], r[4]
-		if want := (now+999)/1000 + 10_000; r[5] != want || r[7] != want || first != want {
-			t.Errorf("expiries %d, %d, first %d; want %d", r[5], r[7], first, want)
+		now, first := r[0], r[5]
+		if want := (now+999)/1000 + 10_000; r[8] != want || r[10] != want || first != want {
+			t.Errorf("expiries %d, %d, first %d; want %d", r[8], r[10], first, want)
 		}
-		if r[9] != 0 || r[10] != 0 {
+		if r[12] != 0 || r[13] != 0 {
 			t.Errorf("c was granted: %v", r)
 		}
-		if s.score("a") != r[5] || s.score("b") != r[7] || s.score("c") != 0 {
+		if s.score("a") != r[8] || s.score("b") != r[10] || s.score("c") != 0 {
 			t.Error("the sorted set says something else")
 		}
-		if r[6] < now || r[8] <= r[6] {
-			t.Errorf("tokens %d, %d at %d", r[6], r[8], now)
+		if r[9] < now || r[11] <= r[9] {
+			t.Errorf("tokens %d, %d at %d", r[9], r[11], now)
 		}
 	})
 }
@@ -100,7 +124,7 @@ func TestAcquireScriptGrantsUpToTheCapacity(t *testing.T) {
 func TestAcquireScriptCountsNoExpiredPermit(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
 		s.put("dead", time.Now().Add(-time.Millisecond).UnixMilli())
-		if r := s.acquire(10*second, 1, 0, "a"); r[5] == 0 {
+		if r := s.acquire(10*second, 1, 0, "a"); r[8] == 0 {
 			t.Fatalf("an expired permit kept its place: %v", r)
 		}
 		if s.score("dead") != 0 {
@@ -113,18 +137,18 @@ func TestAcquireScriptGrantsAgainWhatIsHeldAndExtendsIt(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
 		first := s.acquire(10*second, 1, 0, "a")
 		again := s.acquire(20*second, 1, 0, "a")
-		if again[5] < first[5]+9_000 || s.score("a") != again[5] {
-			t.Errorf("granted until %d, then until %d; the score is %d", first[5], again[5], s.score("a"))
+		if again[8] < first[8]+9_000 || s.score("a") != again[8] {
+			t.Errorf("granted until %d, then until %d; the score is %d", first[8], again[8], s.score("a"))
 		}
-		if again[6] <= first[6] {
-			t.Errorf("token %d after %d", again[6], first[6])
+		if again[9] <= first[9] {
+			t.Errorf("token %d after %d", again[9], first[9])
 		}
 		shorter := s.acquire(second, 1, 0, "a")
-		if s.score("a") != again[5] {
-			t.Errorf("another TTL lowered the score from %d to %d", again[5], s.score("a"))
+		if s.score("a") != again[8] {
+			t.Errorf("another TTL lowered the score from %d to %d", again[8], s.score("a"))
 		}
-		if shorter[5] > s.score("a") {
-			t.Errorf("the reply promises %d, the score is %d", shorter[5], s.score("a"))
+		if shorter[8] > s.score("a") {
+			t.Errorf("the reply promises %d, the score is %d", shorter[8], s.score("a"))
 		}
 	})
 }
@@ -133,13 +157,13 @@ func TestAcquireScriptDoesNothingPastNotAfter(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
 		past := time.Now().Add(-second).UnixMicro()
 		r := s.acquire(10*second, 1, past, "a")
-		if len(r) != 5 || r[1] != 1 {
+		if len(r) != 8 || r[1] != 1 {
 			t.Fatalf("reply %v", r)
 		}
 		if n, err := s.client.Exists(context.Background(), s.holders, s.fence).Result(); n != 0 || err != nil {
 			t.Errorf("%d keys written, %v", n, err)
 		}
-		if r := s.acquire(10*second, 1, time.Now().Add(second).UnixMicro(), "a"); r[5] == 0 {
+		if r := s.acquire(10*second, 1, time.Now().Add(second).UnixMicro(), "a"); r[8] == 0 {
 			t.Errorf("in time, and refused: %v", r)
 		}
 	})
@@ -152,12 +176,12 @@ func TestAcquireScriptTokensGrowThoughTheClockGoesBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := s.acquire(10*second, 3, 0, "a", "b")
-		if r[6] != ahead+1 || r[8] != ahead+2 {
-			t.Errorf("tokens %d, %d; the fence stood at %d", r[6], r[8], ahead)
+		if r[9] != ahead+1 || r[11] != ahead+2 {
+			t.Errorf("tokens %d, %d; the fence stood at %d", r[9], r[11], ahead)
 		}
-		fence, err := s.client.Get(context.Background(), s.fence).Int64()
-		if err != nil || fence != ahead+2 {
-			t.Errorf("the fence stands at %d, %v", fence, err)
+		fence, err := s.client.Get(context.Background(), s.fence).Result()
+		if want := fmt.Sprintf("%d 3 10000", ahead+2); err != nil || fence != want {
+			t.Errorf("the fence says %q, want %q, %v", fence, want, err)
 		}
 	})
 }
@@ -188,8 +212,8 @@ func TestRenewScriptMovesWhatIsHeldAndReportsTheRest(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
 		s.acquire(second, 3, 0, "a", "b")
 		r := s.renew(10*second, "x", "a", "y", "b")
-		if !slices.Equal(r[2:], []int64{1, 3}) {
-			t.Errorf("lost %v, want 1 and 3", r[2:])
+		if !slices.Equal(r[3:], []int64{1, 3}) {
+			t.Errorf("lost %v, want 1 and 3", r[3:])
 		}
 		if want := (r[0]+999)/1000 + 10_000; r[1] != want || s.score("a") != want || s.score("b") != want {
 			t.Errorf("expiry %d, scores %d, %d; want %d", r[1], s.score("a"), s.score("b"), want)
@@ -206,7 +230,7 @@ func TestRenewScriptMovesWhatIsHeldAndReportsTheRest(t *testing.T) {
 func TestRenewScriptRevivesNothing(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
 		s.put("a", time.Now().Add(-time.Millisecond).UnixMilli())
-		if r := s.renew(10*second, "a"); !slices.Equal(r[2:], []int64{1}) || s.score("a") != 0 {
+		if r := s.renew(10*second, "a"); !slices.Equal(r[3:], []int64{1}) || s.score("a") != 0 {
 			t.Errorf("reply %v, score %d", r, s.score("a"))
 		}
 	})
@@ -215,10 +239,10 @@ func TestRenewScriptRevivesNothing(t *testing.T) {
 func TestRenewScriptLowersNoScore(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
 		r := s.acquire(20*second, 3, 0, "a", "b")
-		if again := s.renew(second, "a", "b"); len(again) != 2 {
+		if again := s.renew(second, "a", "b"); len(again) != 3 {
 			t.Errorf("held, and reported lost: %v", again)
 		}
-		if s.score("a") != r[5] || s.score("b") != r[7] {
+		if s.score("a") != r[8] || s.score("b") != r[10] {
 			t.Error("another TTL lowered a score")
 		}
 	})
@@ -228,7 +252,7 @@ func TestRenewScriptWritesBeforeItReportsALoss(t *testing.T) {
 	server := redistest.Start(t)
 	replica := redistest.Start(t, "--replicaof", "127.0.0.1 "+server.Addr()[len("127.0.0.1:"):])
 	c := replica.Client(t)
-	cmd := redis.NewIntSliceCmd(context.Background(), "eval", scripts[renew].source, 1, "k", 1000, "a")
+	cmd := redis.NewIntSliceCmd(context.Background(), append(append([]any{"eval", scripts[renew].source}, keysOf("passbuddy", Config{Name: "x", TTL: second, Capacity: 1}).args[:]...), "a")...)
 	err := c.Process(context.Background(), cmd)
 	if err == nil || !redis.HasErrorPrefix(err, "READONLY") {
 		t.Fatalf("a replica answered %v, %v; it must not say that a permit is lost", cmd.Val(), err)
@@ -244,8 +268,8 @@ func TestScriptsTakeAsManyIdsAsADeskSends(t *testing.T) {
 		if r := s.acquire(10*second, maxIDs, 0, ids...); r[3] != maxIDs {
 			t.Errorf("%d held", r[3])
 		}
-		if r := s.renew(10*second, ids...); len(r) != 2 {
-			t.Errorf("%d lost", len(r)-2)
+		if r := s.renew(10*second, ids...); len(r) != 3 {
+			t.Errorf("%d lost", len(r)-3)
 		}
 	})
 }
@@ -254,7 +278,7 @@ func TestScriptsTakeAsManyIdsAsADeskSends(t *testing.T) {
 func TestScriptsLiveWithMembersOfNode(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
 		s.put("0b1f6a3e-uuid-of-node", time.Now().Add(5*second).UnixMilli())
-		if r := s.acquire(10*second, 2, 0, "a", "b"); r[5] == 0 || r[7] != 0 {
+		if r := s.acquire(10*second, 2, 0, "a", "b"); r[8] == 0 || r[10] != 0 {
 			t.Errorf("reply %v", r)
 		}
 		if s.score("0b1f6a3e-uuid-of-node") == 0 {

@@ -44,9 +44,22 @@ func (s *Semaphore) Config() Config { return s.cfg }
 type AcquireOption func(*acquireOptions) error
 
 type acquireOptions struct {
+	weight  int
 	maxWait time.Duration
 	maxHold time.Duration
 	once    bool
+}
+
+// Weight asks for n permits at once, or none: 1 to 1000, and no more than the capacity in force. Requests
+// are served in order, so that a heavy one is not starved: those behind it wait until it fits.
+func Weight(n int) AcquireOption {
+	return func(o *acquireOptions) error {
+		if n < 1 || n > maxWeight {
+			return &OptionError{"Weight", n, fmt.Sprintf("must be from 1 to %d", maxWeight)}
+		}
+		o.weight = n
+		return nil
+	}
 }
 
 // MaxWait bounds the wait of one acquire. With d ≤ 0 there is one attempt.
@@ -79,7 +92,7 @@ func MaxHold(d time.Duration) AcquireOption {
 //
 // The lease's context is derived from ctx. Safe for concurrent use.
 func (s *Semaphore) Acquire(ctx context.Context, opts ...AcquireOption) (*Lease, error) {
-	o := acquireOptions{maxWait: s.cfg.MaxWait, maxHold: s.cfg.MaxHold}
+	o := acquireOptions{weight: 1, maxWait: s.cfg.MaxWait, maxHold: s.cfg.MaxHold}
 	for _, opt := range opts {
 		if err := opt(&o); err != nil {
 			return nil, err
@@ -99,7 +112,7 @@ func (s *Semaphore) acquire(ctx context.Context, o acquireOptions) (*Lease, erro
 		return nil, &OptionError{"ctx", "nil", "pass context.Background() where there is none"}
 	}
 	m := s.manager
-	w := &waiter{once: o.once, maxAttempts: s.cfg.MaxAttempts}
+	w := &waiter{weight: o.weight, once: o.once, maxAttempts: s.cfg.MaxAttempts}
 	if o.maxWait > 0 {
 		w.deadline = m.now().add(o.maxWait)
 	}

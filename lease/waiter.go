@@ -1,9 +1,12 @@
 package lease
 
+import "time"
+
 // A waiter is one call of Acquire that has not returned.
 type waiter struct {
 	// immutable
 	hold        *hold         // the lease to be, filled in when a permit comes
+	weight      int           // permits that it asks for
 	deadline    instant       // MaxWait; zero: none
 	maxAttempts int           // 0: no limit
 	once        bool          // one attempt, whatever the time
@@ -12,22 +15,32 @@ type waiter struct {
 	// the desk's
 	prev, next *waiter
 	inLine     bool
-	grant      *grant // under which id it asks
-	answered   bool   // Redis has refused it, at least once
-	attempts   int    // refusals
-	silent     int    // attempts given up before the first answer
-	trouble    error  // why its latest attempt failed; nil when Redis answered it
-	err        error  // why there is no lease; valid when done is closed
+	since      instant // its arrival: no two of one line have the same microsecond
+	grant      *grant  // under which id it asks
+	answered   bool    // Redis has refused it, at least once
+	attempts   int     // refusals
+	silent     int     // attempts given up before the first answer
+	trouble    error   // why its latest attempt failed; nil when Redis answered it
+	err        error   // why there is no lease; valid when done is closed
 }
 
 // A line is a queue from whose middle waiters can leave in constant time.
 type line struct {
 	first, last *waiter
 	len         int
+	weight      int // of all of them
 }
 
-func (l *line) push(w *waiter) {
+// push puts w at the end.
+func (l *line) push(now instant, w *waiter) {
 	w.inLine = true
+	w.since = now
+	if l.last != nil {
+		if least := l.last.since.add(time.Microsecond); now.mono < least.mono {
+			w.since = least
+		}
+	}
+	l.weight += w.weight
 	w.prev = l.last
 	if l.last == nil {
 		l.first = w
@@ -51,4 +64,5 @@ func (l *line) remove(w *waiter) {
 	}
 	w.prev, w.next, w.inLine = nil, nil, false
 	l.len--
+	l.weight -= w.weight
 }

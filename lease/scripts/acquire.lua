@@ -1,81 +1,126 @@
--- acquire: grants a permit to each id that finds room.
+-- acquire: grants permits to those who find room with nobody ahead, and lets the others wait in the queue.
+-- A waiter's poll is this same call.
 --
--- KEYS  1 holders   sorted set: member = id, score = expiry in ms
---       2 fence     string: the latest token, µs
--- ARGV  1 ttl       ms
---       2 capacity
---       3 notAfter  µs of this server's clock; past it nothing is granted; 0 = no limit
---       4… ids      at most 500, in order of arrival
--- Reply integers: now in µs, late (1: it ran past notAfter and did nothing), capacity, held,
---       earliest expiry in ms (0 when nobody was refused), then two per id: its expiry in ms
---       (0: refused) and its token in µs (0: refused).
--- Writes holders and fence, and only where something is granted or expired.
+-- KEYS  as shared
+-- ARGV  1 ttl, 2 capacity
+--       3 notAfter  µs of this server's clock; past it nothing is asked for; 0 = no limit
+--       4 refresh   1: see to the lifetime of the queue
+--       5… pairs    at most 500 ids, in order of arrival; with each, for how many µs it has waited
+--                   already; empty: it does not wait
+-- Reply integers: now in µs, status (1: it ran past notAfter and asked for nothing, 2: a push was not
+--       permitted, 4: there is more to promote), capacity in force, held, waiting, earliest expiry in ms
+--       (0: nobody was refused), the capacity and the TTL in ms that the caller of the grant before
+--       declared, if they are others (0: they are the same), then two per id: its expiry in ms and its
+--       token in µs; 0 and 0: it waits, or was refused; -1 and 0: it is heavier than the capacity in force.
+-- Writes holders and fence where something is granted or expired, queue and alive where somebody waits.
+-- Arrival is now less the time waited: a place survives polls, and an outage that loses the queue.
 -- An id that is held already is granted again and never shortened: a lost reply and a client's own
--- retry are harmless. Cost when there is room: TIME, ZCARD, SET, ZADD, and PEXPIRE for a new key.
+-- retry are harmless. Cost when there is room: TIME, EXISTS, ZCARD, SET, ZADD, and PEXPIRE for a new key.
 
-local holders, fence = KEYS[1], KEYS[2]
-local capacity, notAfter = ARGV[2] + 0, ARGV[3] + 0
-
-if notAfter > 0 and now > notAfter then
-  return {now, 1, capacity, 0, 0}
+readClock()
+local LATE = 1
+local notAfter = ARGV[3] + 0
+local late = notAfter > 0 and now > notAfter
+held = redis.call('ZCARD', holders)
+local keys = redis.call('EXISTS', queue, config)
+if keys > 0 then
+  waiting = redis.call('ZCARD', queue)
+  if keys == 2 or waiting == 0 then
+    override()
+  end
 end
 
-local expiry = later + ARGV[1] -- later: now in ms, rounded up
-local score = string.format('%.0f', expiry)
-local held = redis.call('ZCARD', holders)
-local created, purged, refused = held == 0, false, false
-local token, hour -- of the latest grant; whether it is the first in this hour
+local status = 0
+local expiry = later + ttl
+local reply = {now, 0, limit, 0, 0, 0, 0, 0}
+local from = 5 -- the first that finds no room, or somebody ahead
 
-local reply = {now, 0, capacity, 0, 0}
-for i = 4, #ARGV do
-  local id, n = ARGV[i], #reply
-  if held >= capacity and not purged then
-    redis.call('ZREMRANGEBYSCORE', holders, '-inf', expired)
-    purged = true
-    held = redis.call('ZCARD', holders)
-    created = held == 0
+if late then
+  status = LATE
+  from = #ARGV + 1
+elseif waiting == 0 then
+  while from < #ARGV do
+    local id = ARGV[from]
+    local weight = weightOf(id)
+    if held + weight > limit and (purge() == 0 or held + weight > limit) then
+      break
+    end
+    reply[from + 4], reply[from + 5] = expiry, grant(id, weight, expiry)
+    from = from + 2
   end
-  local granted = held < capacity
-  if not granted then
-    local mine = redis.call('ZSCORE', holders, id)
-    granted = mine and mine * 1000 > now
+end
+
+if from < #ARGV then
+  -- Who is held already, by a reply or a push that was lost?
+  local members = {}
+  for i = from, #ARGV, 2 do
+    addMembers(members, ARGV[i], weightOf(ARGV[i]))
   end
-  if granted then
-    if token then
-      token = token + 1
-    else
-      -- Tokens follow the server's clock and never stand still: a fence from before a step back wins.
-      token = now
-      local before = redis.call('SET', fence, string.format('%.0f', now), 'KEEPTTL', 'GET')
-      before = before and tonumber(before) or 0
-      hour = before - before % 3600000000 ~= now - now % 3600000000
-      if before >= now then
-        token = before + 1
+  local scores = redis.call('ZMSCORE', holders, unpack(members))
+  local own, arrivals, leave, at = {}, {}, {}, 0
+  for i = from, #ARGV, 2 do
+    local id, weight, live = ARGV[i], weightOf(ARGV[i]), 0
+    for n = at + 1, at + weight do
+      if scores[n] and scores[n] * 1000 > now then
+        live = live + 1
       end
     end
-    held = held + redis.call('ZADD', holders, 'GT', score, id)
-    reply[n + 1], reply[n + 2] = expiry, token
-  else
-    refused = true
-    reply[n + 1], reply[n + 2] = 0, 0
+    if live == weight then
+      own[id] = {expiry, grant(id, weight, expiry)}
+    else
+      own[id] = {0, 0}
+      for n = at + 1, at + weight do
+        if scores[n] then
+          held = held - redis.call('ZREM', holders, members[n]) -- part of a grant is none
+        end
+      end
+      if weight > limit and limit > 0 then
+        own[id][1] = -1
+        leave[#leave + 1] = id
+      elseif ARGV[i + 1] ~= '' then
+        arrivals[#arrivals + 1] = whole(now - ARGV[i + 1])
+        arrivals[#arrivals + 1] = id
+      end
+    end
+    at = at + weight
   end
-end
-
-if token then
-  -- Lifetimes are set at creation and when the hour changes: keeping them is cheaper.
-  if hour then
-    redis.call('SET', fence, string.format('%.0f', token), 'PX', keep)
-  elseif token ~= now then
-    redis.call('SET', fence, string.format('%.0f', token), 'KEEPTTL')
+  if #leave > 0 then
+    waiting = waiting - redis.call('ZREM', queue, unpack(leave))
   end
-  if created or hour then
-    redis.call('PEXPIRE', holders, keep)
+  if #arrivals > 0 then
+    local id = arrivals[2]
+    local isNew = waiting == 0
+    waiting = waiting + redis.call('ZADD', queue, 'NX', unpack(arrivals))
+    isNew = redis.call('ZADD', alive, 'GT', whole(expiry), string.match(id, '@([^#]+)')) == 1 or isNew
+    if ARGV[4] == '1' then
+      sweep()
+    end
+    if isNew or ARGV[4] == '1' then
+      for _, key in ipairs({queue, alive}) do
+        if redis.call('PTTL', key) < 2 * ttl then -- never lowered: a neighbour's TTL may be longer
+          redis.call('PEXPIRE', key, whole(2 * ttl))
+        end
+      end
+    end
   end
-end
-
-reply[4] = held
-if refused then
+  status = status + promote(own)
+  for i = from, #ARGV, 2 do
+    local id, weight = ARGV[i], weightOf(ARGV[i])
+    if ARGV[i + 1] == '' and own[id][1] == 0 and waiting == 0 and held + weight <= limit then
+      own[id] = {expiry, grant(id, weight, expiry)}
+    end
+    reply[i + 4], reply[i + 5] = own[id][1], own[id][2]
+  end
   local first = redis.call('ZRANGE', holders, 0, 0, 'WITHSCORES')
-  reply[5] = (first[2] or 0) + 0
+  reply[6] = (first[2] or 0) + 0
+elseif late and waiting > 0 then
+  status = status + promote()
+end
+
+seal()
+reply[2], reply[4], reply[5] = status + publish(), held, waiting
+if before and string.sub(before, -#declared) ~= declared then
+  local theirs, ms = string.match(before, ' (%d+) (%d+)$')
+  reply[7], reply[8] = (theirs or 0) + 0, (ms or 0) + 0
 end
 return reply

@@ -1,41 +1,61 @@
 -- renew: moves the expiry of the ids that are still held. Never adds one.
 --
--- KEYS  1 holders   sorted set: member = id, score = expiry in ms
--- ARGV  1 ttl       ms
---       2… ids      at most 500
--- Reply integers: now in µs, the expiry in ms that every held id has now at least, then the
---       positions (from 1) of the ids that are not held.
+-- KEYS  as shared
+-- ARGV  1 ttl, 2 capacity
+--       3… ids      at most 500
+-- Reply integers: now in µs, the expiry in ms that every held id has now at least, status (2: a push was
+--       not permitted, 4: there is more to promote), then the positions (from 1) of the ids that are not
+--       held; negative: it was revoked.
 -- Writes holders: expired permits go first, so that none is revived; an id that is not held is
 -- removed before it is reported, so that a read-only replica answers READONLY and never "lost".
--- Cost: TIME, ZREMRANGEBYSCORE, one ZADD for all ids, PEXPIRE; ZMSCORE and ZREM only when one is
--- missing or was renewed twice within a millisecond.
+-- Permits that are freed by that go to those who wait.
+-- Cost: TIME, ZREMRANGEBYSCORE, one ZADD for all ids, PEXPIRE; more only when an id is missing or was
+-- renewed twice within a millisecond, or something had expired.
 
-local holders = KEYS[1]
-local expiry = later + ARGV[1]
-local score = string.format('%.0f', expiry)
+readClock()
+local expiry = later + ttl
+local score = whole(expiry)
+held = 0
+local freed = purge()
 
-redis.call('ZREMRANGEBYSCORE', holders, '-inf', expired)
-local pairsOf, ids = {}, {}
-for i = 2, #ARGV do
-  pairsOf[#pairsOf + 1] = score
-  pairsOf[#pairsOf + 1] = ARGV[i]
-  ids[#ids + 1] = ARGV[i]
+local members, pairsOf = {}, {}
+for i = 3, #ARGV do
+  addMembers(members, ARGV[i], weightOf(ARGV[i]))
+end
+for i = 1, #members do
+  pairsOf[2 * i - 1], pairsOf[2 * i] = score, members[i]
 end
 
-local reply = {now, expiry}
+local reply = {now, expiry, 0}
 local moved = redis.call('ZADD', holders, 'XX', 'GT', 'CH', unpack(pairsOf))
-if moved < #ids then
-  local scores = redis.call('ZMSCORE', holders, unpack(ids))
-  local lost = {}
-  for i = 1, #ids do
-    if not scores[i] then
-      lost[#lost + 1] = ids[i]
-      reply[#reply + 1] = i
+if moved < #members then
+  local scores = redis.call('ZMSCORE', holders, unpack(members))
+  local lost, at = {}, 0
+  for i = 3, #ARGV do
+    local weight, missing = weightOf(ARGV[i]), false
+    for n = at + 1, at + weight do
+      missing = missing or not scores[n]
     end
+    if missing then
+      local revoked = redis.call('ZSCORE', holders, 'revoked,' .. members[at + 1])
+      reply[#reply + 1] = revoked and 2 - i or i - 2
+      for n = at + 1, at + weight do
+        lost[#lost + 1] = members[n]
+      end
+    end
+    at = at + weight
   end
   if #lost > 0 then
-    redis.call('ZREM', holders, unpack(lost))
+    freed = freed + redis.call('ZREM', holders, unpack(lost))
   end
 end
 redis.call('PEXPIRE', holders, keep)
+
+if freed > 0 and redis.call('EXISTS', queue) == 1 then
+  held, waiting = redis.call('ZCARD', holders), redis.call('ZCARD', queue)
+  override()
+  local status = promote()
+  seal()
+  reply[3] = status + publish()
+end
 return reply

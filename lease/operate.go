@@ -1,0 +1,230 @@
+package lease
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+)
+
+// What follows is for people who operate a fleet. Each call is a script of its own, sent at once; it
+// waits for Redis, and ctx bounds it. All are safe for concurrent use.
+
+// Resize sets the capacity for the whole fleet, whatever the processes declare: each follows at its next
+// exchange. It lasts until ResetCapacity, through deploys and restarts. What it makes room for goes to
+// those who wait, at once; it takes nothing away: a capacity that shrinks is reached as holders release.
+// Requests that are heavier than n are refused. Zero pauses the semaphore, as Pause does.
+func (s *Semaphore) Resize(ctx context.Context, n int) error {
+	if n < 0 || n > maxCapacity {
+		return &OptionError{"capacity", n, fmt.Sprintf("must be from 0 to %d; 0 pauses", maxCapacity)}
+	}
+	return s.resize(ctx, strconv.Itoa(n))
+}
+
+// Pause stops the fleet from taking new permits, until Resize or ResetCapacity. Who holds one keeps it;
+// who waits goes on waiting.
+func (s *Semaphore) Pause(ctx context.Context) error { return s.Resize(ctx, 0) }
+
+// ResetCapacity removes what Resize has set: the capacity that processes declare counts again.
+func (s *Semaphore) ResetCapacity(ctx context.Context) error { return s.resize(ctx, "") }
+
+func (s *Semaphore) resize(ctx context.Context, to string) error {
+	reply, err := s.run(ctx, resize, to)
+	for err == nil && integer(reply, 1)&statusMore != 0 {
+		reply, err = s.run(ctx, resize, to)
+	}
+	return err
+}
+
+// Revoke takes the permit with the given id away from its holder, whose contexts end with a *LostError
+// (LossRevoked): at once if this process holds it or a push reaches the holder, otherwise at its next
+// renewal. Nobody else gets the permit before the holder has released it or its time is up.
+//
+// Inspect lists the ids. ErrUnknownID: nobody holds it, perhaps no more. Revoking it again does nothing.
+func (s *Semaphore) Revoke(ctx context.Context, id string) error {
+	if id == "" {
+		return &OptionError{"id", id, "pass the id of a holder, as Inspect lists it"}
+	}
+	reply, err := s.run(ctx, revoke, id)
+	if err != nil {
+		return err
+	}
+	switch integer(reply, 0) {
+	case 0:
+		return fmt.Errorf("%w: nobody holds %q in semaphore %q", ErrUnknownID, id, s.cfg.Name)
+	case 2:
+		return fmt.Errorf("%w: %q waits in semaphore %q and holds nothing", ErrUnknownID, id, s.cfg.Name)
+	}
+	return nil
+}
+
+// A State is what Inspect found.
+type State struct {
+	Name       string
+	ServerTime time.Time // by the server's clock, as are the other times, unless they say otherwise
+
+	Capacity int  // in force
+	Resized  bool // by Resize or Pause; otherwise it is the declared one
+	Held     int  // permits that count against it
+
+	Declared      int           // the capacity in this handle's Config
+	DeclaredTTL   time.Duration // and its TTL
+	OtherDeclared int           // the capacity that the process with the latest grant declared; 0: none yet
+	OtherTTL      time.Duration // and its TTL
+
+	Holders []Holder // by expiry
+	Waiters []Waiter // in order of arrival
+}
+
+// A Holder is a grant that counts.
+type Holder struct {
+	ID      string
+	Owner   string // empty: not this library's
+	Weight  int
+	Expires time.Time
+	AskedAt time.Time // by the holder's clock; zero if its id does not say
+	Revoked bool      // its holder has not given it back yet
+}
+
+// A Waiter stands in the shared queue. A process registers no more of its callers than could be served
+// together, and one more.
+type Waiter struct {
+	ID         string
+	Owner      string
+	Weight     int
+	Place      int // from 1
+	Since      time.Time
+	AliveUntil time.Time // unless its process polls again; in the past: it is skipped
+}
+
+// Inspect shows who holds permits, who waits for them, and which capacity is in force. It writes nothing.
+// A large semaphore takes several calls, each of which shows up to 500 of both: what moves meanwhile may
+// be missing, and nothing is listed twice.
+func (s *Semaphore) Inspect(ctx context.Context) (*State, error) {
+	const page = 500
+	state := &State{Name: s.cfg.Name, Capacity: s.cfg.Capacity, Declared: s.cfg.Capacity, DeclaredTTL: s.cfg.TTL}
+	holders, waiters := map[string]bool{}, map[string]bool{} // which are listed
+	for h, w := 0, 0; h >= 0 || w >= 0; {
+		reply, err := s.run(ctx, inspect, h, w, page)
+		if err != nil {
+			return nil, err
+		}
+		if len(reply) != 8 {
+			return nil, &RedisError{Op: inspect.String(), Name: s.cfg.Name, Err: fmt.Errorf("unexpected reply: %v", reply)}
+		}
+		now := integer(reply, 0)
+		state.ServerTime = time.UnixMicro(now)
+		if n := integer(reply, 1); n >= 0 {
+			state.Capacity, state.Resized = int(n), true
+		}
+		state.OtherDeclared = int(integer(reply, 2))
+		state.OtherTTL = time.Duration(integer(reply, 3)) * time.Millisecond
+		members, _ := reply[6].([]any)
+		waiting, _ := reply[7].([]any)
+		for i := 0; i+1 < len(members); i += 2 {
+			state.addHolder(holders, text(members, i), integer(members, i+1), now)
+		}
+		for i := 0; i+2 < len(waiting); i += 3 {
+			if id := text(waiting, i); !waiters[id] {
+				waiters[id] = true
+				state.Waiters = append(state.Waiters, Waiter{
+					ID: id, Owner: ownerIn(id), Weight: weightOf(id), Place: len(state.Waiters) + 1,
+					Since: time.UnixMicro(integer(waiting, i+1)), AliveUntil: time.UnixMilli(integer(waiting, i+2)),
+				})
+			}
+		}
+		h, w = next(h, len(members)/2, page), next(w, len(waiting)/3, page)
+	}
+	return state, nil
+}
+
+// next is the rank at which the next page begins, negative when there is none.
+func next(rank, got, page int) int {
+	if rank < 0 || got < page {
+		return -1
+	}
+	return rank + got
+}
+
+func (s *State) addHolder(listed map[string]bool, member string, expiry, now int64) {
+	if expiry*1000 <= now {
+		return
+	}
+	s.Held++
+	id, revoked := strings.CutPrefix(member, "revoked,")
+	if weightOf(id) > 1 {
+		if comma := strings.LastIndexByte(id, ','); comma >= 0 {
+			id = id[:comma]
+		}
+	}
+	if listed[id] {
+		return
+	}
+	listed[id] = true
+	s.Holders = append(s.Holders, Holder{
+		ID: id, Owner: ownerIn(id), Weight: weightOf(id), Expires: time.UnixMilli(expiry), AskedAt: askedAt(id), Revoked: revoked,
+	})
+}
+
+// ownerIn is the owner in an id: <uuid>@<owner>, and perhaps #<weight>.
+func ownerIn(id string) string {
+	_, owner, _ := strings.Cut(id, "@")
+	owner, _, _ = strings.Cut(owner, "#")
+	return owner
+}
+
+// askedAt is the time in the UUID that begins an id.
+func askedAt(id string) time.Time {
+	first, _, _ := strings.Cut(id, "@")
+	u, err := uuid.Parse(first)
+	if err != nil || u.Version() != 7 {
+		return time.Time{}
+	}
+	return time.Unix(u.Time().UnixTime())
+}
+
+// run executes one of the scripts for people.
+func (s *Semaphore) run(ctx context.Context, v verb, args ...any) ([]any, error) {
+	m := s.manager
+	m.mu.Lock()
+	closed := m.closed
+	m.mu.Unlock()
+	if closed {
+		return nil, ErrClosed
+	}
+	cmd := func(source bool) *redis.SliceCmd {
+		all := append(scripts[v].start(nil, source), s.keys.args[:]...)
+		c := redis.NewSliceCmd(ctx, append(all, args...)...)
+		_ = m.client.Process(ctx, c)
+		return c
+	}
+	reply, err := cmd(false).Result()
+	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
+		reply, err = cmd(true).Result()
+	}
+	if err != nil {
+		return nil, &RedisError{Op: v.String(), Name: s.cfg.Name, Err: scripts[v].explain(err)}
+	}
+	return reply, nil
+}
+
+// integer reads a number of a reply: scores come as text.
+func integer(reply []any, i int) int64 {
+	switch v := reply[i].(type) {
+	case int64:
+		return v
+	case string:
+		f, _ := strconv.ParseFloat(v, 64)
+		return int64(f)
+	}
+	return 0
+}
+
+func text(reply []any, i int) string {
+	t, _ := reply[i].(string)
+	return t
+}

@@ -1,0 +1,35 @@
+-- inspect: shows who holds and who waits, page by page. Writes nothing.
+--
+-- KEYS  as shared
+-- ARGV  1 ttl, 2 capacity
+--       3 holders   rank of the first to show; negative: none
+--       4 waiters   likewise
+--       5 count     how many of each, at most 500
+-- Reply: now in µs, the override (-1: none), capacity and TTL in ms that the caller of the latest grant
+--       declared (0: none), how many members holders and queue have, then the page of holders as a list
+--       (member, score, …), then that of waiters (id, arrival, the owner's alive-until in ms, …).
+
+readClock()
+local override = tonumber(redis.call('HGET', config, 'capacity') or '') or -1
+local latest = redis.call('GET', fence) or ''
+local theirs, ms = string.match(latest, ' (%d+) (%d+)$')
+local function page(key, from)
+  if from < 0 then
+    return {}
+  end
+  return redis.call('ZRANGE', key, from, from + ARGV[5] - 1, 'WITHSCORES')
+end
+
+local waiters, until_ = {}, {}
+local found = page(queue, ARGV[4] + 0)
+for i = 1, #found, 2 do
+  local owner = string.match(found[i], '@([^#]+)') or ''
+  until_[owner] = until_[owner] or redis.call('ZSCORE', alive, owner) or '0'
+  waiters[#waiters + 1] = found[i]
+  waiters[#waiters + 1] = found[i + 1]
+  waiters[#waiters + 1] = until_[owner]
+end
+return {
+  now, override, (theirs or 0) + 0, (ms or 0) + 0, redis.call('ZCARD', holders), redis.call('ZCARD', queue),
+  page(holders, ARGV[3] + 0), waiters,
+}

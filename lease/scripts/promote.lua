@@ -1,0 +1,123 @@
+-- Shared: gives free permits to those who have waited longest, and tells them.
+--
+-- Looks at the head of the queue: its owner is not alive: dropped. Heavier than the capacity: dropped and
+-- told. Fits: granted until its owner's alive-until, by its own TTL and not the caller's. Does not fit
+-- yet: everybody behind it waits, so that a heavy request is not starved. At most 500 steps and about
+-- 1,000 permits in one call; status says when there is more to do.
+--
+-- A push is PUBLISHed on passbuddy:inbox:<owner>: verb, expiry in ms (refuse: the capacity in force), token
+-- in µs, now in µs, id, holders, with spaces between.
+
+local MUTED, MORE = 2, 4 -- a push was not permitted; there is more to promote
+
+local limit = capacity -- in force
+local waiting = 0      -- how many are in the queue
+local said = {}        -- owner and message of each push, sent when all data is written
+
+local function override()
+  local n = tonumber(redis.call('HGET', config, 'capacity') or '')
+  if n and n >= 0 then
+    limit = n
+  end
+end
+
+local function say(id, message)
+  said[#said + 1] = string.match(id, '@([^#]+)') or ''
+  said[#said + 1] = message .. ' ' .. whole(now) .. ' ' .. id .. ' ' .. holders
+end
+
+-- Takes out what the dead have left behind: owners by their time, and what a look at a few of the waiters
+-- finds, wherever they stand. The head of the queue is promote's.
+local function sweep()
+  local dead = redis.call('ZRANGEBYSCORE', alive, '-inf', expired, 'LIMIT', 0, 100)
+  if #dead > 0 then
+    redis.call('ZREM', alive, unpack(dead))
+  end
+  if waiting < 100 then
+    return
+  end
+  local gone, lives = {}, {}
+  for _, id in ipairs(redis.call('ZRANDMEMBER', queue, 50)) do
+    local owner = string.match(id, '@([^#]+)') or ''
+    if lives[owner] == nil then
+      lives[owner] = (tonumber(redis.call('ZSCORE', alive, owner) or 0)) * 1000 > now
+    end
+    if not lives[owner] then
+      gone[#gone + 1] = id
+    end
+  end
+  if #gone > 0 then
+    waiting = waiting - redis.call('ZREM', queue, unpack(gone))
+  end
+end
+
+-- own: the ids that this call speaks for; what becomes of them is written there, and not pushed.
+local function promote(own)
+  local status, steps, permits, purged = 0, 0, 0, false
+  local until_ = {} -- by owner
+  if held >= limit then
+    purge()
+    purged = true
+  end
+  while held < limit and waiting > 0 do
+    local n = math.min(limit - held, 100)
+    local heads = redis.call('ZRANGE', queue, 0, n - 1)
+    local gone, blocked = {}, false
+    for _, id in ipairs(heads) do
+      local owner, weight = string.match(id, '@([^#]+)') or '', weightOf(id)
+      if not until_[owner] then
+        until_[owner] = tonumber(redis.call('ZSCORE', alive, owner) or 0)
+      end
+      if until_[owner] * 1000 <= now then
+        gone[#gone + 1] = id
+      elseif weight > limit or weight > maxWeight then
+        gone[#gone + 1] = id
+        if own and own[id] then
+          own[id] = {-1, 0}
+        else
+          say(id, 'refuse ' .. whole(limit) .. ' 0')
+        end
+      elseif held + weight <= limit then
+        gone[#gone + 1] = id
+        local given = grant(id, weight, until_[owner])
+        permits = permits + weight
+        if own and own[id] then
+          own[id] = {until_[owner], given}
+        else
+          say(id, 'grant ' .. whole(until_[owner]) .. ' ' .. whole(given))
+        end
+      else
+        blocked = true
+        break
+      end
+    end
+    if #gone > 0 then
+      waiting = waiting - redis.call('ZREM', queue, unpack(gone))
+    end
+    steps = steps + #gone
+    if blocked then
+      if purged or purge() == 0 then
+        break
+      end
+      purged = true
+    elseif #heads == 0 then
+      waiting = 0
+    elseif steps >= 500 or permits >= 1000 then
+      status = MORE
+      break
+    end
+  end
+  return status
+end
+
+-- Pushes what was said, when all data is written: a user who may not publish loses the wake-ups only.
+local function publish()
+  local status = 0
+  for i = 1, #said, 2 do
+    local reply = redis.pcall('PUBLISH', 'passbuddy:inbox:' .. said[i], said[i + 1])
+    if type(reply) == 'table' and reply.err then
+      status = MUTED
+    end
+  end
+  return status
+end

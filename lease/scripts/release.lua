@@ -1,0 +1,38 @@
+-- release: takes ids out, and gives what they held to those who wait. Cancelling a wait is this call.
+--
+-- KEYS  as shared
+-- ARGV  1 ttl, 2 capacity
+--       3 flags     1: some of the ids may be in the queue, 2: promote (left out when an acquire, which
+--                   promotes too, follows at once)
+--       4… ids      at most 500; none: promote only
+-- Reply integers: status (2: a push was not permitted, 4: there is more to promote).
+-- Writes holders and queue; fence where it grants. A permit that was revoked goes by its other name.
+-- Cost when nobody waits: ZREM, EXISTS.
+
+local flags = ARGV[3] + 0
+if #ARGV > 3 then
+  local members, ids = {}, {}
+  for i = 4, #ARGV do
+    addMembers(members, ARGV[i], weightOf(ARGV[i]))
+    ids[#ids + 1] = ARGV[i]
+  end
+  if redis.call('ZREM', holders, unpack(members)) < #members then
+    for i = 1, #members do
+      members[i] = 'revoked,' .. members[i]
+    end
+    redis.call('ZREM', holders, unpack(members))
+  end
+  if flags % 2 == 1 then
+    redis.call('ZREM', queue, unpack(ids))
+  end
+end
+
+if flags < 2 or redis.call('EXISTS', queue) == 0 then
+  return {0}
+end
+readClock()
+held, waiting = redis.call('ZCARD', holders), redis.call('ZCARD', queue)
+override()
+local status = promote()
+seal()
+return {status + publish()}

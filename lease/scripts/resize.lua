@@ -1,0 +1,20 @@
+-- resize: sets or removes the operator's override of the capacity, which wins over all that processes
+-- declare. What it makes room for goes to those who wait; it takes nothing away.
+--
+-- KEYS  as shared
+-- ARGV  1 ttl, 2 capacity
+--       3 override  0 pauses; empty: removed
+-- Reply integers: now in µs, status (2: a push was not permitted, 4: there is more to promote).
+-- Writes config; queue, holders and fence where it grants.
+
+readClock()
+if ARGV[3] == '' then
+  redis.call('HDEL', config, 'capacity')
+else
+  redis.call('HSET', config, 'capacity', ARGV[3])
+end
+held, waiting = redis.call('ZCARD', holders), redis.call('ZCARD', queue)
+override()
+local status = promote()
+seal()
+return {now, status + publish()}

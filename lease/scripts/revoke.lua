@@ -1,0 +1,33 @@
+-- revoke: takes a permit away from its holder. Its members get another name and keep their scores: the
+-- holder's renewal does not find them, and nobody else gets the permit until the holder has released it
+-- or its time is up.
+--
+-- KEYS  as shared
+-- ARGV  1 ttl, 2 capacity
+--       3 id
+-- Reply integers: outcome (0: nobody holds it, 1: revoked, 2: it waits and holds nothing, 3: it was revoked
+--       before), status (2: the push was not permitted).
+-- Writes holders.
+
+readClock()
+local id = ARGV[3]
+local members = {}
+addMembers(members, id, math.min(weightOf(id), maxWeight))
+local scores = redis.call('ZMSCORE', holders, unpack(members))
+local args = {}
+for i = 1, #members do
+  if scores[i] and scores[i] * 1000 > now then
+    args[#args + 1] = scores[i]
+    args[#args + 1] = 'revoked,' .. members[i]
+  end
+end
+if #args == 0 then
+  if redis.call('ZSCORE', holders, 'revoked,' .. members[1]) then
+    return {3, 0}
+  end
+  return {redis.call('ZSCORE', queue, id) and 2 or 0, 0}
+end
+redis.call('ZADD', holders, unpack(args)) -- before the old names go, so that the key does not vanish
+redis.call('ZREM', holders, unpack(members))
+say(id, 'revoke 0 0')
+return {1, publish()}
