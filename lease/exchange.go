@@ -139,12 +139,16 @@ func (d *desk) addReleases(now instant, ex *exchange) {
 }
 
 // addRequests asks for the oldest waiters, as many as could fill the capacity and one more, and for those
-// who make one attempt.
+// who make one attempt. Those who stand in the shared queue already are left alone, unless it is time to
+// poll, or the exchange frees permits: what the script grants those whom it speaks for needs no push.
 func (d *desk) addRequests(now instant, ex *exchange) {
 	ex.poll = due(now, d.pollAt)
-	d.pollAt, d.joinAt = instant{}, instant{}
+	all := ex.poll || len(ex.calls) > 0
+	d.joinAt = instant{}
+	if ex.poll {
+		d.pollAt = now.add(d.interval()) // the answer says when it is next
+	}
 	ahead, oneMore := 0, false
-	all := ex.poll || len(ex.calls) > 0 // what is freed goes to those whom this call speaks for without a push
 	for w := d.waiting.first; w != nil && !oneMore; w = w.next {
 		oneMore = ahead >= d.capacity()
 		ahead += w.weight
