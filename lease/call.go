@@ -36,12 +36,12 @@ func load(parts ...string) *script {
 }
 
 var scripts = [...]*script{
-	release: load("shared", "promote", "release"),
-	renew:   load("shared", "promote", "renew"),
-	acquire: load("shared", "promote", "acquire"),
+	release: load("shared", "release", "grant", "promote", "then_promote"),
+	renew:   load("shared", "renew", "grant", "promote", "then_promote"),
+	acquire: load("shared", "uncontended", "grant", "promote", "acquire"),
 	inspect: load("shared", "inspect"),
-	resize:  load("shared", "promote", "resize"),
-	revoke:  load("shared", "promote", "revoke"),
+	resize:  load("shared", "resize", "grant", "promote", "then_promote"),
+	revoke:  load("shared", "grant", "promote", "revoke"),
 }
 
 // keys are what the scripts are called with for one semaphore, boxed once: how many keys, its Redis keys,
@@ -110,9 +110,9 @@ func (o *outgoing) command(ctx context.Context, source bool) redis.Cmder {
 	args = append(scripts[c.verb].start(args, source), k.args[:]...)
 	switch c.verb {
 	case release:
-		args = append(args, c.flags())
+		args = append(args, c.releaseFlags())
 	case acquire:
-		args = append(args, o.exchange.notAfter, c.refresh)
+		args = append(args, o.exchange.notAfter, c.acquireFlags())
 	}
 	for i, g := range c.grants {
 		args = append(args, g.id)
@@ -131,8 +131,19 @@ func (s *script) start(args []any, source bool) []any {
 	return append(args, "evalsha", s.sha)
 }
 
-// flags are release.lua's.
-func (c *call) flags() (flags int) {
+// acquireFlags are acquire.lua's.
+func (c *call) acquireFlags() (flags int) {
+	if c.refresh {
+		flags |= 1
+	}
+	if c.permits > len(c.grants) {
+		flags |= 2
+	}
+	return flags
+}
+
+// releaseFlags are release.lua's.
+func (c *call) releaseFlags() (flags int) {
 	if c.queued {
 		flags |= 1
 	}
@@ -198,7 +209,14 @@ func checkReply(c *call) error {
 	case renew:
 		ok = n >= 3
 	case acquire:
-		ok = n == acquireHead+2*len(c.grants) || n == acquireHead && c.reply[1]&statusLate != 0
+		want := 2
+		if n >= 2 && c.reply[1]&statusLate == 0 {
+			want += 2 * len(c.grants)
+		}
+		if n >= 2 && c.reply[1]&statusDetails != 0 {
+			want += details
+		}
+		ok = n == want
 	}
 	if !ok {
 		return fmt.Errorf("unexpected reply to %v: %v", c.verb, c.reply)

@@ -54,6 +54,7 @@ const (
 	statusLate  = 1 << iota // the call ran past its notAfter and asked for nothing
 	statusMuted             // a push was not permitted
 	statusMore              // there is more to promote
+	statusDetails           // acquire: how full the semaphore is follows
 )
 
 // early is how much before its time a renewal may be taken along.
@@ -380,24 +381,17 @@ func (d *desk) renewed(now instant, ex *exchange, c *call, current bool) {
 	}
 }
 
-// What an acquire says of itself, before it says two integers of each id.
-const acquireHead = 8
+// details is how many integers an acquire's reply has about the semaphore, at its end.
+const details = 6
 
 // acquired takes the answer to a request; scripts/acquire.lua says what is in it.
 func (d *desk) acquired(now instant, ex *exchange, c *call) {
-	r := c.reply
-	server, late := r[0], r[1]&statusLate != 0
-	d.status(r[1])
+	server, late := c.reply[0], c.reply[1]&statusLate != 0
+	d.status(c.reply[1])
 	if !late {
-		d.full = fullness{capacity: int(r[2]), held: int(r[3]), waiting: int(r[4]), busy: r[4] > 0 || r[5] > 0}
-		if first := r[5]; first > 0 {
-			d.full.free = now.add(time.Duration(first*1000-server)*time.Microsecond + time.Millisecond)
-		}
+		d.learn(now, c)
 		if c.refresh {
 			d.refreshAt = ex.sent.add(d.cfg.TTL / 2)
-		}
-		if r[6] > 0 {
-			d.notes = append(d.notes, note{kind: noteDisagree, capacity: r[6], ttl: r[7]})
 		}
 	}
 	for i, g := range c.grants {
@@ -410,7 +404,7 @@ func (d *desk) acquired(now instant, ex *exchange, c *call) {
 			}
 			continue
 		}
-		expiry, token := r[acquireHead+2*i], r[acquireHead+1+2*i]
+		expiry, token := c.reply[2+2*i], c.reply[3+2*i]
 		switch {
 		case g.state == asked && expiry > 0:
 			d.granted(now, ex.sent, g, windowEnd(ex.sent, expiry, server, d.cfg.Margin), token)
@@ -438,6 +432,23 @@ func (d *desk) acquired(now instant, ex *exchange, c *call) {
 			}
 			w = next
 		}
+	}
+}
+
+// learn takes what an acquire says of the semaphore; where it says nothing, there was room for all.
+func (d *desk) learn(now instant, c *call) {
+	if c.reply[1]&statusDetails == 0 {
+		d.full.busy = false
+		return
+	}
+	r := c.reply[len(c.reply)-details:]
+	first := r[3]
+	d.full = fullness{capacity: int(r[0]), held: int(r[1]), waiting: int(r[2]), busy: r[2] > 0 || first > 0}
+	if first > 0 {
+		d.full.free = now.add(time.Duration(first*1000-c.reply[0])*time.Microsecond + time.Millisecond)
+	}
+	if r[4] > 0 {
+		d.notes = append(d.notes, note{kind: noteDisagree, capacity: r[4], ttl: r[5]})
 	}
 }
 

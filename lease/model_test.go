@@ -109,7 +109,7 @@ func (m *modelRedis) run(ex *exchange, c *call) []int64 {
 
 func (m *modelRedis) acquire(ex *exchange, c *call) []int64 {
 	if ex.notAfter > 0 && m.now > ex.notAfter {
-		return []int64{m.now, statusLate, int64(m.capacity()), 0, 0, 0, 0, 0}
+		return []int64{m.now, statusLate}
 	}
 	m.purge()
 	own := map[string][2]int64{}
@@ -129,17 +129,17 @@ func (m *modelRedis) acquire(ex *exchange, c *call) []int64 {
 		}
 	}
 	m.promote(own)
-	r := []int64{m.now, 0, int64(m.capacity()), int64(m.held()), int64(len(m.queue)), 0, 0, 0}
+	r, first := []int64{m.now, statusDetails}, int64(0)
 	for i, g := range c.grants {
 		if own[g.id] == [2]int64{} && c.ages[i] == once && len(m.queue) == 0 && m.held()+int(g.weight) <= m.capacity() {
 			own[g.id] = [2]int64{m.later() + m.ttl, m.grant(g.id, m.later()+m.ttl)}
 		}
 		if own[g.id] == [2]int64{} {
-			r[5] = m.firstExpiry()
+			first = m.firstExpiry()
 		}
 		r = append(r, own[g.id][0], own[g.id][1])
 	}
-	return r
+	return append(r, int64(m.capacity()), int64(m.held()), int64(len(m.queue)), first, 0, 0)
 }
 
 func (m *modelRedis) join(id string, arrival int64) {
