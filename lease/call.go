@@ -46,18 +46,16 @@ var scripts = [...]*script{
 
 // keys are what the scripts are called with for one semaphore, boxed once: how many keys, its Redis keys,
 // its TTL in ms and its capacity. scripts/shared.lua says what each is.
-type keys struct {
-	holders string
-	args    [8]any
-}
+type keys [8]any
 
 func keysOf(prefix string, cfg Config) *keys {
 	k := prefix + "-" + cfg.Name
 	tag := "{" + k + "}:"
-	return &keys{k, [8]any{
-		5, k, tag + "fence", tag + "queue", tag + "alive", tag + "config", cfg.TTL.Milliseconds(), cfg.Capacity,
-	}}
+	return &keys{5, k, tag + "fence", tag + "queue", tag + "alive", tag + "config", cfg.TTL.Milliseconds(), cfg.Capacity}
 }
+
+func (k *keys) holders() any { return k[1] }
+func (k *keys) queue() any   { return k[3] }
 
 // An outgoing call knows whose it is.
 type outgoing struct {
@@ -65,6 +63,7 @@ type outgoing struct {
 	exchange     *exchange
 	call         *call
 	cmd          redis.Cmder
+	exists       *redis.IntCmd // a plain release: does anybody wait?
 }
 
 // execute runs calls in order and fills in their replies. A server that does not know a script says
@@ -75,17 +74,25 @@ func execute(ctx context.Context, client redis.UniversalClient, calls []outgoing
 	for pass := 1; ; pass++ {
 		var loaded [len(scripts)]bool
 		for i := range calls {
-			v := calls[i].call.verb
+			o := &calls[i]
+			if o.call.plain {
+				o.plainRelease(ctx)
+				continue
+			}
+			v := o.call.verb
 			source := pass > 1 && !loaded[v]
 			loaded[v] = true
-			calls[i].cmd = calls[i].command(ctx, source)
+			o.cmd = o.command(ctx, source)
 		}
-		if len(calls) == 1 {
+		if len(calls) == 1 && calls[0].exists == nil {
 			_ = client.Process(ctx, calls[0].cmd)
 		} else {
 			pipe := client.Pipeline()
 			for i := range calls {
 				_ = pipe.Process(ctx, calls[i].cmd)
+				if calls[i].exists != nil {
+					_ = pipe.Process(ctx, calls[i].exists)
+				}
 			}
 			_, _ = pipe.Exec(ctx)
 		}
@@ -106,8 +113,8 @@ func execute(ctx context.Context, client redis.UniversalClient, calls []outgoing
 // command is the call as Redis wants it: with the script's name, or with its source.
 func (o *outgoing) command(ctx context.Context, source bool) redis.Cmder {
 	c, k := o.call, o.conversation.keys
-	args := make([]any, 0, 2+len(k.args)+2+2*len(c.grants))
-	args = append(scripts[c.verb].start(args, source), k.args[:]...)
+	args := make([]any, 0, 2+len(k)+2+2*len(c.grants))
+	args = append(scripts[c.verb].start(args, source), k[:]...)
 	switch c.verb {
 	case release:
 		args = append(args, c.releaseFlags())
@@ -121,6 +128,18 @@ func (o *outgoing) command(ctx context.Context, source bool) redis.Cmder {
 		}
 	}
 	return redis.NewIntSliceCmd(ctx, args...)
+}
+
+// plainRelease is a release without a script, at a fifth of its cost to Redis: it takes the ids out and
+// asks whether somebody waits. If so, promoting takes another trip.
+func (o *outgoing) plainRelease(ctx context.Context) {
+	k := o.conversation.keys
+	args := append(make([]any, 0, 2+len(o.call.grants)), "zrem", k.holders())
+	for _, g := range o.call.grants {
+		args = append(args, g.id)
+	}
+	o.cmd = redis.NewIntCmd(ctx, args...)
+	o.exists = redis.NewIntCmd(ctx, "exists", k.queue())
 }
 
 // start begins the arguments of a command that runs s.
@@ -166,6 +185,12 @@ func (o *outgoing) finish() {
 	c := o.call
 	if c.err = o.cmd.Err(); c.err != nil {
 		c.err = scripts[c.verb].explain(c.err)
+		return
+	}
+	if c.plain {
+		if c.err = o.exists.Err(); c.err == nil {
+			c.reply = []int64{statusMore * o.exists.Val(), o.cmd.(*redis.IntCmd).Val()}
+		}
 		return
 	}
 	c.reply = o.cmd.(*redis.IntSliceCmd).Val()

@@ -43,6 +43,7 @@ type call struct {
 	refresh bool    // acquire: see to the queue's lifetime
 	promote bool    // release: give what is freed to those who wait; an acquire does so anyway
 	queued  bool    // release: some may be in the shared queue
+	plain   bool    // release: without a script, since nobody seems to wait
 	reply   []int64
 	err     error
 }
@@ -51,10 +52,10 @@ const once = -1 << 63
 
 // What the status in a reply is made of.
 const (
-	statusLate  = 1 << iota // the call ran past its notAfter and asked for nothing
-	statusMuted             // a push was not permitted
-	statusMore              // there is more to promote
-	statusDetails           // acquire: how full the semaphore is follows
+	statusLate    = 1 << iota // the call ran past its notAfter and asked for nothing
+	statusMuted               // a push was not permitted
+	statusMore                // there is more to promote
+	statusDetails             // acquire: how full the semaphore is follows
 )
 
 // early is how much before its time a renewal may be taken along.
@@ -104,7 +105,8 @@ func (d *desk) depart(now instant, server reading) *exchange {
 			releases = len(ex.calls)
 		}
 		if releases > 0 {
-			ex.calls[releases-1].promote = true
+			c := &ex.calls[releases-1]
+			c.promote, c.plain = true, d.nobodySeemsToWait(now, c)
 		}
 	}
 	d.more = false
@@ -114,6 +116,20 @@ func (d *desk) depart(now instant, server reading) *exchange {
 	}
 	d.flight = ex
 	return ex
+}
+
+// nobodySeemsToWait reports whether a release needs no script: Redis has just said that there was room, and
+// all that goes back was held for a moment only.
+func (d *desk) nobodySeemsToWait(now instant, c *call) bool {
+	if d.full.busy || c.queued || c.permits != len(c.grants) {
+		return false
+	}
+	for _, g := range c.grants {
+		if g.token == 0 || now.reached(g.at.add(10*time.Millisecond)) {
+			return false
+		}
+	}
+	return len(c.grants) > 0
 }
 
 // add puts g into the latest call of the verb, or into a new one when that is full.
@@ -334,6 +350,13 @@ func (d *desk) status(status int64) {
 // may have sent the release twice, when the first reply was lost.
 func (d *desk) released(now instant, c *call) {
 	d.status(c.reply[0])
+	if c.plain && c.reply[1] < int64(len(c.grants)) {
+		d.full.busy = true // one may have been revoked, and then goes by another name: the script knows it
+		for _, g := range c.grants {
+			g.sendAt = now
+		}
+		return
+	}
 	for _, g := range c.grants {
 		if g.state != owed {
 			continue

@@ -74,7 +74,15 @@ func (m *modelRedis) unqueue(id string) {
 func (m *modelRedis) run(ex *exchange, c *call) []int64 {
 	switch c.verb {
 	case release:
+		removed := 0
 		for _, g := range c.grants {
+			if _, found := m.holders[g.id]; found {
+				removed++
+			}
+			if c.plain {
+				delete(m.holders, g.id)
+				continue
+			}
 			if _, found := m.holders[g.id]; found {
 				delete(m.holders, g.id)
 			} else {
@@ -84,8 +92,11 @@ func (m *modelRedis) run(ex *exchange, c *call) []int64 {
 				m.unqueue(g.id)
 			}
 		}
-		if c.promote {
+		if c.promote && !c.plain {
 			m.promote(nil)
+		}
+		if c.plain {
+			return []int64{int64(min(len(m.queue), 1)) * statusMore, int64(removed)}
 		}
 		return []int64{0}
 	case renew:

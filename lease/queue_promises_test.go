@@ -182,7 +182,9 @@ func TestPromise9NoHerd(t *testing.T) {
 			inBubble(t, func(w *world) {
 				slow := func(c *lease.Config) { c.TTL, c.RetryInterval = time.Hour, 20*time.Minute }
 				holder, _ := w.process("holder")
-				_ = w.acquire(w.semaphore(holder, 1, slow)).Release() // now the server knows the scripts
+				known := w.acquire(w.semaphore(holder, 1, slow))
+				time.Sleep(time.Second)
+				_ = known.Release() // now the server knows the scripts
 				l := w.acquire(w.semaphore(holder, 1, slow))
 				var mu sync.Mutex
 				var served []string

@@ -41,7 +41,7 @@ func newScriptTest(t *testing.T, c *redis.Client) *scriptTest {
 func (s *scriptTest) run(v verb, ttl time.Duration, capacity int, args ...any) []int64 {
 	s.Helper()
 	k := keysOf("passbuddy", Config{Name: "x", TTL: ttl, Capacity: capacity})
-	all := append([]any{"eval", scripts[v].source}, k.args[:]...)
+	all := append([]any{"eval", scripts[v].source}, k[:]...)
 	cmd := redis.NewIntSliceCmd(context.Background(), append(all, args...)...)
 	if err := s.client.Process(context.Background(), cmd); err != nil {
 		s.Fatal(err)
@@ -252,7 +252,7 @@ func TestRenewScriptWritesBeforeItReportsALoss(t *testing.T) {
 	server := redistest.Start(t)
 	replica := redistest.Start(t, "--replicaof", "127.0.0.1 "+server.Addr()[len("127.0.0.1:"):])
 	c := replica.Client(t)
-	cmd := redis.NewIntSliceCmd(context.Background(), append(append([]any{"eval", scripts[renew].source}, keysOf("passbuddy", Config{Name: "x", TTL: second, Capacity: 1}).args[:]...), "a")...)
+	cmd := redis.NewIntSliceCmd(context.Background(), append(append([]any{"eval", scripts[renew].source}, keysOf("passbuddy", Config{Name: "x", TTL: second, Capacity: 1})[:]...), "a")...)
 	err := c.Process(context.Background(), cmd)
 	if err == nil || !redis.HasErrorPrefix(err, "READONLY") {
 		t.Fatalf("a replica answered %v, %v; it must not say that a permit is lost", cmd.Val(), err)
