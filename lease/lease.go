@@ -22,15 +22,14 @@ type Lease struct {
 	heldCtx *leaseContext
 }
 
-// A hold is what a desk knows of a lease. It does not refer to the Lease, so that the desk keeps no
-// lease from being collected.
+// A hold is what a desk knows of a lease. From the first renewal on it refers to the Lease no more than
+// weakly, so that the desk keeps no lease from being collected.
 type hold struct {
 	// immutable
 	semaphore    *Semaphore
 	conversation *conversation
 	parent       context.Context
 	maxHold      time.Duration
-	lease        weak.Pointer[Lease]
 
 	// the desk's, until the lease is made, and then immutable
 	grant  *grant
@@ -38,6 +37,8 @@ type hold struct {
 	endsAt instant // MaxHold; zero: none
 
 	// the desk's
+	young   *Lease // until the first renewal: most leases are released before, and a weak pointer costs
+	lease   weak.Pointer[Lease]
 	ending  error         // why it took the permit away
 	settled chan struct{} // closed when result is there; nil: nobody waits
 	result  error         // of the release
@@ -55,12 +56,16 @@ type hold struct {
 // newLease makes the lease on a permit that is still to come.
 func newLease(h *hold) *Lease {
 	l := &Lease{hold: h}
-	h.lease = weak.Make(l)
+	h.young = l
 	return l
 }
 
-// orphaned reports whether the lease was garbage collected before it was released.
+// orphaned reports whether the lease was garbage collected before it was released. It is asked at each
+// renewal, and from the second on it can tell.
 func (h *hold) orphaned() bool {
+	if h.young != nil {
+		h.lease, h.young = weak.Make(h.young), nil
+	}
 	return h.lease != weak.Pointer[Lease]{} && h.lease.Value() == nil
 }
 
