@@ -8,7 +8,8 @@ import (
 )
 
 // A conversation is a desk at work: its lock, its timer for the ends of windows, its places in the
-// renewer's and the wire's lists. It exists while its desk has something to do.
+// renewer's and the wire's lists. It exists while its desk has something to do, and lingers for a moment:
+// who uses a semaphore once will soon use it again.
 //
 // Its lock comes before those of manager, renewer and wire; no lease and no context is ended under it.
 type conversation struct {
@@ -26,6 +27,7 @@ type conversation struct {
 	last    reading      // of its clock: a key's server is one, an address may hide several
 	timer   *clock.Timer // calls wake at the end of a window, or before it
 	timerAt instant      // zero: it is not set
+	idleAt  instant      // since when there is nothing to do; zero: there is
 
 	// the renewer's
 	dueAt     instant
@@ -53,8 +55,9 @@ func (c *conversation) unlock(now instant, inline bool) {
 		stuck, c.flight = c.flight, nil // the desk gave it up
 	}
 	if d.idle() {
-		c.retire()
+		c.rest(now)
 	} else {
+		c.idleAt = instant{}
 		if at := d.next(); !at.isZero() {
 			c.manager.renewer.schedule(c, at)
 		}
@@ -80,6 +83,22 @@ func (c *conversation) unlock(now instant, inline bool) {
 	if send && inline {
 		c.manager.wire.send(c, true)
 	}
+}
+
+// linger is how long a conversation outlives its desk's work.
+const linger = time.Second
+
+// rest retires c when it has had nothing to do for a while, or the manager is on its way out.
+func (c *conversation) rest(now instant) {
+	if c.idleAt.isZero() {
+		c.idleAt = now
+	}
+	until := c.idleAt.add(linger)
+	if now.reached(until) || c.manager.isDraining() {
+		c.retire()
+		return
+	}
+	c.manager.renewer.schedule(c, until)
 }
 
 // watch keeps the timer no later than the end of the first trust window. It depends on nothing else: a

@@ -122,7 +122,7 @@ func (d *desk) join(now instant) {
 		return
 	}
 	at := now
-	if d.full.busy && !d.passing.isZero() && !now.reached(d.passing) {
+	if d.full.busy && len(d.held) > 0 && !now.reached(d.passing) {
 		at = d.passing
 	}
 	d.joinAt = earlier(d.joinAt, at)

@@ -207,6 +207,11 @@ func (m *Manager) converse(s *Semaphore, alive bool) (*conversation, error) {
 		case c.dead:
 			c.mu.Unlock()
 		case c.desk.cfg != cfg && *c.desk.cfg != *cfg:
+			if c.desk.idle() {
+				c.retire()
+				c.mu.Unlock()
+				continue
+			}
 			c.mu.Unlock()
 			return nil, differ(c.desk.cfg, cfg)
 		default:
@@ -225,7 +230,7 @@ func (m *Manager) living(name string) *Config {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.dead {
+	if c.dead || c.desk.idle() {
 		return nil
 	}
 	return c.desk.cfg
@@ -289,6 +294,12 @@ func (m *Manager) drainedLocked() {
 			close(m.drained)
 		}
 	}
+}
+
+func (m *Manager) isDraining() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.draining
 }
 
 func (m *Manager) all() []*conversation {
