@@ -43,8 +43,8 @@ func (c *conversation) unlock(now instant, inline bool) {
 	if send {
 		d.queued = true
 	}
-	ends, notes := d.ends, d.notes
-	d.ends, d.notes = nil, nil
+	ends, notes, events := d.ends, d.notes, d.events
+	d.ends, d.notes, d.events = nil, nil, nil
 	if d.listening != c.listens {
 		c.listens = d.listening
 		c.manager.inbox.listen(c.listens)
@@ -76,6 +76,9 @@ func (c *conversation) unlock(now instant, inline bool) {
 	}
 	for _, h := range ends {
 		c.manager.report(h)
+	}
+	for _, e := range events {
+		c.manager.events.tell(e)
 	}
 	for _, n := range notes {
 		c.manager.note(d.cfg, n)

@@ -52,8 +52,10 @@ type desk struct {
 	listening bool    // somebody waits in the shared queue: pushes are wanted
 	passing   instant // until when a grant of this process is likely to be handed over inside it
 
-	ends  []*hold // whose contexts must end, for the caller to carry out without the desk's lock
-	notes []note  // for the log, likewise
+	ends    []*hold     // whose contexts must end, for the caller to carry out without the desk's lock
+	notes   []note      // for the log, likewise
+	events  []deskEvent // likewise
+	watched bool        // somebody listens to events
 }
 
 // fullness is what Redis said of the semaphore when it was asked for a permit last.
@@ -101,8 +103,11 @@ func (d *desk) ask(now instant, w *waiter) {
 	d.waitAt = earlier(d.waitAt, w.deadline)
 	if w.once {
 		d.joinAt = now
-	} else {
-		d.join(now)
+		return
+	}
+	d.join(now)
+	if d.joinAt.isZero() {
+		d.happened(now, eventWaiting, nil, Event{Weight: w.weight})
 	}
 }
 
@@ -195,11 +200,13 @@ func (d *desk) serve(now instant, g *grant) {
 	w := d.detach(g)
 	d.takeOut(now, w)
 	g.hold = w.hold
-	w.hold.grant, w.hold.token = g, g.token*maxHandovers+int64(g.handed)
+	w.hold.grant, w.hold.token = g, g.leaseToken()
 	if w.hold.maxHold > 0 {
 		w.hold.endsAt = now.add(w.hold.maxHold)
 		d.holdAt = earlier(d.holdAt, w.hold.endsAt)
 	}
+	w.hold.began = now.mono
+	d.happened(now, eventAcquired, w.hold, Event{Waited: now.mono - w.since.mono})
 	close(w.done)
 }
 
@@ -208,6 +215,9 @@ func (d *desk) serve(now instant, g *grant) {
 func (d *desk) release(now instant, h *hold) {
 	d.tick(now) // a window that ends now is a loss
 	g := h.grant
+	if g.state == held || g.state == ended {
+		d.happened(now, eventReleased, h, Event{})
+	}
 	switch g.state {
 	case held:
 		if d.handOver(now, g) {
@@ -243,6 +253,7 @@ func (d *desk) handOver(now instant, g *grant) bool {
 	}
 	d.replace(now, w, g)
 	g.handed++
+	d.happened(now, eventHandedOver, nil, Event{ID: g.id, Token: g.leaseToken(), Weight: w.weight})
 	d.serve(now, g)
 	return true
 }
@@ -270,17 +281,18 @@ func (d *desk) postpone(g *grant) {
 
 // dropOrphans stops renewing the permits of leases that nobody can reach any more. They are not given
 // back: what their holders guarded may still be going on.
-func (d *desk) dropOrphans() {
+func (d *desk) dropOrphans(now instant) {
 	for i := len(d.held) - 1; i >= 0; i-- {
 		if h := d.held[i].hold; h != nil && h.orphaned() {
-			d.end(h, ended, ErrAbandoned)
+			d.end(now, h, ended, ErrAbandoned)
 		}
 	}
 }
 
 // end takes the permit of a lease off those that are renewed, and leaves word why.
-func (d *desk) end(h *hold, state grantState, reason error) {
+func (d *desk) end(now instant, h *hold, state grantState, reason error) {
 	g := h.grant
+	d.happened(now, eventLost, h, Event{Err: reason})
 	d.drop(g)
 	g.state, g.hold = state, nil
 	d.lapsed = max(d.lapsed, g.token)
@@ -362,7 +374,7 @@ func (d *desk) lose(now instant, g *grant, why LossReason) {
 		state = gone
 	}
 	if h := g.hold; h != nil {
-		d.end(h, state, &LostError{Name: d.cfg.Name, ID: g.id, Token: h.token, Reason: why, Err: d.trouble})
+		d.end(now, h, state, &LostError{Name: d.cfg.Name, ID: g.id, Token: h.token, Reason: why, Err: d.trouble})
 		return
 	}
 	// Granted, and not given to its waiter yet: nobody has used it. The waiter asks again.
@@ -379,7 +391,7 @@ func (d *desk) lose(now instant, g *grant, why LossReason) {
 func (d *desk) close(now instant) {
 	d.fail(now, ErrClosed)
 	for len(d.held) > 0 {
-		d.end(d.held[0].hold, ended, ErrClosed)
+		d.end(now, d.held[0].hold, ended, ErrClosed)
 	}
 	for _, g := range d.owed {
 		if g.hold != nil {
@@ -460,7 +472,7 @@ func (d *desk) endHolds(now instant) {
 			d.holdAt = earlier(d.holdAt, h.endsAt)
 			continue
 		}
-		d.end(h, ended, &HoldError{Name: d.cfg.Name, ID: g.id, Token: h.token, MaxHold: h.maxHold})
+		d.end(now, h, ended, &HoldError{Name: d.cfg.Name, ID: g.id, Token: h.token, MaxHold: h.maxHold})
 	}
 }
 

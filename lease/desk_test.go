@@ -627,3 +627,20 @@ func TestDeskReleasesWhatALateReplyLeavesInDoubt(t *testing.T) {
 	d.leave(at(2), w, ErrClosed)
 	d.mustDepart(ex.lateBy, release)
 }
+
+func TestDeskSpendsNothingOnEventsThatNobodyListensTo(t *testing.T) {
+	d := newDeskTest(t, 1)
+	h := d.acquired(at(0)).hold
+	if n := testing.AllocsPerRun(100, func() { d.happened(at(1), eventReleased, h, Event{Err: errNet}) }); n != 0 || d.events != nil {
+		t.Errorf("%v allocations, %d events", n, len(d.events))
+	}
+}
+
+func BenchmarkEventsUnused(b *testing.B) {
+	d := newDesk(&Config{Name: "d"}, 1, nil, nil)
+	h := &hold{grant: &grant{}}
+	b.ReportAllocs()
+	for b.Loop() {
+		d.happened(at(1), eventReleased, h, Event{})
+	}
+}

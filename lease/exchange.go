@@ -90,7 +90,7 @@ func (d *desk) depart(now instant, server reading) *exchange {
 	}
 	releases := len(ex.calls)
 	if d.renewalDue(now) {
-		d.dropOrphans()
+		d.dropOrphans(now)
 		d.renewAt = instant{}
 		for _, g := range d.held {
 			ex.add(renew, g)
@@ -304,6 +304,7 @@ func (d *desk) failed(now instant, c *call, err error) {
 			}
 		}
 	case renew:
+		d.happened(now, eventRenewalFailed, nil, Event{Leases: len(c.grants), Err: err})
 		if len(d.held) > 0 {
 			d.renewAt = earlier(d.renewAt, again)
 		}
@@ -377,6 +378,9 @@ func (d *desk) renewed(now instant, ex *exchange, c *call, current bool) {
 	end := windowEnd(ex.sent, c.reply[1], c.reply[0], d.cfg.Margin)
 	d.status(c.reply[2])
 	lost := c.reply[3:]
+	if d.watched {
+		d.happened(now, eventRenewed, nil, Event{Leases: len(c.grants) - len(lost), Slack: slackOf(now, c.grants)})
+	}
 	for i, g := range c.grants {
 		why, isLost := LossRemoved, false
 		if n := int64(i + 1); len(lost) > 0 && (lost[0] == n || lost[0] == -n) {
@@ -402,6 +406,16 @@ func (d *desk) renewed(now instant, ex *exchange, c *call, current bool) {
 	if current && len(d.held) > 0 {
 		d.renewAt = earlier(d.renewAt, ex.sent.add(d.third()))
 	}
+}
+
+// slackOf is what is left of the shortest window of those that are held.
+func slackOf(now instant, grants []*grant) (slack time.Duration) {
+	for _, g := range grants {
+		if left := now.until(g.until.end()); g.state == held && (slack == 0 || left < slack) {
+			slack = left
+		}
+	}
+	return slack
 }
 
 // details is how many integers an acquire's reply has about the semaphore, at its end.
@@ -472,12 +486,16 @@ func (d *desk) learn(now instant, c *call) {
 	}
 	if r[4] > 0 {
 		d.notes = append(d.notes, note{kind: noteDisagree, capacity: r[4], ttl: r[5]})
+		d.happened(now, eventDisagreement, nil, Event{Capacity: int(r[4]), TTL: time.Duration(r[5]) * time.Millisecond})
 	}
 }
 
 func (d *desk) refused(now instant, ex *exchange, w *waiter) {
 	if ex.poll || w.attempts == 0 {
 		w.attempts++
+	}
+	if !w.answered && !w.once {
+		d.happened(now, eventWaiting, nil, Event{Weight: w.weight})
 	}
 	w.answered, w.trouble = true, nil
 	if w.once || w.attempts == w.maxAttempts {

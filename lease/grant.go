@@ -80,6 +80,9 @@ type grant struct {
 	hold   *hold   // the lease that it is for; nil when nobody has to be told
 }
 
+// leaseToken is the fencing token of the lease that has g now: each that it is handed to has a larger one.
+func (g *grant) leaseToken() int64 { return g.token*maxHandovers + int64(g.handed) }
+
 // settled reports whether no request can take a permit for g any more.
 func (g *grant) settled(now instant) bool { return g.unanswered == 0 || now.reached(g.lateBy) }
 

@@ -35,6 +35,7 @@ type hold struct {
 	grant  *grant
 	token  int64
 	endsAt instant // MaxHold; zero: none
+	began  time.Duration
 
 	// the desk's
 	young   *Lease // until the first renewal: most leases are released before, and a weak pointer costs

@@ -30,6 +30,8 @@ type Options struct {
 	// give-back and trouble with Redis. No context waits for it. slog.Default() at Warn and above by
 	// default.
 	Logger *slog.Logger
+	// Events are told what happens; see there.
+	Events Events
 	// Defaults are taken for what a Config leaves zero. Name and Capacity are not defaulted.
 	Defaults Config
 }
@@ -47,6 +49,8 @@ type Manager struct {
 	defaults Config
 	pace     float64
 	log      *slog.Logger
+	events   Events
+	watched  bool // events has a function
 	renewer  *renewer
 	wire     *wire
 	inbox    *inbox
@@ -101,6 +105,8 @@ func New(client redis.UniversalClient, opts Options) (*Manager, error) {
 		defaults:      opts.Defaults,
 		pace:          1 - rand.Float64()/10,
 		log:           opts.Logger,
+		events:        opts.Events,
+		watched:       opts.Events.any(),
 		conversations: map[string]*conversation{},
 		servers:       map[string]*serverTime{},
 		drained:       make(chan struct{}),
@@ -190,6 +196,7 @@ func (m *Manager) converse(s *Semaphore, alive bool) (*conversation, error) {
 		if c == nil {
 			c = &conversation{manager: m, keys: s.keys}
 			c.desk = newDesk(cfg, m.pace, m.newID, rand.Float64)
+			c.desk.watched = m.watched
 			if m.wire.cluster == nil {
 				c.server = m.theServer()
 			}

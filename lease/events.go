@@ -1,0 +1,93 @@
+package lease
+
+import "time"
+
+// Events are told what happens to the semaphores of a manager: for metrics, traces and logs of one's own.
+// Each function may be nil; what is nil costs nothing. They are called after the fact, in the goroutine
+// that made it happen and without any lock, possibly several at a time. No context waits for them, but
+// renewals may: they must return soon, and must not panic.
+type Events struct {
+	Waiting       func(Event) // a caller has to wait
+	Acquired      func(Event) // a lease begins
+	HandedOver    func(Event) // its permit came from another caller of this process, without Redis; before Acquired
+	Renewed       func(Event) // the leases of a semaphore were renewed together
+	RenewalFailed func(Event) // an attempt to do so failed; it is repeated until the trust window ends
+	Lost          func(Event) // a lease ended before its holder released it
+	Released      func(Event) // a holder gave its permit back
+	Disagreement  func(Event) // another process declares another capacity or TTL
+}
+
+// An Event says what happened. Fields that an event has nothing to say of are zero.
+type Event struct {
+	Name   string        // of the semaphore
+	ID     string        // Acquired, HandedOver, Lost, Released: of the permit
+	Token  int64         // likewise
+	Weight int           // Waiting, Acquired, HandedOver, Lost, Released
+	Waited time.Duration // Acquired: since Acquire was called
+	Held   time.Duration // Lost, Released: since the lease began
+	Leases int           // Renewed, RenewalFailed: how many
+	Slack  time.Duration // Renewed: what was left of the shortest of their trust windows
+	Err    error         // RenewalFailed: what the client said; Lost: the reason
+
+	Capacity int           // Disagreement: what the other process declares
+	TTL      time.Duration // likewise
+}
+
+type eventKind uint8
+
+const (
+	eventWaiting eventKind = iota
+	eventAcquired
+	eventHandedOver
+	eventRenewed
+	eventRenewalFailed
+	eventLost
+	eventReleased
+	eventDisagreement
+)
+
+// A deskEvent waits for the desk's lock to be let go.
+type deskEvent struct {
+	kind eventKind
+	Event
+}
+
+// of returns the function for a kind of event, nil if there is none.
+func (e *Events) of(kind eventKind) func(Event) {
+	return [...]func(Event){
+		eventWaiting: e.Waiting, eventAcquired: e.Acquired, eventHandedOver: e.HandedOver, eventRenewed: e.Renewed,
+		eventRenewalFailed: e.RenewalFailed, eventLost: e.Lost, eventReleased: e.Released, eventDisagreement: e.Disagreement,
+	}[kind]
+}
+
+// any reports whether somebody listens to anything.
+func (e *Events) any() bool {
+	for kind := eventWaiting; kind <= eventDisagreement; kind++ {
+		if e.of(kind) != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// tell calls the function for an event, if there is one.
+func (e *Events) tell(ev deskEvent) {
+	if f := e.of(ev.kind); f != nil {
+		f(ev.Event)
+	}
+}
+
+// happened notes an event, where somebody listens. h is the lease that it is about, or nil.
+func (d *desk) happened(now instant, kind eventKind, h *hold, ev Event) {
+	if !d.watched {
+		return
+	}
+	ev.Name = d.cfg.Name
+	if h != nil {
+		ev.ID, ev.Token, ev.Weight = h.grant.id, h.token, int(h.grant.weight)
+		if kind == eventLost || kind == eventReleased {
+			ev.Held = now.mono - h.began
+		}
+	}
+	d.events = append(d.events, deskEvent{kind, ev})
+}
