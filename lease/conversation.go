@@ -3,12 +3,10 @@ package lease
 import (
 	"sync"
 	"time"
-
-	"github.com/benbjohnson/clock"
 )
 
-// A conversation is a desk at work: its lock, its timer for the ends of windows, its places in the
-// renewer's and the wire's lists. It exists while its desk has something to do, and lingers for a moment:
+// A conversation is a desk at work: its lock, its places in the renewer's, the watchdog's and the wire's
+// lists. It exists while its desk has something to do, and lingers for a moment:
 // who uses a semaphore once will soon use it again.
 //
 // Its lock comes before those of manager, renewer and wire; no lease and no context is ended under it.
@@ -19,19 +17,16 @@ type conversation struct {
 
 	mu      sync.Mutex
 	desk    desk
-	dead    bool         // off the manager's list: find another
-	listens bool         // counted by the inbox
-	flight  *flight      // the pipeline that carries desk.flight
-	trip    int          // and which of its trips
-	server  *serverTime  // who answered last
-	last    reading      // of its clock: a key's server is one, an address may hide several
-	timer   *clock.Timer // calls wake at the end of a window, or before it
-	timerAt instant      // zero: it is not set
-	idleAt  instant      // since when there is nothing to do; zero: there is
+	dead    bool        // off the manager's list: find another
+	listens bool        // counted by the inbox
+	flight  *flight     // the pipeline that carries desk.flight
+	trip    int         // and which of its trips
+	server  *serverTime // who answered last
+	last    reading     // of its clock: a key's server is one, an address may hide several
+	idleAt  instant     // since when there is nothing to do; zero: there is
 
-	// the renewer's
-	dueAt     instant
-	heapIndex int // from 1; 0: not in the heap
+	work appointment // the renewer's
+	end  appointment // the watchdog's
 }
 
 // unlock ends what a caller of desk methods began with c.mu.Lock: it sees to the timers, lets go of the
@@ -61,7 +56,7 @@ func (c *conversation) unlock(now instant, inline bool) {
 		if at := d.next(); !at.isZero() {
 			c.manager.renewer.schedule(c, at)
 		}
-		c.watch(now)
+		c.watch()
 	}
 	c.mu.Unlock()
 
@@ -74,14 +69,18 @@ func (c *conversation) unlock(now instant, inline bool) {
 	if send && !inline {
 		c.manager.wire.send(c, false)
 	}
-	for _, h := range ends {
-		c.manager.report(h)
-	}
 	for _, e := range events {
 		c.manager.events.tell(e)
 	}
-	for _, n := range notes {
-		c.manager.note(d.cfg, n)
+	if len(ends)+len(notes) > 0 {
+		c.manager.logs.Go(func() { // a slow logger holds up nothing
+			for _, h := range ends {
+				c.manager.report(h)
+			}
+			for _, n := range notes {
+				c.manager.note(d.cfg, n)
+			}
+		})
 	}
 	if send && inline {
 		c.manager.wire.send(c, true)
@@ -104,39 +103,16 @@ func (c *conversation) rest(now instant) {
 	c.manager.renewer.schedule(c, until)
 }
 
-// watch keeps the timer no later than the end of the first trust window. It depends on nothing else: a
-// renewal that never returns cannot hold it up. Renewals move it, so that it seldom fires; what moves the
-// end by little leaves it where it is, and it looks too early once.
-func (c *conversation) watch(now instant) {
-	at := c.desk.endAt
-	if at.isZero() {
-		return
-	}
-	if early := at.mono - c.timerAt.mono; !c.timerAt.isZero() && early >= 0 && early < c.desk.window/8 {
-		return
-	}
-	c.timerAt = at
-	wait := max(now.until(at), 0)
-	if c.timer == nil {
-		c.timer = c.manager.clock.AfterFunc(wait, c.wake)
-	} else {
-		c.timer.Reset(wait)
+// watch keeps the watchdog's appointment no later than the end of the first trust window. It depends on
+// nothing else: a renewal that never returns cannot hold it up. The appointment is not moved back when a
+// renewal moves the end: it looks too early once, and makes another.
+func (c *conversation) watch() {
+	if at := c.desk.endAt; !at.isZero() {
+		c.manager.watchdog.schedule(c, at)
 	}
 }
 
-func (c *conversation) wake() {
-	c.mu.Lock()
-	c.timerAt = instant{}
-	if c.dead {
-		c.mu.Unlock()
-		return
-	}
-	now := c.manager.now()
-	c.desk.tick(now)
-	c.unlock(now, false)
-}
-
-// tick is the renewer's call.
+// tick is the renewer's call, and the watchdog's.
 func (c *conversation) tick() {
 	c.mu.Lock()
 	if c.dead {
@@ -256,9 +232,7 @@ func (c *conversation) close() {
 // retire takes c off the lists. A flight of it that was given up may still come back: to a dead desk.
 func (c *conversation) retire() {
 	c.dead = true
-	if c.timer != nil {
-		c.timer.Stop()
-	}
 	c.manager.renewer.forget(c)
+	c.manager.watchdog.forget(c)
 	c.manager.retired(c)
 }

@@ -50,8 +50,10 @@ type Manager struct {
 	pace     float64
 	log      *slog.Logger
 	events   Events
-	watched  bool // events has a function
-	renewer  *renewer
+	watched  bool           // events has a function
+	logs     sync.WaitGroup // what is being logged
+	renewer  *renewer       // calls conversations to work
+	watchdog *renewer       // calls them where a trust window ends
 	wire     *wire
 	inbox    *inbox
 	ctx      context.Context // ends with Close
@@ -121,11 +123,8 @@ func New(client redis.UniversalClient, opts Options) (*Manager, error) {
 		return nil, err
 	}
 	m.ctx, m.cancel = context.WithCancelCause(context.Background())
-	m.renewer = &renewer{clock: m.clock, now: m.now, call: func(due []*conversation) {
-		for _, c := range due {
-			c.tick()
-		}
-	}}
+	m.renewer = newRenewer(m, 50*time.Millisecond, func(c *conversation) *appointment { return &c.work })
+	m.watchdog = newRenewer(m, 0, func(c *conversation) *appointment { return &c.end })
 	m.wire = &wire{client: client, server: m.serverAt, ctx: m.ctx, bounded: isBounded(client)}
 	m.wire.cluster, _ = client.(*redis.ClusterClient)
 	m.inbox = &inbox{manager: m, channel: inboxPrefix + owner}
@@ -384,6 +383,7 @@ func (m *Manager) Close() error {
 	m.mu.Unlock()
 	m.drain()
 	m.renewer.stop()
+	m.watchdog.stop()
 	m.inbox.stop()
 	m.wire.close()
 	for _, c := range m.all() {
@@ -395,6 +395,7 @@ func (m *Manager) Close() error {
 		err = m.client.Close()
 	}
 	m.wire.wait()
+	m.logs.Wait()
 	return err
 }
 

@@ -10,14 +10,16 @@ import (
 
 // A renewer knows when each conversation wants to be called next, and nothing of Redis: it calls, and
 // never waits for what comes of it. It is one timer, whose function runs in one goroutine while
-// something is due; between two calls there is none, whatever the number of leases.
+// something is due; between two calls there is none, whatever the number of leases. A manager has two, so
+// that a renewal which never returns cannot hold up the end of a trust window: one calls conversations to
+// work, the other where a window ends.
 //
 // What is due within slack of the first goes with it, so that many semaphores share one pipeline.
 // Safe for concurrent use.
 type renewer struct {
 	clock clock.Clock
 	now   func() instant
-	call  func([]*conversation)
+	slack time.Duration
 
 	mu      sync.Mutex
 	due     dueHeap
@@ -27,7 +29,16 @@ type renewer struct {
 	stopped bool
 }
 
-const slack = 50 * time.Millisecond
+// An appointment is a conversation's place in a renewer's list. The renewer's mu guards it.
+type appointment struct {
+	at    instant
+	index int // from 1; 0: not in the list
+}
+
+// newRenewer makes one of a manager's renewers; of says where a conversation keeps its appointment.
+func newRenewer(m *Manager, slack time.Duration, of func(*conversation) *appointment) *renewer {
+	return &renewer{clock: m.clock, now: m.now, slack: slack, due: dueHeap{of: of}}
+}
 
 // schedule sees to it that c is called at at, or earlier.
 func (r *renewer) schedule(c *conversation, at instant) {
@@ -36,13 +47,13 @@ func (r *renewer) schedule(c *conversation, at instant) {
 	if r.stopped {
 		return
 	}
-	switch {
-	case c.heapIndex == 0:
-		c.dueAt = at
+	switch due := r.due.of(c); {
+	case due.index == 0:
+		due.at = at
 		heap.Push(&r.due, c)
-	case at.mono < c.dueAt.mono:
-		c.dueAt = at
-		heap.Fix(&r.due, c.heapIndex-1)
+	case at.mono < due.at.mono:
+		due.at = at
+		heap.Fix(&r.due, due.index-1)
 	default:
 		return // called too early, it says again when it wants to be
 	}
@@ -53,18 +64,18 @@ func (r *renewer) schedule(c *conversation, at instant) {
 func (r *renewer) forget(c *conversation) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if c.heapIndex > 0 && !r.stopped {
-		heap.Remove(&r.due, c.heapIndex-1)
+	if due := r.due.of(c); due.index > 0 && !r.stopped {
+		heap.Remove(&r.due, due.index-1)
 	}
 }
 
 // armLocked sets the timer to the first call that is due, unless it fires before that anyway: moving
 // it back would cost every lone acquire and release more than one call too many now and then.
 func (r *renewer) armLocked() {
-	if len(r.due) == 0 || r.stopped {
+	if r.due.Len() == 0 || r.stopped {
 		return
 	}
-	first := r.due[0].dueAt
+	first := r.due.at(0)
 	if !r.armed.isZero() && r.armed.mono <= first.mono {
 		return
 	}
@@ -88,15 +99,15 @@ func (r *renewer) fire() {
 	r.armed = instant{}
 	now := r.now()
 	var batch []*conversation
-	if len(r.due) > 0 && now.reached(r.due[0].dueAt) {
-		horizon := now.add(slack)
-		for len(r.due) > 0 && horizon.reached(r.due[0].dueAt) {
+	if r.due.Len() > 0 && now.reached(r.due.at(0)) {
+		horizon := now.add(r.slack)
+		for r.due.Len() > 0 && horizon.reached(r.due.at(0)) {
 			batch = append(batch, heap.Pop(&r.due).(*conversation))
 		}
 	}
 	r.mu.Unlock()
-	if len(batch) > 0 {
-		r.call(batch) // each says again when it wants to be called
+	for _, c := range batch {
+		c.tick() // it says again when it wants to be called
 	}
 	r.mu.Lock()
 	r.armLocked()
@@ -110,34 +121,37 @@ func (r *renewer) stop() {
 	if r.timer != nil {
 		r.timer.Stop()
 	}
-	r.due = nil
+	r.due.list = nil
 	r.mu.Unlock()
 	r.calling.Lock() // the call that is under way is over when it lets go
 	defer r.calling.Unlock()
 }
 
 // A dueHeap orders conversations by the time of their next call (container/heap).
-type dueHeap []*conversation
+type dueHeap struct {
+	list []*conversation
+	of   func(*conversation) *appointment
+}
 
-func (h dueHeap) Len() int           { return len(h) }
-func (h dueHeap) Less(i, j int) bool { return h[i].dueAt.mono < h[j].dueAt.mono }
-func (h dueHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].heapIndex, h[j].heapIndex = i+1, j+1
+func (h *dueHeap) at(i int) instant   { return h.of(h.list[i]).at }
+func (h *dueHeap) Len() int           { return len(h.list) }
+func (h *dueHeap) Less(i, j int) bool { return h.at(i).mono < h.at(j).mono }
+func (h *dueHeap) Swap(i, j int) {
+	h.list[i], h.list[j] = h.list[j], h.list[i]
+	h.of(h.list[i]).index, h.of(h.list[j]).index = i+1, j+1
 }
 
 func (h *dueHeap) Push(x any) {
 	c := x.(*conversation)
-	*h = append(*h, c)
-	c.heapIndex = len(*h)
+	h.list = append(h.list, c)
+	h.of(c).index = len(h.list)
 }
 
 func (h *dueHeap) Pop() any {
-	old := *h
-	last := len(old) - 1
-	c := old[last]
-	old[last] = nil
-	*h = old[:last]
-	c.heapIndex = 0
+	last := len(h.list) - 1
+	c := h.list[last]
+	h.list[last] = nil
+	h.list = h.list[:last]
+	h.of(c).index = 0
 	return c
 }
