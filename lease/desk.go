@@ -3,8 +3,6 @@ package lease
 import (
 	"fmt"
 	"time"
-
-	"github.com/eqworks/passbuddy/internal/backoff"
 )
 
 // A desk is one semaphore's state in this process: who waits, what is held, what is still to be given
@@ -19,7 +17,6 @@ type desk struct {
 	cfg    *Config
 	window time.Duration // TTL − Margin: how long a fresh grant is trusted
 	pace   float64       // in (0.9, 1]: keeps processes apart that renew
-	retry  backoff.Policy
 	newID  func(weight int) string
 	random func() float64
 
@@ -47,7 +44,7 @@ type desk struct {
 	trouble  error // why the latest one did
 	full     fullness
 
-	pair      reading // the latest answer's sending and server time: by it, pushes are trusted
+	pair      pair    // of the latest answer: by it, pushes are trusted
 	lapsed    int64   // the largest token that Redis gave a lease which ended before it was released
 	listening bool    // somebody waits in the shared queue: pushes are wanted
 	passing   instant // until when a grant of this process is likely to be handed over inside it
@@ -83,7 +80,6 @@ func newDesk(cfg *Config, pace float64, newID func(weight int) string, random fu
 		cfg:    cfg,
 		window: cfg.TTL - cfg.Margin,
 		pace:   pace,
-		retry:  backoff.Policy{Min: cfg.TTL / 64, Max: cfg.TTL / 16},
 		newID:  newID,
 		random: random,
 	}
@@ -534,7 +530,7 @@ func (d *desk) fail(now instant, err error) {
 
 // shorten takes back what a jump of the server's clock took from every window, and renews at once.
 func (d *desk) shorten(now instant, by time.Duration) {
-	d.pair = reading{}
+	d.pair = pair{}
 	for _, g := range d.held {
 		g.until.set(g.until.end().add(-by))
 	}

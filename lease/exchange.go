@@ -1,6 +1,10 @@
 package lease
 
-import "time"
+import (
+	"time"
+
+	"github.com/eqworks/passbuddy/internal/backoff"
+)
 
 // maxIDs bounds the permits of one call, unless a single id has more: a script's loops and its stack are
 // bounded by it.
@@ -210,7 +214,7 @@ func (d *desk) giveUp(now instant) {
 	d.flight = nil
 	d.failures++
 	d.trouble = errNoReply
-	d.pair = reading{} // another server may take over
+	d.pair = pair{} // another server may take over
 	for i := range ex.calls {
 		d.failed(now, &ex.calls[i], errNoReply)
 	}
@@ -232,11 +236,11 @@ func (d *desk) arrive(now instant, ex *exchange) {
 			trouble = c.err
 		}
 		if c.err == nil && c.verb != release && ex.sent.mono >= d.pair.sent.mono {
-			d.pair = reading{sent: ex.sent, micros: c.reply[0]}
+			d.pair = pair{sent: ex.sent, micros: c.reply[0]}
 		}
 	}
 	if trouble != nil {
-		d.pair = reading{} // another server may take over
+		d.pair = pair{} // another server may take over
 	}
 	if current {
 		d.trouble = trouble
@@ -289,9 +293,14 @@ func (d *desk) interval() time.Duration {
 	return time.Duration(float64(d.cfg.RetryInterval) * (0.75 + 0.25*d.random()))
 }
 
+// delay is the time before the next try after so many failures in a row.
+func (d *desk) delay(failures int) time.Duration {
+	return backoff.Policy{Min: d.cfg.TTL / 64, Max: d.cfg.TTL / 16}.Delay(failures, d.random())
+}
+
 // failed takes a call that brought no answer: its outcome is unknown.
 func (d *desk) failed(now instant, c *call, err error) {
-	again := now.add(d.retry.Delay(d.failures, d.random()))
+	again := now.add(d.delay(d.failures))
 	switch c.verb {
 	case release:
 		for _, g := range c.grants {
@@ -457,7 +466,7 @@ func (d *desk) acquired(now instant, ex *exchange, c *call) {
 		}
 	}
 	if late {
-		d.joinAt = earlier(d.joinAt, now.add(d.retry.Delay(1, d.random())))
+		d.joinAt = earlier(d.joinAt, now.add(d.delay(1)))
 		return
 	}
 	d.pollAt = earlier(d.pollAt, earlier(now.add(d.interval()), d.full.free))

@@ -11,6 +11,13 @@ type push struct {
 	id     string
 }
 
+// A pair is what a push is measured by: when a call was sent, and what the server's clock showed while it
+// ran.
+type pair struct {
+	sent   instant
+	micros int64
+}
+
 type pushVerb uint8
 
 const (
@@ -89,6 +96,6 @@ func (d *desk) find(id string) *grant {
 // before, and the server may be another.
 func (d *desk) subscribed(now instant) {
 	if d.waiting.len > 0 {
-		d.pair, d.pollAt = reading{}, now
+		d.pair, d.pollAt = pair{}, now
 	}
 }
