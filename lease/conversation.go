@@ -25,6 +25,7 @@ type conversation struct {
 	last    reading      // of its clock: a key's server is one, an address may hide several
 	timer   *clock.Timer // calls wake at the end of a window, or before it
 	timerAt instant      // zero: it is not set
+	extends []extension  // that callers wait for: extend.go
 
 	// the renewer's
 	dueAt     instant
@@ -36,6 +37,7 @@ type conversation struct {
 // that the caller may carry the exchange itself.
 func (c *conversation) unlock(now instant, inline bool) {
 	d := &c.desk
+	c.settleExtensions()
 	send := d.wants(now)
 	if send {
 		d.queued = true
