@@ -86,9 +86,11 @@ func (g *Group) TryGo(fn func(context.Context) error) bool {
 // it happened, as in any goroutine.
 func (g *Group) start(l *Lease, fn func(context.Context) error) {
 	g.running.Go(func() {
-		var err error
-		defer func() { g.fail(err) }() // also when fn calls runtime.Goexit
-		err = l.run(func(ctx context.Context) error { return g.explain(fn(ctx), ctx) })
+		g.fail(l.run(func(ctx context.Context) error {
+			err := withLoss(g.explain(fn(ctx), ctx), l.lostMeanwhile())
+			g.fail(err) // before the permit goes back: the next function must not start with it
+			return err
+		}))
 	})
 }
 
