@@ -120,7 +120,7 @@ func TestAGroupsWaitSaysTheFirstRealReason(t *testing.T) {
 			w.net.Host("p").Refuse()
 			g.Go(func(context.Context) error { w.Error("ran without a permit"); return nil })
 			w.net.Host("p").Heal()
-		}, redisTrouble, ""},
+		}, errRedisTrouble, ""},
 		{"a nil function", func(_ *world, g *lease.Group, _ context.CancelCauseFunc) { g.Go(nil) }, lease.ErrOption, ""},
 		{"a nil function to TryGo", func(_ *world, g *lease.Group, _ context.CancelCauseFunc) { g.TryGo(nil) }, lease.ErrOption, ""},
 		{"nothing", func(_ *world, g *lease.Group, _ context.CancelCauseFunc) {
@@ -137,7 +137,7 @@ func TestAGroupsWaitSaysTheFirstRealReason(t *testing.T) {
 				tc.run(w, g, cancel)
 				err := g.Wait()
 				var trouble *lease.RedisError
-				if ok := errors.Is(err, tc.want) || tc.want == redisTrouble && errors.As(err, &trouble); !ok {
+				if ok := errors.Is(err, tc.want) || tc.want == errRedisTrouble && errors.As(err, &trouble); !ok {
 					w.Errorf("Wait returned %v, want %v", err, tc.want)
 				}
 				if tc.says != "" && err.Error() != tc.says {
@@ -155,7 +155,7 @@ func TestAGroupsWaitSaysTheFirstRealReason(t *testing.T) {
 	}
 }
 
-var redisTrouble = errors.New("a *RedisError")
+var errRedisTrouble = errors.New("a *RedisError")
 
 func TestAGroupsFirstErrorEndsTheWaitOfTheNext(t *testing.T) {
 	inBubble(t, func(w *world) {
@@ -183,8 +183,10 @@ func TestTryGoStartsNothingAtCapacity(t *testing.T) {
 		g := w.semaphore(m, 2).Group(context.Background())
 		over := make(chan bool)
 		wait := func(context.Context) error { <-over; return nil }
-		if !g.TryGo(wait) || !g.TryGo(wait) {
-			w.Error("not started with permits free")
+		for range 2 {
+			if !g.TryGo(wait) {
+				w.Error("not started with permits free")
+			}
 		}
 		if g.TryGo(wait) {
 			w.Error("started at capacity")

@@ -539,7 +539,7 @@ func TestTheMiddlewareUnder200Clients(t *testing.T) {
 	for c := range clients {
 		all.Go(func() {
 			for i := range requests {
-				path := [...]string{"/work", "/work", "/work", "/lose", "/panic", "/abort", "/work"}[(c+i)%7]
+				path := [...]string{"/job", "/job", "/job", "/lose", "/panic", "/abort", "/job"}[(c+i)%7]
 				ctx, cancel := context.WithCancel(context.Background())
 				if (c+i)%5 == 0 { // hangs up: while it waits, while it is served, or after that
 					time.AfterFunc(time.Duration(rand.IntN(30))*time.Millisecond, cancel)
