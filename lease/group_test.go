@@ -16,7 +16,7 @@ import (
 )
 
 func TestAGroupsLimitIsTheFleets(t *testing.T) {
-	inBubble(t, func(w *world) {
+	inAnHour(t, func(w *world) {
 		w.net.SetFaults(sim.Faults{Latency: time.Millisecond})
 		var live, most, ran atomic.Int64
 		groups := make([]*lease.Group, 3)
@@ -129,7 +129,7 @@ func TestAGroupsWaitSaysTheFirstRealReason(t *testing.T) {
 		}, nil, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			inBubble(t, func(w *world) {
+			inAnHour(t, func(w *world) {
 				m, _ := w.process("p")
 				ctx, cancel := context.WithCancelCause(context.Background())
 				defer cancel(nil)
@@ -158,7 +158,7 @@ func TestAGroupsWaitSaysTheFirstRealReason(t *testing.T) {
 var errRedisTrouble = errors.New("a *RedisError")
 
 func TestAGroupsFirstErrorEndsTheWaitOfTheNext(t *testing.T) {
-	inBubble(t, func(w *world) {
+	inAnHour(t, func(w *world) {
 		m, _ := w.process("p")
 		other, _ := w.process("q")
 		g := w.semaphore(m, 2).Group(context.Background())
@@ -178,7 +178,7 @@ func TestAGroupsFirstErrorEndsTheWaitOfTheNext(t *testing.T) {
 }
 
 func TestTryGoStartsNothingAtCapacity(t *testing.T) {
-	inBubble(t, func(w *world) {
+	inAnHour(t, func(w *world) {
 		m, host := w.process("p")
 		g := w.semaphore(m, 2).Group(context.Background())
 		over := make(chan bool)
@@ -214,7 +214,7 @@ func TestTryGoStartsNothingAtCapacity(t *testing.T) {
 }
 
 func TestAGroupTakesTheOptionsOfAnAcquire(t *testing.T) {
-	inBubble(t, func(w *world) {
+	inAnHour(t, func(w *world) {
 		m, _ := w.process("p")
 		s := w.semaphore(m, 1)
 		defer w.acquire(s).Release()

@@ -32,7 +32,7 @@ func serve(h http.Handler, ctx context.Context) *httptest.ResponseRecorder {
 }
 
 func TestARequestRunsUnderALeaseOfItsOwn(t *testing.T) {
-	inBubble(t, func(w *world) {
+	inAnHour(t, func(w *world) {
 		m, _ := w.process("p")
 		s := w.semaphore(m, 2)
 		var leases []*lease.Lease
@@ -66,7 +66,7 @@ func TestARequestRunsUnderALeaseOfItsOwn(t *testing.T) {
 }
 
 func TestARequestsContextEndsWhenItsLeaseIsLost(t *testing.T) {
-	inBubble(t, func(w *world) {
+	inAnHour(t, func(w *world) {
 		m, _ := w.process("p")
 		s := w.semaphore(m, 2)
 		handler := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -106,7 +106,7 @@ func TestWhatARequestWithoutAPermitGets(t *testing.T) {
 	} {
 		for _, kind := range []string{"a permit per request", "a shared permit"} {
 			t.Run(tc.name+"/"+kind, func(t *testing.T) {
-				inBubble(t, func(w *world) {
+				inAnHour(t, func(w *world) {
 					m, _ := w.process("p")
 					other, _ := w.process("q")
 					change := func(c *lease.Config) {
@@ -138,7 +138,7 @@ func TestWhatARequestWithoutAPermitGets(t *testing.T) {
 		}
 	}
 	t.Run("Redis is out of reach", func(t *testing.T) {
-		inBubble(t, func(w *world) {
+		inAnHour(t, func(w *world) {
 			m, host := w.process("p")
 			host.Refuse()
 			h := w.semaphore(m, 1).Middleware(options{Status: 429})(http.NotFoundHandler())
@@ -155,7 +155,7 @@ func TestWhatARequestWithoutAPermitGets(t *testing.T) {
 		})
 	})
 	t.Run("an answer of one's own", func(t *testing.T) {
-		inBubble(t, func(w *world) {
+		inAnHour(t, func(w *world) {
 			m, _ := w.process("p")
 			s := w.semaphore(m, 1)
 			defer w.acquire(s).Release()
@@ -173,7 +173,7 @@ func TestWhatARequestWithoutAPermitGets(t *testing.T) {
 }
 
 func TestTheSemaphoreOfARequestIsPicked(t *testing.T) {
-	inBubble(t, func(w *world) {
+	inAnHour(t, func(w *world) {
 		m, _ := w.process("p")
 		unknown := errors.New("unknown tenant, secret")
 		pick := func(r *http.Request) (*lease.Semaphore, error) {
@@ -232,7 +232,7 @@ func (w untouchable) Write([]byte) (int, error) {
 }
 
 func TestAClientThatGoesAwayWhileItWaits(t *testing.T) {
-	inBubble(t, func(w *world) {
+	inAnHour(t, func(w *world) {
 		m, _ := w.process("p")
 		other, _ := w.process("q")
 		taken := w.acquire(w.semaphore(other, 1))
@@ -257,7 +257,7 @@ func TestAClientThatGoesAwayWhileItWaits(t *testing.T) {
 }
 
 func TestAPanicOfAHandlerGivesThePermitBack(t *testing.T) {
-	inBubble(t, func(w *world) {
+	inAnHour(t, func(w *world) {
 		m, _ := w.process("p")
 		s := w.semaphore(m, 2)
 		for _, v := range []any{"oh", http.ErrAbortHandler} {
@@ -284,7 +284,7 @@ func TestAPanicOfAHandlerGivesThePermitBack(t *testing.T) {
 }
 
 func TestAResponseIsNotHeldUpByRedis(t *testing.T) {
-	inBubble(t, func(w *world) {
+	inAnHour(t, func(w *world) {
 		m, _ := w.process("p")
 		s := w.semaphore(m, 3)
 		stall := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { w.net.Stall() })
@@ -307,7 +307,7 @@ func TestAResponseIsNotHeldUpByRedis(t *testing.T) {
 }
 
 func TestRequestsShareAPermit(t *testing.T) {
-	inBubble(t, func(w *world) {
+	inAnHour(t, func(w *world) {
 		m, _ := w.process("p")
 		s := w.semaphore(m, 3)
 
@@ -388,7 +388,7 @@ func TestRequestsShareAPermit(t *testing.T) {
 
 // A request joins the wait of a caller who has more time than it has.
 func TestARequestsWaitForASharedPermitIsItsOwn(t *testing.T) {
-	inBubble(t, func(w *world) {
+	inAnHour(t, func(w *world) {
 		m, _ := w.process("p")
 		other, _ := w.process("q")
 		taken := w.acquire(w.semaphore(other, 1))

@@ -28,15 +28,19 @@ func (w *world) use(p *lease.Permit, ctx context.Context) (context.Context, cont
 	return used, done
 }
 
-// endsWithin fails a test that hangs: renewals go on in virtual time, so that no deadlock is found.
-func (w *world) endsWithin(d time.Duration) {
-	stuck := time.AfterFunc(d, func() { panic("the test hangs") })
-	w.Cleanup(func() { stuck.Stop() })
+// inAnHour is inBubble for a test that may hang: renewals go on in virtual time, so that no deadlock is
+// found.
+func inAnHour(t *testing.T, test func(*world)) {
+	t.Helper()
+	inBubble(t, func(w *world) {
+		stuck := time.AfterFunc(time.Hour, func() { panic("the test hangs") })
+		w.Cleanup(func() { stuck.Stop() })
+		test(w)
+	})
 }
 
 func TestUsersOfAPermitShareOneLease(t *testing.T) {
-	inBubble(t, func(w *world) {
-		w.endsWithin(time.Hour)
+	inAnHour(t, func(w *world) {
 		w.net.SetFaults(sim.Faults{Latency: 20 * time.Millisecond})
 		m, _ := w.process("p")
 		p := w.semaphore(m, 5).Permit()
@@ -73,7 +77,7 @@ func TestUsersOfAPermitShareOneLease(t *testing.T) {
 }
 
 func TestACallerWhoGivesUpDoesNotFailTheOthers(t *testing.T) {
-	inBubble(t, func(w *world) {
+	inAnHour(t, func(w *world) {
 		m, _ := w.process("p")
 		other, _ := w.process("q")
 		taken := w.acquire(w.semaphore(other, 1))
@@ -108,7 +112,7 @@ func TestACallerWhoGivesUpDoesNotFailTheOthers(t *testing.T) {
 }
 
 func TestWhenAllCallersGiveUpNothingIsTaken(t *testing.T) {
-	inBubble(t, func(w *world) {
+	inAnHour(t, func(w *world) {
 		m, _ := w.process("p")
 		other, _ := w.process("q")
 		taken := w.acquire(w.semaphore(other, 1))
@@ -140,7 +144,7 @@ func TestWhenAllCallersGiveUpNothingIsTaken(t *testing.T) {
 // nobody does.
 func TestALeaseThatComesWhenItsCallerGivesUpIsNotForgotten(t *testing.T) {
 	for late := range 40 {
-		inBubble(t, func(w *world) {
+		inAnHour(t, func(w *world) {
 			w.net.SetFaults(sim.Faults{Latency: time.Millisecond})
 			m, _ := w.process("p")
 			p := w.semaphore(m, 1).Permit()
@@ -157,8 +161,7 @@ func TestALeaseThatComesWhenItsCallerGivesUpIsNotForgotten(t *testing.T) {
 }
 
 func TestAcquireExtendsAtOnceWhatIsHeld(t *testing.T) {
-	inBubble(t, func(w *world) {
-		w.endsWithin(time.Hour)
+	inAnHour(t, func(w *world) {
 		w.net.SetFaults(sim.Faults{Latency: 5 * time.Millisecond})
 		m, host := w.process("p")
 		p := w.semaphore(m, 1).Permit()
@@ -216,7 +219,7 @@ func TestALostPermitIsTakenAnew(t *testing.T) {
 		{"released by a user", func(_ *world, l *lease.Lease) { _ = l.Release() }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			inBubble(t, func(w *world) {
+			inAnHour(t, func(w *world) {
 				m, _ := w.process("p")
 				p := w.semaphore(m, 2).Permit()
 				old, doneOld := w.use(p, context.Background())
@@ -249,7 +252,7 @@ func TestALostPermitIsTakenAnew(t *testing.T) {
 }
 
 func TestALostPermitGoesBackWhenItsLastUserIsDone(t *testing.T) {
-	inBubble(t, func(w *world) {
+	inAnHour(t, func(w *world) {
 		m, _ := w.process("p")
 		p := w.semaphore(m, 2).Permit()
 		ctx, done := w.use(p, context.Background())
@@ -276,8 +279,7 @@ func TestALostPermitGoesBackWhenItsLastUserIsDone(t *testing.T) {
 }
 
 func TestReleaseWaitsForTheLastUserAndLetsNobodyIn(t *testing.T) {
-	inBubble(t, func(w *world) {
-		w.endsWithin(time.Hour)
+	inAnHour(t, func(w *world) {
 		m, _ := w.process("p")
 		p := w.semaphore(m, 1).Permit()
 		first, doneFirst := w.use(p, context.Background())
@@ -347,8 +349,7 @@ func TestReleaseWaitsForTheLastUserAndLetsNobodyIn(t *testing.T) {
 
 // The lease is lost while a Release waits for its users: who waits for the Release need wait no longer.
 func TestALossEndsTheWaitForARelease(t *testing.T) {
-	inBubble(t, func(w *world) {
-		w.endsWithin(time.Hour)
+	inAnHour(t, func(w *world) {
 		m, _ := w.process("p")
 		p := w.semaphore(m, 2).Permit()
 		stuck, done := w.use(p, context.Background())
@@ -364,7 +365,7 @@ func TestALossEndsTheWaitForARelease(t *testing.T) {
 }
 
 func TestReleaseOfWhatIsNotHeld(t *testing.T) {
-	inBubble(t, func(w *world) {
+	inAnHour(t, func(w *world) {
 		m, _ := w.process("p")
 		other, _ := w.process("q")
 		p := w.semaphore(m, 1).Permit()
@@ -394,8 +395,7 @@ func TestReleaseOfWhatIsNotHeld(t *testing.T) {
 }
 
 func TestAfterCloseAPermitIsClosed(t *testing.T) {
-	inBubble(t, func(w *world) {
-		w.endsWithin(time.Hour)
+	inAnHour(t, func(w *world) {
 		m, _ := w.process("p")
 		p := w.semaphore(m, 1).Permit()
 		ctx, done := w.use(p, context.Background())
@@ -444,7 +444,7 @@ func TestAUsersContextAlwaysHasAReason(t *testing.T) {
 		{"done", func(_ *lease.Manager, _ *lease.Lease, done context.CancelFunc, _ context.CancelCauseFunc) { done() }, context.Canceled},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			inBubble(t, func(w *world) {
+			inAnHour(t, func(w *world) {
 				m, _ := w.process("p")
 				p := w.semaphore(m, 1).Permit(lease.MaxHold(10 * worldTTL))
 				callers, cancel := context.WithCancelCause(context.WithValue(context.Background(), anyKey{}, "v"))
@@ -469,7 +469,7 @@ func TestAUsersContextAlwaysHasAReason(t *testing.T) {
 		})
 	}
 	t.Run("the caller's deadline", func(t *testing.T) {
-		inBubble(t, func(w *world) {
+		inAnHour(t, func(w *world) {
 			m, _ := w.process("p")
 			p := w.semaphore(m, 1).Permit()
 			callers, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -489,7 +489,7 @@ func TestAUsersContextAlwaysHasAReason(t *testing.T) {
 }
 
 func TestUsersAndTheirChildrenNeedNoGoroutine(t *testing.T) {
-	inBubble(t, func(w *world) {
+	inAnHour(t, func(w *world) {
 		m, _ := w.process("p")
 		p := w.semaphore(m, 1).Permit()
 		_, done := w.use(p, context.Background())
@@ -511,7 +511,7 @@ func TestUsersAndTheirChildrenNeedNoGoroutine(t *testing.T) {
 }
 
 func TestAfterAPauseAPermitAnswersByTheClock(t *testing.T) {
-	inBubble(t, func(w *world) {
+	inAnHour(t, func(w *world) {
 		m, _ := w.process("p", func(_ *redis.Options, o *lease.Options) { o.Clock = stoppedClock{clock.New()} })
 		p := w.semaphore(m, 2).Permit()
 		ctx, done := w.use(p, context.Background())
@@ -530,7 +530,7 @@ func TestAfterAPauseAPermitAnswersByTheClock(t *testing.T) {
 }
 
 func TestUsersEndBeforeThePermitGoesBack(t *testing.T) {
-	inBubble(t, func(w *world) {
+	inAnHour(t, func(w *world) {
 		m, _ := w.process("p")
 		p := w.semaphore(m, 1).Permit()
 		ctx, done := w.use(p, context.Background())
@@ -549,7 +549,7 @@ func TestUsersEndBeforeThePermitGoesBack(t *testing.T) {
 }
 
 func TestCallersOfAPermitShareTheEndOfTheirWait(t *testing.T) {
-	inBubble(t, func(w *world) {
+	inAnHour(t, func(w *world) {
 		m, _ := w.process("p")
 		other, _ := w.process("q")
 		defer w.acquire(w.semaphore(other, 1)).Release()
@@ -573,7 +573,7 @@ func TestCallersOfAPermitShareTheEndOfTheirWait(t *testing.T) {
 }
 
 func TestWhatCannotWorkWithAPermitIsSaid(t *testing.T) {
-	inBubble(t, func(w *world) {
+	inAnHour(t, func(w *world) {
 		m, _ := w.process("p")
 		s := w.semaphore(m, 1)
 		p := s.Permit()
@@ -597,8 +597,7 @@ func TestWhatCannotWorkWithAPermitIsSaid(t *testing.T) {
 
 // Everything at once: whoever uses the permit holds the one member in Redis, unless it was lost.
 func TestAPermitUnderEverything(t *testing.T) {
-	inBubble(t, func(w *world) {
-		w.endsWithin(time.Hour)
+	inAnHour(t, func(w *world) {
 		w.net.SetFaults(sim.Faults{Latency: time.Millisecond, Jitter: 3 * time.Millisecond})
 		m, _ := w.process("p")
 		p := w.semaphore(m, 1).Permit()
@@ -649,7 +648,7 @@ func TestAPermitUnderEverything(t *testing.T) {
 }
 
 func TestABoundFunctionUsesThePermit(t *testing.T) {
-	inBubble(t, func(w *world) {
+	inAnHour(t, func(w *world) {
 		m, _ := w.process("p")
 		p := w.semaphore(m, 1).Permit()
 		mine := errors.New("mine")
