@@ -24,6 +24,7 @@ type conversation struct {
 	server  *serverTime // who answered last
 	last    reading     // of its clock: a key's server is one, an address may hide several
 	idleAt  instant     // since when there is nothing to do; zero: there is
+	extends []extension // that callers wait for: extend.go
 
 	work appointment // the renewer's
 	end  appointment // the watchdog's
@@ -34,6 +35,7 @@ type conversation struct {
 // that the caller may carry the exchange itself.
 func (c *conversation) unlock(now instant, inline bool) {
 	d := &c.desk
+	c.settleExtensions()
 	send := d.wants(now)
 	if send {
 		d.queued = true

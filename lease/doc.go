@@ -8,11 +8,21 @@
 //	defer l.Release()
 //	err = work(l.Context())
 //
+// # What to use
+//
+//   - [Semaphore.Do] runs a function under a permit; [Semaphore.Acquire] and [Semaphore.TryAcquire] return
+//     the [Lease].
+//   - [Semaphore.Group] is an errgroup whose limit is the semaphore's, for the whole fleet.
+//   - [Semaphore.Middleware] and [Middleware] give each HTTP request a permit, and shed what is over the limit.
+//   - [Semaphore.Permit] is one permit for a process, shared by all who use it there: the object of PassBuddy
+//     for Node, with [Bind] and [Permit.Middleware].
+//   - Package leasetest is for the tests of code that works under leases.
+//
 // # Life of a lease
 //
 // Acquire puts a permit into Redis that expires after the TTL, and a renewer moves its expiry on for as
 // long as the lease is held. When the work's own context ends, the permit stays, renewed, until Release:
-// teardown comes first, under Lease.Held. A holder that dies frees its permit by the TTL.
+// teardown comes first, under [Lease.Held]. A holder that dies frees its permit by the TTL.
 //
 // # The trust window
 //
@@ -20,8 +30,8 @@
 // the permit's expiry; their difference counts from the moment just before the call was sent, so that
 // neither a slow reply nor another machine's clock can make a process trust a permit for too long. The
 // window ends a Margin before that. Renewals begin after a third of the window and are repeated; each is
-// given up after an eighth of the TTL, or two seconds. When none succeeds, the window's end cancels the contexts, by a
-// timer that depends on nothing else.
+// given up after an eighth of the TTL, or two seconds. When none succeeds, the window's end cancels the
+// contexts, by a timer that depends on nothing else.
 //
 // # Promises
 //
@@ -37,13 +47,14 @@
 // Exclusion across a failover that loses acknowledged writes; across a jump of the server's clock (it is
 // detected at the next exchange, and windows shrink); when Redis evicts keys (maxmemory-policy must be
 // noeviction); and for a paused process, between its waking up and its noticing. Where that matters,
-// write with the fencing token (Lease.Token) to a store that refuses older ones.
+// write with the fencing token ([Lease.Token]) to a store that refuses older ones.
 //
 // # Pausing and suspending
 //
-// A process that was paused finds its leases ended: the lease's own contexts look at the clock in Err
-// and Done, before any timer has run, and take along those that derive from them. A derived context by
-// itself, an errgroup's too, is only as quick as the timer; before a step that cannot be undone:
+// A process that was paused finds its leases ended: the lease's own contexts, and those of [Permit.Use],
+// look at the clock in Err and Done, before any timer has run, and take along those that derive from
+// them. A derived context by itself, an errgroup's too, is only as quick as the timer; before a step that
+// cannot be undone:
 //
 //	if l := lease.FromContext(ctx); l == nil || !l.Valid() { … }
 //
@@ -53,12 +64,30 @@
 // # Waiting
 //
 // A waiter asks again at every RetryInterval and just after the first permit's expiry; all waiters of
-// one process share one call. Bound the wait with MaxWait, not with a timeout of the context: that would
-// end the lease as well.
+// one process share one call. Bound the wait with [MaxWait], not with a timeout of the context: that would
+// end the lease as well. Who holds a permit and waits for another of the same semaphore can wait for ever:
+// when all permits are held like this, nobody goes on.
 //
 // # The client
 //
-// Any redis.UniversalClient but a Ring works. A client whose pool is often empty delays renewals: give
-// the manager one of its own, as Open does. With ContextTimeoutEnabled, as Open sets it, a call that is
-// given up also gives its connection back at once.
+// Any redis.UniversalClient but a Ring works. With ContextTimeoutEnabled, as [Open] sets it, a call that
+// is given up also gives its connection back at once.
+//
+// A client whose pool is often empty, because a service's own commands wait for connections, delays
+// renewals, and a lease is lost when they are delayed for a whole window. Give the manager a client of its
+// own then, as Open does: it needs few connections, whatever the number of leases.
+//
+// # Versions mixed during a deploy
+//
+// While a deploy is under way, old and new processes share the semaphore, and PassBuddy for Node may be
+// among them. Each brings the text of its scripts along, so that none replaces another's. Where their
+// Configs differ, each goes by its own:
+//
+//   - Capacity: a process grants while fewer permits are held than its own Config says. Live contexts add
+//     up to no more than the largest capacity that a process went by since the oldest of them was acquired.
+//     A smaller capacity is in force when the last old process is gone and its leases have ended.
+//   - TTL and Margin: a permit lives by its holder's; no other process shortens it.
+//   - Prefix and Name must be the same: others are another semaphore.
+//
+// Within one process a name has one Config while it is used; a different one is an error.
 package lease

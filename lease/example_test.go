@@ -24,30 +24,42 @@ func redisURL() (url string, stop func()) {
 
 func train(ctx context.Context) error { return ctx.Err() }
 
+func cleanup(ctx context.Context) { fmt.Println("cleaned up under the permit:", ctx.Err() == nil) }
+
 func Example() {
 	url, stop := redisURL()
 	defer stop()
 	ctx := context.Background()
 
-	m, err := lease.Open(url, lease.Options{})
+	m, err := lease.Open(url, lease.Options{}) // redis://localhost:6379
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer m.Close()
-	gpu, err := m.Semaphore(lease.Config{Name: "gpu", Capacity: 8})
+	gpu, err := m.Semaphore(lease.Config{Name: "gpu", Capacity: 8}) // for the whole fleet
 	if err != nil {
 		log.Fatal(err)
 	}
-	l, err := gpu.Acquire(ctx, lease.MaxWait(time.Minute))
+
+	l, err := gpu.Acquire(ctx, lease.MaxWait(time.Minute)) // waits for a permit
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer l.Release()
-	if err := train(l.Context()); err != nil { // the context ends before anybody else gets the permit
+	err = train(l.Context()) // ends on loss, on release, and with ctx
+	cleanup(l.Held())        // ends on loss and on release, not with ctx
+	if err != nil {
 		log.Fatal(err, l.Err()) // and the lease says why
 	}
+
+	err = gpu.Do(ctx, train) // acquire, run, release
+	if err != nil {
+		log.Fatal(err)
+	}
 	fmt.Println("trained under", l.Name())
-	// Output: trained under gpu
+	// Output:
+	// cleaned up under the permit: true
+	// trained under gpu
 }
 
 func ExampleSemaphore_Do() {

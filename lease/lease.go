@@ -52,6 +52,7 @@ type hold struct {
 	reason     error // why the contexts ended, first of all
 	cancel     context.CancelCauseFunc
 	cancelHeld context.CancelCauseFunc
+	users      map[*user]struct{} // of a Permit: use.go
 }
 
 // newLease makes the lease on a permit that is still to come.
@@ -118,6 +119,7 @@ func (h *hold) end(reason error) error {
 	if cancelHeld != nil {
 		cancelHeld(reason)
 	}
+	h.endUsers(reason)
 	return reason
 }
 

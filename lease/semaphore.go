@@ -187,7 +187,7 @@ func (s *Semaphore) waitEnded(ctx context.Context, trouble error) error {
 // It returns fn's error. When the lease was lost before fn returned, or held for longer than MaxHold,
 // the result matches that too, and a fn that returned nil has worked without protection: the result is
 // the *LostError or the *HoldError. A give-back that fails is logged; it turns no success into failure.
-func (s *Semaphore) Do(ctx context.Context, fn func(context.Context) error, opts ...AcquireOption) (err error) {
+func (s *Semaphore) Do(ctx context.Context, fn func(context.Context) error, opts ...AcquireOption) error {
 	if fn == nil {
 		return &OptionError{"fn", "nil", "pass the function to run"}
 	}
@@ -195,28 +195,5 @@ func (s *Semaphore) Do(ctx context.Context, fn func(context.Context) error, opts
 	if err != nil {
 		return err
 	}
-	returned := false
-	defer func() {
-		lost := l.hold.over()
-		if lost == ErrReleased { // by fn itself
-			lost = nil
-		}
-		back := l.Release()
-		if lost == nil && errors.Is(back, ErrLost) {
-			lost = back
-		}
-		if lost == nil && back != nil {
-			s.manager.warn(s.cfg.Name, "release", "lease: a permit was not given back; its TTL frees it", "semaphore", s.cfg.Name, "error", back)
-		}
-		switch {
-		case !returned || lost == nil || errors.Is(err, lost):
-		case err == nil:
-			err = lost
-		default:
-			err = fmt.Errorf("%w (%w)", err, lost)
-		}
-	}()
-	err = fn(l.Context())
-	returned = true
-	return err
+	return l.run(fn)
 }

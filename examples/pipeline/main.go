@@ -1,6 +1,7 @@
 // Command pipeline runs an errgroup pipeline, read → transform → write, under one lease. The first run
 // completes. In the second, somebody takes the permit away: every stage stops, and the program says
-// why, where errgroup alone would say "context canceled".
+// why, where errgroup alone would say "context canceled". In the third, two pipelines run at the same
+// time, and one of their stages calls a service that stands so many calls from the whole fleet: a Group.
 //
 //	go run ./examples/pipeline
 //	REDIS_URL=redis://localhost:6379 go run ./examples/pipeline
@@ -92,7 +93,9 @@ func run(ctx context.Context, out io.Writer) error {
 	case !errors.Is(err, lease.ErrLost):
 		return fmt.Errorf("run 2 did not end as lost, but with: %v", err)
 	}
-	return nil
+
+	say.Printf("\nRun 3: %d pipelines at a time; their transform stages share %d calls of a service.", machines, calls.Capacity)
+	return enrichAll(ctx, say, server)
 }
 
 // importUnderLease runs the stages for n records and returns why they stopped, nil when they were done.

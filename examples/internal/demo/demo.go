@@ -18,6 +18,7 @@ type Redis struct {
 	Name    string   // for people
 	Network *Network // that the clients of Client go through
 
+	others   []*Network // of Machine
 	options  redis.Options
 	embedded *miniredis.Miniredis // nil with REDIS_URL
 }
@@ -51,6 +52,16 @@ func (r *Redis) Client() *redis.Client {
 	return redis.NewClient(o)
 }
 
+// Machine returns a client whose connections go through a network of its own, which is closed with r. The
+// caller closes the client. It is not safe for concurrent use.
+func (r *Redis) Machine() (*redis.Client, *Network) {
+	n := newNetwork()
+	r.others = append(r.others, n)
+	o := r.clientOptions()
+	o.Dialer = n.dialer(redis.NewDialer(o))
+	return redis.NewClient(o), n
+}
+
 // Direct returns a client that no stall affects: the view of an onlooker who stands beside Redis. The
 // caller closes it.
 func (r *Redis) Direct() *redis.Client { return redis.NewClient(r.clientOptions()) }
@@ -68,6 +79,9 @@ func (r *Redis) clientOptions() *redis.Options {
 // Close ends the network and the embedded server. The clients are closed before.
 func (r *Redis) Close() {
 	r.Network.close()
+	for _, n := range r.others {
+		n.close()
+	}
 	if r.embedded != nil {
 		r.embedded.Close()
 	}

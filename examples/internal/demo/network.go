@@ -54,8 +54,8 @@ func (n *Network) close() {
 	n.copies.Wait()
 }
 
-// pass waits for the end of a stall, or for ctx.
-func (n *Network) pass(ctx context.Context) error {
+// Pass waits for the end of a stall, or for ctx: for what goes this way beside the bytes.
+func (n *Network) Pass(ctx context.Context) error {
 	n.mu.Lock()
 	open := n.open
 	n.mu.Unlock()
@@ -71,7 +71,7 @@ func (n *Network) pass(ctx context.Context) error {
 // and for Unix sockets too.
 func (n *Network) dialer(dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		if err := n.pass(ctx); err != nil {
+		if err := n.Pass(ctx); err != nil {
 			return nil, err
 		}
 		server, err := dial(ctx, network, addr)
@@ -101,7 +101,7 @@ func (n *Network) carry(to, from net.Conn) {
 	for {
 		k, readErr := from.Read(buf)
 		if k > 0 {
-			if n.pass(n.ctx) != nil {
+			if n.Pass(n.ctx) != nil {
 				return
 			}
 			if _, err := to.Write(buf[:k]); err != nil {

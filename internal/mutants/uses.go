@@ -1,0 +1,113 @@
+package main
+
+const (
+	permit     = "lease/permit.go"
+	use        = "lease/use.go"
+	extend     = "lease/extend.go"
+	bind       = "lease/bind.go"
+	group      = "lease/group.go"
+	middleware = "lease/middleware.go"
+	runGo      = "lease/run.go"
+)
+
+// Permit, Bind, Group and the middlewares.
+var uses = []mutant{
+	unit("a permit that is taken for its first caller only", "ACaller",
+		edit{permit, "context.WithCancel(context.Background())", "context.WithCancel(ctx)"}),
+	unit("an acquire that nobody wants any more", "AllCallersGiveUp",
+		edit{permit, "		p.leaveLocked(t)\n		t.cancel()\n	}\n	if late {", "	}\n	if late {"}),
+	unit("a waiting user who does not count yet", "Users|Release|Everything",
+		edit{permit, "t.lease, t.users = l, t.entering", "t.lease = l"}),
+	unit("Release under its users", "Release|Bound",
+		edit{permit, "	if t.users > 0 {\n		p.mu.Unlock()\n		return nil\n	}\n", ""}),
+	unit("a new user during a Release", "Release",
+		edit{permit, "case t.leaving && !p.insideLocked(ctx, t):", "case false:"}),
+	unit("a user who waits for a Release that waits for it", "Release",
+		edit{permit, "t.users > 0 && ctx.Value(insideKey{p}) == t", "false"}),
+	unit("a loss that does not end the wait for a Release", "ALossEnds",
+		edit{permit, "			case <-t.lease.Held().Done():\n", ""}),
+	unit("a lost permit that is used on", "LostPermit|Close",
+		edit{permit, "over = !t.lease.Valid()", "over = false"}),
+	unit("a lost permit that never goes back", "LostPermit",
+		edit{permit, "t.users == 0 && (t.leaving || p.tenure != t) && !t.givingBack", "t.users == 0 && t.leaving && !t.givingBack"}),
+	unit("a user who is done twice", "Release",
+		edit{permit, "		once.Do(func() {\n			end()\n			p.done(t)\n		})", "		_ = &once\n		end()\n		p.done(t)"}),
+	unit("held by a flag, not by the clock", "Pause|LostPermit",
+		edit{permit, "return l != nil && l.Valid()", "return l != nil"}),
+	unit("a request that waits for as long as others do", "SharedPermitIsItsOwn",
+		edit{permit, "	case <-timeout:\n		late = true\n", ""}),
+	unit("Acquire that does not extend", "Extends",
+		edit{permit, "if t.lease.hold.extend(ctx) == nil {", "if t != nil {"}),
+	unit("an extension that takes an older renewal for its own", "Extends",
+		edit{extend, "end: now.add(c.desk.window)", "end: now"}),
+	unit("an extension that waits for the next renewal", "Extends",
+		edit{extend, "		c.desk.renewAt = now\n", "		_ = now\n"}),
+	unit("an extension of what is lost", "LostPermit",
+		edit{extend, "x.done <- false", "x.done <- true"}, edit{extend, "		if renewed {", "		if renewed || true {"}),
+	unit("users who are not told", "Users|Pause|LostPermit",
+		edit{use, "		u.cancel(reason)\n	}", "		_ = u\n	}"}),
+	unit("a goroutine for each user", "UsersAndTheirChildren",
+		edit{use, "	u, h := &user{cancel}, l.hold\n", "	u, h := &user{cancel}, l.hold\n	go func() { <-inner.Done() }()\n"}),
+	unit("users of nothing but the lease", "UsersContext|Caller",
+		edit{use, "context.WithCancelCause(ctx)", "context.WithCancelCause(context.WithoutCancel(ctx))"}),
+
+	unit("a bound function's loss that is not told", "Bound",
+		edit{bind, "				err = withLoss(err, lost)\n", "				_ = lost\n"}),
+	unit("ReleaseOnComplete that is not", "Bound",
+		edit{bind, "			if o.release {", "			if false {"}),
+	unit("a bound function's panic that keeps the permit", "Bound",
+		edit{bind, "			done()\n			if o.release {", "			if returned {\n				done()\n			}\n			if o.release {"}),
+
+	unit("a group that says context canceled", "Group",
+		edit{group, "g.explain(fn(ctx), ctx)", "fn(ctx)"}),
+	unit("a group whose lost lease is not told", "Group",
+		edit{group, "withLoss(g.explain(fn(ctx), ctx), l.lostMeanwhile())", "g.explain(fn(ctx), ctx)"},
+		edit{runGo, "			err = withLoss(err, lost)\n", ""}),
+	unit("a permit that goes back before the group knows of the error", "Group",
+		edit{group, "			g.fail(err) // before the permit goes back: the next function must not start with it\n", ""}),
+	unit("a group that waits on after its first error", "Group",
+		edit{group, "g.semaphore.Acquire(g.ctx, g.opts...)", "g.semaphore.Acquire(context.WithoutCancel(g.ctx), g.opts...)"}),
+	unit("a full semaphore that fails the group", "TryGo",
+		edit{group, "case !errors.Is(err, ErrAtCapacity):", "default:"}),
+	unit("trouble that TryGo takes for a full semaphore", "TryGo",
+		edit{group, "		g.fail(err)\n	}\n	return false", "	}\n	return false"}),
+	unit("Wait that is back before the permits are", "Group",
+		edit{runGo, "		back := l.Release()", "		var back error\n		l.letGo()"}),
+
+	unit("a request that waits without a bound", "Request",
+		edit{middleware, "cmp.Or(o.MaxWait, s.cfg.MaxWait, defaultRequestWait)", "cmp.Or(o.MaxWait, s.cfg.MaxWait, defaultRequestWait*100)"}),
+	unit("an answer to a client that has gone away", "AClient",
+		edit{middleware, "err != nil && r.Context().Err() == nil", "err != nil"}),
+	unit("a request's context that is not the lease's", "Request",
+		edit{middleware, "r.WithContext(ctx)", "r"}, edit{middleware, "r *http.Request, ctx context.Context, next", "r *http.Request, _ context.Context, next"}),
+	unit("a response that waits for Redis", "AResponse",
+		edit{middleware, "defer l.letGo()", "defer l.Release()"}),
+	unit("a handler's panic that keeps the permit", "APanic",
+		edit{middleware, "		defer l.letGo()\n		opts.serve(w, r, l.Context(), next)\n", "		opts.serve(w, r, l.Context(), next)\n		l.letGo()\n"}),
+	unit("a shared permit that a panic keeps", "APanic",
+		edit{middleware, "			defer p.releaseSoon()\n", "			defer func() {\n				if v := recover(); v != nil {\n					panic(v)\n				}\n				p.releaseSoon()\n			}()\n"}),
+	unit("a permit that is taken when the handler does not want it", "RequestsShare",
+		edit{middleware, "if !opts.AcquireOnStart {", "if false {"}),
+	unit("a permit that is kept at a request's end", "RequestsShare",
+		edit{middleware, "if !opts.KeepOnEnd {", "if false {"}),
+	unit("Retry-After rounded down", "WhatARequest",
+		edit{middleware, "(full.RetryAfter+time.Second-1)/time.Second", "full.RetryAfter/time.Second"}),
+	unit("ten permits for 200 clients, and one more", "200Clients",
+		edit{acquire, "local granted = held < capacity", "local granted = held <= capacity"}),
+
+	unit("Lose that gives the permit to others", "LoseEnds",
+		edit{"lease/lose.go", "c.desk.lose(now, g, LossExpired)", "c.desk.release(now, h)"}).of("./lease/leasetest"),
+
+	unit("Node's permits that are dropped before their time", "TTLOfNode|MixedFleet",
+		edit{now, "string.format('%.0f', whole)", "string.format('%.0f', whole + 1000)"}),
+	unit("permits that Node drops", "NodeExpires|MixedFleet",
+		edit{renew, "local expiry = later + ARGV[1]", "local expiry = later + 50"}),
+}
+
+func init() { mutants = append(mutants, uses...) }
+
+// of is m for the tests of another package.
+func (m mutant) of(pkg string) mutant {
+	m.pkg = pkg
+	return m
+}

@@ -1,0 +1,379 @@
+package lease_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"os/signal"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/eqworks/passbuddy/lease"
+)
+
+// The uses of a semaphore, one example each.
+
+// A job that all machines of a fleet start, and one of them does.
+func Example_cronSingleton() {
+	m, stop := newManager()
+	defer stop()
+	nightly := mustSemaphore(m, lease.Config{Name: "nightly-report", Capacity: 1})
+
+	var lastRun string // in the database
+	job := func(ctx context.Context) error {
+		err := nightly.Do(ctx, func(ctx context.Context) error {
+			if lastRun == "2030-01-01" { // another machine was quicker, and is through
+				return nil
+			}
+			fmt.Println("reported")
+			lastRun = "2030-01-01"
+			return nil
+		}, lease.MaxWait(0))
+		if errors.Is(err, lease.ErrAtCapacity) {
+			return nil // another machine is at it
+		}
+		return err
+	}
+
+	var machines errgroup.Group
+	for range 5 {
+		machines.Go(func() error { return job(context.Background()) })
+	}
+	if err := machines.Wait(); err != nil {
+		log.Fatal(err)
+	}
+	// Output: reported
+}
+
+// Workers in many processes, and never more of them at work than the semaphore has permits.
+func Example_workerPoolOverAFleet() {
+	m, stop := newManager()
+	defer stop()
+	pool := mustSemaphore(m, lease.Config{Name: "encoder", Capacity: 4})
+
+	var working, most, done atomic.Int64
+	encode := func(ctx context.Context, video int) error {
+		most.Store(max(most.Load(), working.Add(1)))
+		defer working.Add(-1)
+		done.Add(1)
+		return ctx.Err()
+	}
+	videos := make(chan int)
+	var workers errgroup.Group
+	for range 10 {
+		workers.Go(func() error {
+			for video := range videos {
+				err := pool.Do(context.Background(), func(ctx context.Context) error { return encode(ctx, video) })
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	for video := range 50 {
+		videos <- video
+	}
+	close(videos)
+	if err := workers.Wait(); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(done.Load(), "encoded, never more than 4 at a time:", most.Load() <= 4)
+	// Output: 50 encoded, never more than 4 at a time: true
+}
+
+// A handle costs nothing but its memory, so each tenant can have a semaphore of its own.
+func Example_perTenantLimit() {
+	m, stop := newManager()
+	defer stop()
+	export := func(ctx context.Context, tenant string) error {
+		s, err := m.Semaphore(lease.Config{Name: "export-" + tenant, Capacity: 2})
+		if err != nil {
+			return err
+		}
+		return s.Do(ctx, func(ctx context.Context) error { return ctx.Err() }, lease.MaxWait(0))
+	}
+
+	tenants := 0
+	for i := range 10_000 {
+		if i%100 != 0 {
+			if _, err := m.Semaphore(lease.Config{Name: fmt.Sprintf("export-%d", i), Capacity: 2}); err != nil {
+				log.Fatal(err)
+			}
+		} else if err := export(context.Background(), fmt.Sprint(i)); err != nil {
+			log.Fatal(err)
+		}
+		tenants++
+	}
+	fmt.Println(tenants, "tenants, each with a limit of its own")
+	// Output: 10000 tenants, each with a limit of its own
+}
+
+// A permit for each request; what is over the limit gets 503 with a Retry-After.
+func ExampleSemaphore_Middleware() {
+	m, stop := newManager()
+	defer stop()
+	render := mustSemaphore(m, lease.Config{Name: "render", Capacity: 1})
+
+	limit := render.Middleware(lease.MiddlewareOptions{MaxWait: 10 * time.Millisecond})
+	page := limit(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "rendered under %s", lease.FromContext(r.Context()).Name())
+	}))
+
+	get := func() {
+		rec := httptest.NewRecorder()
+		page.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/", nil))
+		fmt.Println(rec.Code, rec.Header().Get("Retry-After"), rec.Body)
+	}
+	get()
+	l, err := render.Acquire(context.Background()) // another server of the fleet
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer l.Release()
+	get()
+	// Output:
+	// 200  rendered under render
+	// 503 1 at capacity, try again later
+}
+
+// A limit for each tenant.
+func ExampleMiddleware() {
+	m, stop := newManager()
+	defer stop()
+
+	perTenant := lease.Middleware(func(r *http.Request) (*lease.Semaphore, error) {
+		return m.Semaphore(lease.Config{Name: "api-" + r.Header.Get("Tenant"), Capacity: 5})
+	}, lease.MiddlewareOptions{Status: http.StatusTooManyRequests})
+	api := perTenant(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "under %s", lease.FromContext(r.Context()).Name())
+	}))
+
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header.Set("Tenant", "acme")
+	rec := httptest.NewRecorder()
+	api.ServeHTTP(rec, r)
+	fmt.Println(rec.Code, rec.Body)
+	// Output: 200 under api-acme
+}
+
+// An errgroup whose limit is the fleet's.
+func ExampleSemaphore_Group() {
+	m, stop := newManager()
+	defer stop()
+	fetches := mustSemaphore(m, lease.Config{Name: "fetch", Capacity: 3})
+
+	var fetched atomic.Int64
+	g := fetches.Group(context.Background())
+	for range 10 {
+		g.Go(func(ctx context.Context) error { // waits for a permit, and runs under its lease
+			fetched.Add(1)
+			return ctx.Err()
+		})
+	}
+	if err := g.Wait(); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(fetched.Load(), "fetched")
+	// Output: 10 fetched
+}
+
+// Stages in an errgroup; one of them calls something that the whole fleet shares.
+func Example_errgroupPipeline() {
+	m, stop := newManager()
+	defer stop()
+	translate := mustSemaphore(m, lease.Config{Name: "translate", Capacity: 3})
+
+	words, translated := make(chan string), make(chan string)
+	g, ctx := errgroup.WithContext(context.Background())
+	g.Go(func() error {
+		defer close(words)
+		for _, word := range []string{"eins", "zwei", "drei"} {
+			select {
+			case words <- word:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return nil
+	})
+	g.Go(func() error {
+		defer close(translated)
+		calls := translate.Group(ctx)
+		for word := range words {
+			calls.Go(func(ctx context.Context) error {
+				select {
+				case translated <- word + ", translated":
+					return nil
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			})
+		}
+		return calls.Wait() // says why, also when a lease was lost
+	})
+	count := 0
+	g.Go(func() error {
+		for range translated {
+			count++
+		}
+		return nil
+	})
+	if err := g.Wait(); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(count, "words translated")
+	// Output: 3 words translated
+}
+
+// All instances of a service start at the same time; one of them migrates the database, the others wait.
+func Example_migrationAtStartUp() {
+	m, stop := newManager()
+	defer stop()
+	migration := mustSemaphore(m, lease.Config{Name: "migration", Capacity: 1})
+
+	version := 1 // in the database
+	start := func(ctx context.Context) error {
+		return migration.Do(ctx, func(ctx context.Context) error {
+			if version == 2 {
+				return nil
+			}
+			// Before a step that cannot be undone:
+			if l := lease.FromContext(ctx); !l.Valid() {
+				return l.Err()
+			}
+			version = 2
+			fmt.Println("migrated")
+			return nil
+		})
+	}
+
+	var instances errgroup.Group
+	for range 3 {
+		instances.Go(func() error { return start(context.Background()) })
+	}
+	if err := instances.Wait(); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("all started")
+	// Output:
+	// migrated
+	// all started
+}
+
+// Whoever has the permit leads. The token keeps out what an old leader still has on its way.
+func Example_leaderLoop() {
+	m, stop := newManager()
+	defer stop()
+	leader := mustSemaphore(m, lease.Config{Name: "leader", Capacity: 1})
+
+	lead := func(ctx context.Context, token int64) error {
+		fmt.Println("leads, with a token:", token > 0)
+		return errors.New("the tour is over")
+	}
+	campaign := func(ctx context.Context) {
+		for ctx.Err() == nil {
+			l, err := leader.Acquire(ctx)
+			if err != nil {
+				log.Print(err) // no Redis, or ctx ended
+				time.Sleep(time.Second)
+				continue
+			}
+			err = lead(l.Context(), l.Token())
+			reason := l.Err()
+			_ = l.Release()
+			fmt.Println("steps down:", errors.Join(reason, err))
+			return // a real one goes on
+		}
+	}
+
+	campaign(context.Background())
+	// Output:
+	// leads, with a token: true
+	// steps down: the tour is over
+}
+
+// SIGTERM ends the work. The permit stays until the teardown is done.
+func Example_sigtermWithTeardown() {
+	m, stop := newManager()
+	defer stop()
+	volume := mustSemaphore(m, lease.Config{Name: "volume", Capacity: 1})
+
+	ctx, unnotify := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer unnotify()
+	l, err := volume.Acquire(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer l.Release()
+
+	_ = syscall.Kill(syscall.Getpid(), syscall.SIGTERM)
+	<-l.Context().Done() // the work stops
+	unmount := func(ctx context.Context) error { return ctx.Err() }
+	if err := unmount(l.Held()); err != nil { // ends only if the permit is lost
+		log.Fatal(err)
+	}
+	fmt.Println("unmounted, still holding the permit:", l.Valid())
+	if err := l.Release(); err != nil {
+		log.Fatal(err)
+	}
+	if err := m.Shutdown(context.Background()); err != nil { // waits for the other holders of this process
+		log.Fatal(err)
+	}
+	// Output: unmounted, still holding the permit: true
+}
+
+// A connection pool is often busy when renewals are due: the manager gets a client of its own.
+func ExampleOpen() {
+	url, stop := redisURL()
+	defer stop()
+	m, err := lease.Open(url, lease.Options{Owner: "billing/eu-1"}) // its own client, closed by m.Close
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close()
+	if err := m.Ping(context.Background()); err != nil { // reachable, new enough, permissions
+		log.Fatal(err)
+	}
+	fmt.Println("ready")
+	// Output: ready
+}
+
+// Users of one permit: a process that counts once in the fleet, whatever it does at the same time.
+func Example_onePermitPerProcess() {
+	m, stop := newManager()
+	defer stop()
+	license := mustSemaphore(m, lease.Config{Name: "license", Capacity: 10}).Permit()
+
+	var mu sync.Mutex
+	tokens := map[int64]bool{}
+	var all errgroup.Group
+	for range 20 {
+		all.Go(func() error {
+			ctx, done, err := license.Use(context.Background())
+			if err != nil {
+				return err
+			}
+			defer done()
+			mu.Lock()
+			defer mu.Unlock()
+			tokens[lease.FromContext(ctx).Token()] = true
+			return nil
+		})
+	}
+	if err := all.Wait(); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("20 users,", len(tokens), "permit")
+	if err := license.Release(); err != nil {
+		log.Fatal(err)
+	}
+	// Output: 20 users, 1 permit
+}

@@ -1,0 +1,65 @@
+// Package leasetest helps to test code that works under leases.
+//
+// # That the code stops when its lease is lost
+//
+// [New] makes a manager with a Redis inside the test process, and [Lose] takes a lease away:
+//
+//	gpu, err := leasetest.New(t).Semaphore(lease.Config{Name: "gpu", Capacity: 1})
+//	…
+//	err = gpu.Do(t.Context(), func(ctx context.Context) error {
+//		leasetest.Lose(lease.FromContext(ctx))
+//		return train(ctx) // the code under test
+//	})
+//	// errors.Is(err, lease.ErrLost), and train has returned
+//
+// # Without any Redis
+//
+// Code that takes the method value gpu.Do as a function needs no manager in its tests. A stand-in for
+// [lease.Semaphore.Do] is one line, and one for a semaphore at capacity another:
+//
+//	type do = func(context.Context, func(context.Context) error, ...lease.AcquireOption) error
+//
+//	free := func(ctx context.Context, fn func(context.Context) error, _ ...lease.AcquireOption) error { return fn(ctx) }
+//	full := func(context.Context, func(context.Context) error, ...lease.AcquireOption) error { return lease.ErrAtCapacity }
+//
+// Under the first, [lease.FromContext] returns nil: code that asks it must expect that.
+//
+// # Time
+//
+// The manager goes by the system's clock, and its leases are renewed while a test holds them. A test that
+// needs the time to pass makes a manager of its own, with a mock clock in lease.Options.
+package leasetest
+
+import (
+	"log/slog"
+	"testing"
+
+	"github.com/alicebob/miniredis/v2"
+
+	"github.com/eqworks/passbuddy/internal/hooks"
+	"github.com/eqworks/passbuddy/lease"
+)
+
+// New returns a manager on a Redis of its own, inside this process. It logs to the test's output, and is
+// closed at the end of the test, which gives back nothing: leases that are still held end then. It fails
+// the test when it cannot listen on the loopback interface.
+func New(t testing.TB) *lease.Manager {
+	t.Helper()
+	server := miniredis.RunT(t)
+	m, err := lease.Open("redis://"+server.Addr(), lease.Options{Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	if err != nil {
+		t.Fatalf("leasetest: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Errorf("leasetest: close the manager: %v", err)
+		}
+	})
+	return m
+}
+
+// Lose takes a lease away, as if no renewal had succeeded until the end of its trust window: when it
+// returns, the lease's contexts have ended with a *lease.LostError. As after any such loss, nobody else
+// gets the permit before its holder calls Release, or its TTL is over. It works with leases of any
+// manager. It does nothing to a lease that has ended. Safe for concurrent use.
+func Lose(l *lease.Lease) { hooks.Lose(l) }

@@ -1,0 +1,349 @@
+package lease
+
+import (
+	"cmp"
+	"context"
+	"sync"
+	"time"
+
+	"github.com/benbjohnson/clock"
+	"github.com/redis/go-redis/v9"
+)
+
+// A Permit is one permit of a semaphore that this process takes and gives back again and again, shared
+// by all who use it here at the same time: PassBuddy's object. While it is held it is renewed. For a
+// permit per caller, use Semaphore.Acquire or Do.
+//
+// It is taken by Acquire, or by Use when it is not held, and given back by Release alone: a Permit that
+// nobody releases stays taken for as long as the process lives. Safe for concurrent use.
+type Permit struct {
+	// immutable
+	semaphore *Semaphore
+	opts      []AcquireOption
+
+	mu     sync.Mutex
+	tenure *tenure // nil: nothing is held or being taken
+}
+
+// A tenure is one time of holding the permit: it is taken, used, and given back or lost. Its lease belongs
+// to no caller, so that none of them can end it for the others.
+//
+// The permit's mu guards it. A lease is never asked anything under mu: the answer may run a logger.
+type tenure struct {
+	cancel context.CancelFunc // of the acquire under way
+	taken  chan struct{}      // closed when there is lease or err
+	lease  *Lease
+	err    error
+
+	waiting  int // callers that wait for taken
+	entering int // those of them that will be users
+	users    int // that are not done
+
+	leaving    bool          // Release was called: nobody else gets in
+	givingBack bool          // somebody does, now
+	gone       chan struct{} // closed when it is no longer the permit's
+}
+
+// Permit returns a permit that is not held. opts apply whenever it is taken; an option that cannot work
+// is reported then. It does no I/O.
+func (s *Semaphore) Permit(opts ...AcquireOption) *Permit {
+	return &Permit{semaphore: s, opts: opts[:len(opts):len(opts)]}
+}
+
+// Client returns the client that the permit's manager talks through.
+func (p *Permit) Client() redis.UniversalClient { return p.semaphore.manager.client }
+
+// IsHeld reports whether the permit is held and trusted at this moment, by the clock.
+func (p *Permit) IsHeld() bool {
+	p.mu.Lock()
+	var l *Lease
+	if p.tenure != nil {
+		l = p.tenure.lease
+	}
+	p.mu.Unlock()
+	return l != nil && l.Valid()
+}
+
+// Acquire takes the permit, or extends it at once when it is held. It stays taken, renewed, until Release.
+//
+// Taking it waits as Semaphore.Acquire does, with its errors. Callers who wait at the same time share one
+// wait, and the end of it: MaxWait counts from the first of them. One whose ctx ends leaves the others
+// waiting; when the last has left, nothing is taken. Extending waits for Redis's answer and rides trouble
+// out; a permit that was lost is taken anew. After a Release, Acquire waits until the permit is given back.
+//
+// ctx bounds the wait only: it may end afterwards. To work under the permit, use Use.
+func (p *Permit) Acquire(ctx context.Context) error {
+	for {
+		t, taken, err := p.enter(ctx, false, nil)
+		if err != nil || taken {
+			return err
+		}
+		if t.lease.hold.extend(ctx) == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return p.semaphore.waitEnded(ctx, nil)
+		}
+	}
+}
+
+// Use takes the permit unless it is held, and returns a context to work under: it carries ctx's values
+// and deadline, and ends with ctx and with the lease; context.Cause says why, and FromContext returns the
+// lease. done says that this user is done, and ends the context; it must be called, also after a loss,
+// and may be called again. The permit stays taken until Release.
+//
+// It waits as Acquire does, and not at all when the permit is held. While a Release waits for the users,
+// a new one waits until the permit is given back; one with a context of a present user belongs to that
+// and gets in. On an error the context is ctx and done does nothing.
+func (p *Permit) Use(ctx context.Context) (_ context.Context, done context.CancelFunc, err error) {
+	return p.use(ctx, nil)
+}
+
+// use is Use with a bound on the wait: nil is that of opts, 0 or less one attempt.
+func (p *Permit) use(ctx context.Context, maxWait *time.Duration) (context.Context, context.CancelFunc, error) {
+	t, _, err := p.enter(ctx, true, maxWait)
+	if err != nil {
+		return ctx, func() {}, err
+	}
+	used, end := t.lease.use(ctx)
+	var once sync.Once
+	done := func() {
+		once.Do(func() {
+			end()
+			p.done(t)
+		})
+	}
+	return context.WithValue(used, insideKey{p}, t), done, nil
+}
+
+// insideKey finds in a user's context the tenure that it belongs to.
+type insideKey struct{ permit *Permit }
+
+// Release gives the permit back. While it has users, Release returns nil at once, nobody else gets in,
+// and the last of them to be done gives it back. Without users it waits for Redis's answer, but no longer
+// than the trust window, and returns what Lease.Release does: the loss, when it was lost meanwhile.
+//
+// It returns nil when the permit is not held. An acquire under way goes on: it ends with its callers'
+// contexts.
+func (p *Permit) Release() error { return p.release((*Lease).Release) }
+
+func (p *Permit) release(giveBack func(*Lease) error) error {
+	p.mu.Lock()
+	t := p.tenure
+	if t == nil || t.lease == nil {
+		p.mu.Unlock()
+		return nil
+	}
+	t.leaving = true
+	if t.users > 0 {
+		p.mu.Unlock()
+		return nil
+	}
+	t.givingBack = true
+	p.mu.Unlock()
+	err := giveBack(t.lease) // of two callers the second waits for the first
+	p.leave(t)
+	return err
+}
+
+// releaseSoon is Release for callers that must not be held up by Redis.
+func (p *Permit) releaseSoon() {
+	_ = p.release(func(l *Lease) error {
+		l.letGo()
+		return nil
+	})
+}
+
+// enter returns the tenure, with its permit taken, and for a user with one user more. taken reports that
+// it was taken for this caller.
+func (p *Permit) enter(ctx context.Context, user bool, maxWait *time.Duration) (t *tenure, taken bool, err error) {
+	if ctx == nil {
+		return nil, false, &OptionError{"ctx", "nil", "pass context.Background() where there is none"}
+	}
+	var timeout <-chan time.Time
+	if maxWait != nil {
+		timer := p.timer(*maxWait)
+		defer timer.Stop()
+		timeout = timer.C
+	}
+	for {
+		if ctx.Err() != nil {
+			return nil, false, p.semaphore.waitEnded(ctx, nil)
+		}
+		t := p.look()
+		p.mu.Lock()
+		switch {
+		case t != p.tenure: // somebody was faster
+			p.mu.Unlock()
+		case t == nil || t.lease == nil:
+			t, err := p.joinLocked(ctx, t, user, maxWait, timeout)
+			return t, true, err
+		case t.leaving && !p.insideLocked(ctx, t):
+			p.mu.Unlock()
+			select {
+			case <-t.gone:
+			case <-t.lease.Held().Done():
+			case <-ctx.Done():
+			case <-timeout:
+				return nil, false, p.semaphore.refusal()
+			}
+		default:
+			if user {
+				t.users++
+			}
+			p.mu.Unlock()
+			return t, false, nil
+		}
+	}
+}
+
+// timer bounds a wait; one attempt may share another caller's, and takes no longer than an attempt does.
+func (p *Permit) timer(maxWait time.Duration) *clock.Timer {
+	if maxWait <= 0 {
+		maxWait = p.semaphore.cfg.attempt()
+	}
+	return p.semaphore.manager.clock.Timer(maxWait)
+}
+
+// look returns the present tenure; one whose lease has ended is none any more.
+func (p *Permit) look() *tenure {
+	for {
+		p.mu.Lock()
+		t := p.tenure
+		over := t != nil && t.lease != nil
+		p.mu.Unlock()
+		if over {
+			over = !t.lease.Valid()
+		}
+		if !over {
+			return t
+		}
+		p.leave(t)
+	}
+}
+
+// insideLocked reports whether ctx belongs to a user of t who is not done.
+func (p *Permit) insideLocked(ctx context.Context, t *tenure) bool {
+	return t.users > 0 && ctx.Value(insideKey{p}) == t
+}
+
+// joinLocked waits for the permit that is being taken, and starts that when t is nil. It unlocks mu.
+func (p *Permit) joinLocked(ctx context.Context, t *tenure, user bool, maxWait *time.Duration, timeout <-chan time.Time) (*tenure, error) {
+	if t == nil {
+		t = &tenure{taken: make(chan struct{}), gone: make(chan struct{})}
+		p.tenure = t
+		opts := p.opts
+		if maxWait != nil {
+			opts = append(opts, MaxWait(*maxWait))
+		}
+		taking, cancel := context.WithCancel(context.Background())
+		t.cancel = cancel
+		go p.take(taking, t, opts)
+	}
+	t.waiting++
+	if user {
+		t.entering++
+	}
+	p.mu.Unlock()
+
+	late := false
+	select {
+	case <-t.taken:
+	case <-ctx.Done():
+	case <-timeout:
+		late = true
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case t.err != nil:
+		return nil, t.err
+	case t.lease != nil:
+		return t, nil // also when ctx ended at the same time: the permit is taken, and Release is due
+	}
+	t.waiting--
+	if user {
+		t.entering--
+	}
+	if t.waiting == 0 {
+		p.leaveLocked(t)
+		t.cancel()
+	}
+	if late {
+		return nil, p.semaphore.refusal()
+	}
+	return nil, p.semaphore.waitEnded(ctx, nil)
+}
+
+// take is the acquire of a tenure. It has a goroutine of its own, so that each caller can leave when it
+// wants to; when the last one does, the acquire is cancelled and the goroutine ends.
+func (p *Permit) take(ctx context.Context, t *tenure, opts []AcquireOption) {
+	l, err := p.semaphore.Acquire(ctx, opts...)
+	p.mu.Lock()
+	wanted := p.tenure == t
+	switch {
+	case err != nil:
+		t.err = err
+		p.leaveLocked(t)
+		t.cancel()
+	case wanted:
+		// Who waits to use it is a user from now on: a Release that comes before they wake waits for them.
+		// ctx is the lease's, and stays.
+		t.lease, t.users = l, t.entering
+	}
+	p.mu.Unlock()
+	close(t.taken)
+	if err == nil && !wanted {
+		l.letGo()
+	}
+}
+
+// done takes a user away. The last one gives the permit back when that was asked for, or when the lease
+// has ended: time may take the permit of a lost one, but it need not wait for that.
+func (p *Permit) done(t *tenure) {
+	p.mu.Lock()
+	t.users--
+	back := t.users == 0 && (t.leaving || p.tenure != t) && !t.givingBack
+	t.givingBack = t.givingBack || back
+	p.mu.Unlock()
+	if back {
+		t.lease.letGo()
+		p.leave(t)
+	}
+}
+
+// leave makes room for the next tenure. A lease that has ended without users goes back.
+func (p *Permit) leave(t *tenure) {
+	p.mu.Lock()
+	p.leaveLocked(t)
+	back := t.users == 0 && !t.givingBack
+	t.givingBack = t.givingBack || back
+	p.mu.Unlock()
+	if back {
+		t.lease.letGo()
+	}
+}
+
+func (p *Permit) leaveLocked(t *tenure) {
+	if p.tenure == t {
+		p.tenure = nil
+		close(t.gone)
+	}
+}
+
+// refusal is the error of a caller whose own wait is over, from what Redis said last.
+func (s *Semaphore) refusal() error {
+	c, err := s.manager.converse(s, true)
+	if err != nil {
+		return err
+	}
+	full, waiting, trouble := c.desk.full, c.desk.waiting.len, c.desk.trouble
+	c.unlock(s.manager.now(), false)
+	if trouble != nil {
+		return &RedisError{Op: "acquire", Name: s.cfg.Name, Err: trouble}
+	}
+	return &CapacityError{
+		Name: s.cfg.Name, Weight: 1, Capacity: cmp.Or(full.capacity, s.cfg.Capacity), Held: max(full.held, 1),
+		Waiting: waiting, RetryAfter: s.cfg.RetryInterval,
+	}
+}
