@@ -14,11 +14,11 @@ import (
 func TestBookFairSemaphoreFirstComeFirstServed(t *testing.T) {
 	inBubble(t, func(w *world) {
 		holder, _ := w.process("holder")
-		l := w.acquire(w.semaphore(holder, 1))
+		l := w.acquire(w.semaphore(holder, 1, noHandover))
 		var semaphores []*lease.Semaphore
 		for i := range 5 {
 			m, _ := w.process(fmt.Sprintf("p%d", i))
-			semaphores = append(semaphores, w.semaphore(m, 1))
+			semaphores = append(semaphores, w.semaphore(m, 1, noHandover))
 		}
 		const waiters = 20
 		served := make(chan int, waiters)
