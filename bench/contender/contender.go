@@ -17,6 +17,8 @@ type Contender struct {
 	Title  string // in tables and plots
 	Module string // the Go module whose version stands beside it; empty: none
 	Waits  string // how a waiter learns that a permit is free
+	// Poll is the longest time between two polls of a waiter, zero where it is told.
+	Poll time.Duration
 
 	LockOnly bool // has no capacity above 1
 	OneHost  bool // lives inside one process

@@ -16,6 +16,7 @@ func RedisLock() Contender {
 		Title:    "redislock",
 		Module:   "github.com/bsm/redislock",
 		Waits:    "asks every 100 ms",
+		Poll:     100 * time.Millisecond,
 		LockOnly: true,
 		Peer:     true,
 		Open: func(o Options) (Client, error) {

@@ -18,6 +18,7 @@ func Redsync() Contender {
 		Title:    "redsync",
 		Module:   "github.com/go-redsync/redsync/v4",
 		Waits:    "asks every 50 to 250 ms",
+		Poll:     250 * time.Millisecond,
 		LockOnly: true,
 		Peer:     true,
 		Open: func(o Options) (Client, error) {

@@ -19,6 +19,7 @@ func SetNX() Contender {
 		Title:    "SET NX PX + script",
 		Module:   goRedis,
 		Waits:    "asks every 5 ms",
+		Poll:     pollEvery,
 		LockOnly: true,
 		Open: func(o Options) (Client, error) {
 			client, err := openRedis(o.URL)

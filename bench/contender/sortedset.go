@@ -15,6 +15,7 @@ func SortedSet() Contender {
 		Title:  "sorted-set script",
 		Module: goRedis,
 		Waits:  "asks every 5 ms",
+		Poll:   pollEvery,
 		Open:   func(o Options) (Client, error) { return openSortedSet(o, false) },
 	}
 }

@@ -36,14 +36,11 @@ func (w *Waits) Percentile(p float64) time.Duration {
 func (w *Waits) Max() time.Duration { return time.Duration(w.histogram.Max()) }
 
 // Encode returns the collection in the compact form of HdrHistogram.
-func (w *Waits) Encode() (string, error) {
-	b, err := w.histogram.EncodeV2()
-	return string(b), err
-}
+func (w *Waits) Encode() ([]byte, error) { return w.histogram.EncodeV2() }
 
 // DecodeWaits is the reverse of Encode.
-func DecodeWaits(s string) (*Waits, error) {
-	h, err := hdrhistogram.Decode([]byte(s))
+func DecodeWaits(b []byte) (*Waits, error) {
+	h, err := hdrhistogram.Decode(b)
 	if err != nil {
 		return nil, fmt.Errorf("histogram: %w", err)
 	}
