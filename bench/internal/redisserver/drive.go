@@ -42,16 +42,11 @@ func (s *Server) Drive(ctx context.Context, loads [][]Command, d time.Duration) 
 }
 
 func (s *Server) drive(ctx context.Context, load []Command, until time.Time) (rounds int64, err error) {
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "tcp", strings.TrimPrefix(s.url, "redis://"))
+	conn, err := s.dial(ctx)
 	if err != nil {
 		return 0, err
 	}
 	defer conn.Close()
-	// A reply that does not come ends the connection.
-	if err := conn.SetDeadline(until.Add(10 * time.Second)); err != nil {
-		return 0, err
-	}
 	batch := []byte(strings.Repeat(encode(load), depth))
 	replies := bufio.NewReaderSize(conn, 64<<10)
 	for time.Now().Before(until) {

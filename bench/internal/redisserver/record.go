@@ -1,12 +1,15 @@
 package redisserver
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // A Command is a command and its arguments.
@@ -31,51 +34,66 @@ var housekeeping = []string{"auth", "client", "command", "hello", "info", "ping"
 const endMark = "passbuddy-bench-end-of-recording"
 
 // Record returns the commands that all clients send while do runs, without what scripts call and without
-// housekeeping.
+// housekeeping. The server must be ours.
 func (s *Server) Record(ctx context.Context, do func() error) ([]Command, error) {
-	lines := make(chan string, 1000)
-	monitor := s.client.Monitor(ctx, lines)
-	monitor.Start()
-	defer monitor.Stop()
-	if err := s.sync(ctx, lines, nil); err != nil {
+	monitor, err := s.monitor(ctx)
+	if err != nil {
 		return nil, err
 	}
+	defer monitor.Close()
 	if err := do(); err != nil {
 		return nil, err
 	}
+	if err := s.client.Echo(ctx, endMark).Err(); err != nil {
+		return nil, err
+	}
 	var commands []Command
-	err := s.sync(ctx, lines, func(c Command) { commands = append(commands, c) })
-	return commands, err
-}
-
-// sync sends a mark, again if need be, and reads lines until it comes. The commands before it go to seen.
-func (s *Server) sync(ctx context.Context, lines <-chan string, seen func(Command)) error {
-	again := time.NewTicker(50 * time.Millisecond)
-	defer again.Stop()
-	for {
-		if err := s.client.Echo(ctx, endMark).Err(); err != nil {
-			return err
-		}
-		for waiting := true; waiting; {
-			select {
-			case <-ctx.Done():
-				return fmt.Errorf("MONITOR: %w", context.Cause(ctx))
-			case <-again.C:
-				waiting = false
-			case line := <-lines:
-				c, ok, err := parseMonitor(line)
-				switch {
-				case err != nil:
-					return err
-				case !ok:
-				case slices.Contains(c, endMark):
-					return nil
-				case seen != nil && c[0] != "echo":
-					seen(c)
-				}
-			}
+	for lines := bufio.NewScanner(monitor); lines.Scan(); {
+		c, ok, err := parseMonitor(lines.Text())
+		switch {
+		case err != nil:
+			return nil, err
+		case !ok:
+		case slices.Contains(c, endMark):
+			return commands, nil
+		default:
+			commands = append(commands, c)
 		}
 	}
+	return nil, errors.New("MONITOR: the recording has no end")
+}
+
+// monitor opens a connection that shows all commands from now on. A client library would take their
+// lines for replies.
+func (s *Server) monitor(ctx context.Context) (net.Conn, error) {
+	conn, err := s.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := conn.Write([]byte("MONITOR\r\n")); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	const ok = "+OK\r\n"
+	reply := make([]byte, len(ok))
+	if _, err := io.ReadFull(conn, reply); err != nil || string(reply) != ok {
+		_ = conn.Close()
+		return nil, fmt.Errorf("MONITOR: %q, %w", reply, err)
+	}
+	return conn, nil
+}
+
+// dial opens a plain connection to a server of ours. Waiting on it ends with ctx's deadline.
+func (s *Server) dial(ctx context.Context) (net.Conn, error) {
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "tcp", strings.TrimPrefix(s.url, "redis://"))
+	if err != nil {
+		return nil, err
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		err = conn.SetDeadline(deadline)
+	}
+	return conn, err
 }
 
 // parseMonitor reads a line such as

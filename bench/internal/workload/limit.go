@@ -22,7 +22,7 @@ func limit(b *Bench) Workload {
 		About: "The commands of one acquire and one release, as the contender sends them (recorded with MONITOR), sent " +
 			"again by two connections in deep pipelines, so that the server is the limit. The server must do the same " +
 			"for each of them as it did for the contender. redis-benchmark: the acquire alone, each on a name of its " +
-			"own, where redis-benchmark is there. What a contender sends beside, such as reads for client-side " +
+			"own, where redis-benchmark is there and the acquire is one command. What a contender sends beside, such as reads for client-side " +
 			"caching, is not in it. Ratios are to two plain EVALSHA.",
 		Rounds: choose(b, 3, 1),
 		Columns: []Column{
@@ -102,8 +102,8 @@ func measureLimit(ctx context.Context, b *Bench, c contender.Contender) (Metrics
 		"server":   float64(u.CPU) / float64(rounds),
 		"commands": float64(u.Commands) / float64(rounds),
 	}
-	if _, err := exec.LookPath("redis-benchmark"); err == nil && c.Prepare == nil {
-		rps, err := server.RedisBenchmark(ctx, pair.acquire[len(pair.acquire)-1], placeholder, choose(b, 200_000, 20_000))
+	if _, err := exec.LookPath("redis-benchmark"); err == nil && c.Prepare == nil && len(pair.acquire) == 1 {
+		rps, err := server.RedisBenchmark(ctx, pair.acquire[0], placeholder, choose(b, 200_000, 20_000))
 		if err != nil {
 			return nil, err
 		}
