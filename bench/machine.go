@@ -42,7 +42,7 @@ func versions() map[string]string {
 	}
 	for _, m := range info.Deps {
 		all[m.Path] = m.Version
-		if m.Replace != nil && m.Replace.Version == "" {
+		if m.Replace != nil && strings.HasPrefix(m.Replace.Path, ".") {
 			all[m.Path] = "(this checkout)"
 		}
 	}

@@ -69,8 +69,16 @@ func digits(v float64) string {
 	return sign + text
 }
 
-// cell writes a median, and the smallest and the largest where they look different.
-func cell(s stats.Summary, unit workload.Unit) string {
+// cell writes what several rounds say.
+func cell(s stats.Summary, unit workload.Unit, fold workload.Fold) string {
+	switch fold {
+	case workload.Most:
+		return Format(s.Max, unit)
+	case workload.Total:
+		return Format(s.Sum, unit)
+	case workload.Mean:
+		return Format(s.Sum/float64(s.Rounds), unit)
+	}
 	median, low, high := Format(s.Median, unit), Format(s.Min, unit), Format(s.Max, unit)
 	if low == high {
 		return median
@@ -78,7 +86,7 @@ func cell(s stats.Summary, unit workload.Unit) string {
 	return fmt.Sprintf("%s (%s – %s)", median, low, high)
 }
 
-// a table of Markdown.
+// A table of Markdown.
 type table struct {
 	head []string
 	rows [][]string

@@ -49,11 +49,12 @@ func page(r *Run, workloads []workload.Workload, plots map[string][]string) stri
 		write("## (%s) %s\n\n%s\n\n", w.Key, w.Title, w.About)
 		pictures(w.Key)
 		for _, c := range w.Cases {
-			write("### %s\n\n", strings.ToUpper(c.Title[:1])+c.Title[1:])
-			if c.Skip != "" {
-				write("Not measured: %s.\n\n", c.Skip)
-			} else {
-				write("%s\n", caseTable(r, w, c))
+			title := strings.ToUpper(c.Title[:1]) + c.Title[1:]
+			switch {
+			case c.Skip != "":
+				write("### %s\n\nNot measured: %s.\n\n", title, c.Skip)
+			case r.has(c.Key):
+				write("### %s\n\n%s\n", title, caseTable(r, w, c))
 			}
 		}
 	}
@@ -146,7 +147,7 @@ func cells(r *Run, w workload.Workload, c workload.Case, key string) []string {
 		p := Point{c.Key, key, column.Metric}
 		text := "–"
 		if s, ok := r.Figure(p); ok {
-			text = cell(s, column.Unit)
+			text = cell(s, column.Unit, column.Fold)
 		}
 		row = append(row, text)
 		if !column.Ratio || c.Baseline == "" {
@@ -154,7 +155,7 @@ func cells(r *Run, w workload.Workload, c workload.Case, key string) []string {
 		}
 		text = "–"
 		if s, ok := r.Ratio(p, lowest, Point{c.Key, c.Baseline, column.Metric}); ok {
-			text = cell(s, workload.Number)
+			text = cell(s, workload.Number, workload.Middle)
 		}
 		row = append(row, text)
 	}

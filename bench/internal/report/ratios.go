@@ -30,7 +30,7 @@ const us = "passbuddy"
 // line adds a row, unless the figure was not measured.
 func (t *ratioTable) line(s stats.Summary, ok bool, unit workload.Unit, format string, args ...any) {
 	if ok {
-		t.add(fmt.Sprintf(format, args...), cell(s, unit))
+		t.add(fmt.Sprintf(format, args...), cell(s, unit, workload.Middle))
 	}
 }
 
@@ -121,5 +121,7 @@ func (t *ratioTable) loss() {
 	t.figure(key, "stopInTime", workload.Share, "(e) SIGSTOP: told before the server's expiry")
 	t.figure(key, "killInTime", workload.Share, "(e) SIGKILL: told before the server's expiry")
 	t.figure(key, "delete", workload.Duration, "(e) DEL: told after")
-	t.figure(key, "falseAlarms", workload.Number, "(e) false alarms")
+	if s, ok := t.run.Figure(Point{key, us, "falseAlarms"}); ok {
+		t.add("(e) false alarms", cell(s, workload.Number, workload.Total))
+	}
 }

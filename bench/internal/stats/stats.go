@@ -9,8 +9,8 @@ import (
 
 // A Summary is what several rounds say of one figure.
 type Summary struct {
-	Median, Min, Max float64
-	Rounds           int
+	Median, Min, Max, Sum float64
+	Rounds                int
 }
 
 // Summarize returns the summary of values; it is zero if there are none.
@@ -18,7 +18,11 @@ func Summarize(values []float64) Summary {
 	if len(values) == 0 {
 		return Summary{}
 	}
-	return Summary{Median(values), slices.Min(values), slices.Max(values), len(values)}
+	s := Summary{Median: Median(values), Min: slices.Min(values), Max: slices.Max(values), Rounds: len(values)}
+	for _, v := range values {
+		s.Sum += v
+	}
+	return s
 }
 
 // Median returns the middle value, or the mean of the two in the middle; NaN if there are none.

@@ -33,7 +33,7 @@ func held(b *Bench) Workload {
 			{Metric: "withContext", Heading: "with its context", Unit: Bytes},
 			{Metric: "stacks", Heading: "stacks/lease", Unit: Bytes},
 			{Metric: "commands", Heading: "commands/renewal"},
-			{Metric: "lost", Heading: "false losses"},
+			{Metric: "lost", Heading: "false losses", Fold: Total},
 		},
 	}
 	few, many := choose(b, 1000, 100), choose(b, 10_000, 1000)

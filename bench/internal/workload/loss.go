@@ -59,20 +59,20 @@ func loss(b *Bench) Workload {
 		About: fmt.Sprintf("Under a held lease, at a random moment between two renewals, the server is stopped (SIGSTOP), killed "+
 			"(SIGKILL), loses the key (DEL), or is stopped for %v only. When the holder is told is relative to the "+
 			"moment at which the server gives the permit away: when the lease would expire, or, of a deleted key, the "+
-			"deletion. Negative is before. Late is the latest of all. In time is the share of holders that were told "+
+			"deletion. Negative is before. In time is the share of holders that were told "+
 			"before. A false alarm is a lease that ended before the fault, or by the short stop.", shortPause),
 		Rounds: choose(b, 10, 1),
 		Columns: []Column{
 			{Metric: "stop", Heading: "SIGSTOP: told", Unit: Duration},
-			{Metric: "stopLate", Heading: "late", Unit: Duration},
-			{Metric: "stopInTime", Heading: "in time", Unit: Share},
+			{Metric: "stopLate", Heading: "latest", Unit: Duration, Fold: Most},
+			{Metric: "stopInTime", Heading: "in time", Unit: Share, Fold: Mean},
 			{Metric: "kill", Heading: "SIGKILL: told", Unit: Duration},
-			{Metric: "killLate", Heading: "late", Unit: Duration},
-			{Metric: "killInTime", Heading: "in time", Unit: Share},
+			{Metric: "killLate", Heading: "latest", Unit: Duration, Fold: Most},
+			{Metric: "killInTime", Heading: "in time", Unit: Share, Fold: Mean},
 			{Metric: "delete", Heading: "DEL: told after", Unit: Duration},
-			{Metric: "deleteLate", Heading: "late", Unit: Duration},
-			{Metric: "never", Heading: "never told"},
-			{Metric: "falseAlarms", Heading: "false alarms"},
+			{Metric: "deleteLate", Heading: "latest", Unit: Duration, Fold: Most},
+			{Metric: "never", Heading: "never told", Fold: Total},
+			{Metric: "falseAlarms", Heading: "false alarms", Fold: Total},
 		},
 	}
 	c := Case{Key: "e/loss", Title: "the holder is told", Remarks: map[string]string{}, measure: measureLoss}

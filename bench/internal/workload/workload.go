@@ -31,8 +31,20 @@ type Column struct {
 	Metric  string
 	Heading string
 	Unit    Unit
-	Ratio   bool // the heading of the ratio to the baseline follows
+	Ratio   bool // the ratio to the baseline follows
+	Fold    Fold
 }
+
+// A Fold says what a cell shows of several rounds.
+type Fold int
+
+// The folds.
+const (
+	Middle Fold = iota // the median, the smallest and the largest
+	Most               // the largest
+	Total              // the sum
+	Mean
+)
 
 // A Unit says how a figure is written.
 type Unit int
