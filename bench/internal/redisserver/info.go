@@ -3,6 +3,7 @@ package redisserver
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -95,7 +96,7 @@ func parseUsage(sections map[string]map[string]string) (Usage, error) {
 		if err != nil {
 			return u, fmt.Errorf("%s: %w", field, err)
 		}
-		u.CPU += time.Duration(seconds * float64(time.Second))
+		u.CPU += time.Duration(math.Round(seconds*1e6)) * time.Microsecond
 	}
 	return u, nil
 }

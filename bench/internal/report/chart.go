@@ -57,10 +57,9 @@ var colours = []color.Color{
 	color.RGBA{0, 114, 178, 255}, color.RGBA{213, 94, 0, 255}, color.RGBA{0, 158, 115, 255}, color.RGBA{204, 121, 167, 255},
 }
 
-var shapes = []draw.GlyphDrawer{draw.CircleGlyph{}, draw.PyramidGlyph{}, draw.BoxGlyph{}, draw.CrossGlyph{}}
+var shapes = []draw.GlyphDrawer{draw.CircleGlyph{}, draw.PyramidGlyph{}, draw.BoxGlyph{}, draw.RingGlyph{}}
 
 var (
-	ours = color.RGBA{0, 114, 178, 255}
 	grey = color.RGBA{90, 90, 90, 255}
 	pale = color.RGBA{225, 225, 225, 255}
 )
@@ -81,8 +80,6 @@ func (c *chart) plot() (*plot.Plot, error) {
 	p.Title.TextStyle.Font, p.Title.Padding = text(11), 6
 	p.X.Label.TextStyle.Font, p.X.Tick.Label.Font = text(9), text(8)
 	p.Y.Tick.Label.Font = text(9)
-	p.Legend.TextStyle.Font, p.Legend.Padding = text(9), 2
-	p.Legend.Top, p.Legend.YPosition = true, draw.PosCenter
 	p.X.Padding, p.Y.Tick.Length, p.Y.LineStyle.Width = 0, 0, 0
 
 	rows := c.present()
@@ -90,6 +87,10 @@ func (c *chart) plot() (*plot.Plot, error) {
 	p.NominalY(rows...)
 	p.Y.Tick.LineStyle.Width = 0
 	p.Y.Min, p.Y.Max = -0.6, float64(len(rows))-0.4
+	if len(c.series) > 1 {
+		p.Y.Max++ // for the key
+		p.Add(key(c.series))
+	}
 
 	low, high := c.bounds()
 	if c.linear {
@@ -100,13 +101,15 @@ func (c *chart) plot() (*plot.Plot, error) {
 		}
 		high += room
 		if c.values {
-			high += 3 * room
+			high += 2 * room
 		}
 	} else {
 		p.X.Scale = plot.LogScale{}
-		low, high = math.Pow(10, math.Floor(math.Log10(low))), math.Pow(10, math.Ceil(math.Log10(high*1.01)))
+		room := math.Pow(high/low, 0.08)
+		room = max(room, 1.15)
+		low, high = low/room, high*room
 		if c.values {
-			high *= math.Pow(high/low, 0.22)
+			high *= math.Pow(high/low, 0.25)
 		}
 	}
 	p.X.Min, p.X.Max = low, high
@@ -126,8 +129,10 @@ func (c *chart) plot() (*plot.Plot, error) {
 func (c *chart) bounds() (low, high float64) {
 	low, high = math.Inf(1), math.Inf(-1)
 	for _, s := range c.series {
-		for _, f := range s.figures {
-			low, high = min(low, f.Min), max(high, f.Max)
+		for _, row := range c.rows {
+			if f, ok := s.figures[row]; ok {
+				low, high = min(low, f.Min), max(high, f.Max)
+			}
 		}
 	}
 	return low, high
@@ -161,33 +166,52 @@ func (c *chart) add(p *plot.Plot, rows []string, i int, s series) error {
 		if err != nil {
 			return err
 		}
-		dots.GlyphStyle = draw.GlyphStyle{Color: colour, Radius: 3, Shape: shapes[i%len(shapes)]}
-		p.Add(bars, dots)
-		if c.values {
-			if err := c.write(p, f, at.XYs[0]); err != nil {
-				return err
-			}
+		dots.GlyphStyle = dot(i)
+		dots.Color = colour
+		if f.Min < f.Max {
+			p.Add(bars)
 		}
-	}
-	if len(c.series) > 1 {
-		sample := &plotter.Scatter{GlyphStyle: draw.GlyphStyle{Color: colours[i%len(colours)], Radius: 3, Shape: shapes[i%len(shapes)]}}
-		p.Legend.Add(s.name, sample)
+		p.Add(dots)
+		if c.values {
+			p.Add(note{plotter.XY{X: f.Max, Y: float64(y) + shift}, Format(f.Median, c.unit)})
+		}
 	}
 	return nil
 }
 
-// write puts a figure beside its dot.
-func (c *chart) write(p *plot.Plot, f stats.Summary, at plotter.XY) error {
-	at.X = f.Max
-	labels, err := plotter.NewLabels(plotter.XYLabels{XYs: plotter.XYs{at}, Labels: []string{Format(f.Median, c.unit)}})
-	if err != nil {
-		return err
+// dot is how the i-th series is drawn.
+func dot(i int) draw.GlyphStyle {
+	return draw.GlyphStyle{Color: colours[i%len(colours)], Radius: 3, Shape: shapes[i%len(shapes)]}
+}
+
+// A key says which dot is which series, in a line above the rows.
+type key []series
+
+// Plot is what package plot calls to draw it.
+func (k key) Plot(c draw.Canvas, p *plot.Plot) {
+	style := p.Y.Tick.Label
+	style.Font, style.XAlign, style.YAlign = text(9), draw.XLeft, draw.YCenter
+	at := vg.Point{X: c.Min.X + 4, Y: c.Max.Y - 8}
+	for i, s := range k {
+		c.DrawGlyph(dot(i), at)
+		at.X += 7
+		c.FillText(style, at, s.name)
+		at.X += style.Width(s.name) + 16
 	}
-	labels.TextStyle[0].Font = text(8)
-	labels.TextStyle[0].YAlign = draw.YCenter
-	labels.Offset = vg.Point{X: 6}
-	p.Add(labels)
-	return nil
+}
+
+// A note is a figure beside its dot. Unlike a plotter.Labels it claims no room of its own.
+type note struct {
+	at   plotter.XY
+	text string
+}
+
+// Plot is what package plot calls to draw it.
+func (n note) Plot(c draw.Canvas, p *plot.Plot) {
+	style := p.Y.Tick.Label
+	style.Font, style.XAlign, style.YAlign = text(8), draw.XLeft, draw.YCenter
+	x, y := p.Transforms(&c)
+	c.FillText(style, vg.Point{X: x(n.at.X) + 6, Y: y(n.at.Y)}, n.text)
 }
 
 // ticks writes the figures of an axis with their units.
@@ -206,12 +230,18 @@ func (t ticks) Ticks(low, high float64) []plot.Tick {
 		}
 		return all
 	}
+	every := high/low < 5
+	some := high/low < 100
 	var all []plot.Tick
-	for decade := math.Floor(math.Log10(low) + 1e-9); decade <= math.Log10(high); decade++ {
-		value := math.Pow(10, decade)
-		all = append(all, plot.Tick{Value: value, Label: Format(value, t.unit)})
-		for i := 2.0; i < 10 && i*value <= high; i++ {
-			all = append(all, plot.Tick{Value: i * value})
+	for decade := math.Floor(math.Log10(low)); decade <= math.Log10(high); decade++ {
+		for i := 1.0; i < 10; i++ {
+			tick := plot.Tick{Value: i * math.Pow(10, decade)}
+			if i == 1 || every && i != 7 && i != 9 || some && (i == 2 || i == 5) {
+				tick.Label = Format(tick.Value, t.unit)
+			}
+			if tick.Value >= low && tick.Value <= high {
+				all = append(all, tick)
+			}
 		}
 	}
 	return all

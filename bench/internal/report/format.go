@@ -29,6 +29,8 @@ func Format(v float64, unit workload.Unit) string {
 
 func formatDuration(ns float64) string {
 	switch size := math.Abs(ns); {
+	case size == 0:
+		return "0"
 	case size >= 0.9995*float64(time.Second):
 		return digits(ns/float64(time.Second)) + " s"
 	case size >= 0.9995*float64(time.Millisecond):

@@ -2,6 +2,7 @@ package report
 
 import (
 	"path/filepath"
+	"slices"
 
 	"gonum.org/v1/plot/vg"
 
@@ -17,6 +18,7 @@ type picture struct {
 	key     string // of the workload it belongs to
 	file    string
 	columns int
+	compact bool
 	charts  []*chart
 }
 
@@ -49,10 +51,13 @@ func drawAll(dir string, r *Run, workloads []workload.Workload) (map[string][]st
 		for _, h := range heights {
 			rows = max(rows, h)
 		}
-		each := vg.Length(rows*picture.rowHeight() + 70)
+		if picture.keyed() {
+			rows++
+		}
+		each := vg.Length(rows*picture.rowHeight() + 62)
 		width := vg.Length(chartWidth)
 		if len(grid[0]) > 1 {
-			width = 960
+			width = 900
 		}
 		if err := drawCharts(filepath.Join(dir, picture.file), grid, width, each*vg.Length(len(grid))); err != nil {
 			return nil, err
@@ -62,13 +67,21 @@ func drawAll(dir string, r *Run, workloads []workload.Workload) (map[string][]st
 	return files, nil
 }
 
+// keyed reports whether a chart needs a line for its key.
+func (p *picture) keyed() bool {
+	return slices.ContainsFunc(p.charts, func(c *chart) bool { return len(c.series) > 1 })
+}
+
 // rowHeight leaves room for the dots of all series.
 func (p *picture) rowHeight() int {
+	if p.compact {
+		return 15
+	}
 	most := 1
 	for _, c := range p.charts {
 		most = max(most, len(c.series))
 	}
-	return 12 + 5*most
+	return 11 + 5*most
 }
 
 // pictures are all plots; those without figures are left out later.
@@ -158,8 +171,8 @@ func limits(r *Run) *chart {
 func overview(r *Run, workloads []workload.Workload) picture {
 	charts := []*chart{
 		draft(r, "pairs", workload.Rate, "Nobody waits, 256 callers", "pairs of acquire and release per second; right is better", "a/256", ""),
-		draft(r, "acquires", workload.Rate, "64 callers in 4 processes, one permit, empty section", "acquires per second; right is better", "b/1/0ms/4", ""),
-		draft(r, "p99", workload.Duration, "The same, 1 ms section", "wait p99; left is better", "b/1/1ms/4", ""),
+		draft(r, "acquires", workload.Rate, "64 callers, 4 processes, one permit, empty section", "acquires per second; right is better", "b/1/0ms/4", ""),
+		draft(r, "p99", workload.Duration, "64 callers, 4 processes, one permit, 1 ms section", "wait p99; left is better", "b/1/1ms/4", ""),
 		draft(r, "p50", workload.Duration, "Hand-over between idle processes", "p50 from the call of Release; left is better", "c/idle", ""),
 		draft(r, "client", workload.Share, heldTitle(workloads, 2)+", renewed every second", "client CPU of one core; left is better", heldCase(workloads, 2), ""),
 		told(r),
@@ -171,7 +184,7 @@ func overview(r *Run, workloads []workload.Workload) picture {
 	}
 	charts[5].title = "A lease of 2 s is lost: when the holder is told"
 	charts[5].axis = "relative to when the server gives the permit away; left of 0 is in time"
-	return picture{key: "overview", file: "overview.svg", columns: 2, charts: charts}
+	return picture{key: "overview", file: "overview.svg", columns: 2, compact: true, charts: charts}
 }
 
 // ofFleets are the rows without what lives in one process, and with this library once.

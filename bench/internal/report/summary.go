@@ -17,11 +17,11 @@ func headlines(workloads []workload.Workload) []headline {
 	list := []headline{
 		{"pairs/s, 1 caller", Point{Case: "a/1", Metric: "pairs"}, workload.Rate},
 		{"pairs/s, 256 callers", Point{Case: "a/256", Metric: "pairs"}, workload.Rate},
-		{"acquires/s, one permit, 4 processes", Point{Case: "b/1/0ms/4", Metric: "acquires"}, workload.Rate},
-		{"the same, 1 ms section", Point{Case: "b/1/1ms/4", Metric: "acquires"}, workload.Rate},
-		{"its wait p99", Point{Case: "b/1/1ms/4", Metric: "p99"}, workload.Duration},
-		{"its Jain index", Point{Case: "b/1/1ms/4", Metric: "jain"}, workload.Index},
-		{"its commands/acquire", Point{Case: "b/1/1ms/4", Metric: "commands"}, workload.Number},
+		{"acquires/s, 64 callers, one permit, 4 processes", Point{Case: "b/1/0ms/4", Metric: "acquires"}, workload.Rate},
+		{"acquires/s, the same with a 1 ms section", Point{Case: "b/1/1ms/4", Metric: "acquires"}, workload.Rate},
+		{"wait p99 there", Point{Case: "b/1/1ms/4", Metric: "p99"}, workload.Duration},
+		{"Jain there", Point{Case: "b/1/1ms/4", Metric: "jain"}, workload.Index},
+		{"commands/acquire there", Point{Case: "b/1/1ms/4", Metric: "commands"}, workload.Number},
 		{"hand-over p50, idle", Point{Case: "c/idle", Metric: "p50"}, workload.Duration},
 	}
 	if key := heldCase(workloads, 2); key != "" {
