@@ -100,8 +100,10 @@ func pictures(r *Run, workloads []workload.Workload) []picture {
 		}},
 		{key: "d", file: "held.svg", columns: 1, charts: []*chart{
 			draft(r, "client", workload.Share, "Leases held, each renewed every second", "client CPU of one core, logarithmic; left is better",
-				heldCase(workloads, 0), heldTitle(workloads, 0), heldCase(workloads, 1), heldTitle(workloads, 1),
-				heldCase(workloads, 2), heldTitle(workloads, 2)),
+				heldCase(workloads, heldFewOfOne), heldTitle(workloads, heldFewOfOne),
+				heldCase(workloads, heldManyOfOne), heldTitle(workloads, heldManyOfOne),
+				heldCase(workloads, heldFew), heldTitle(workloads, heldFew),
+				heldCase(workloads, heldMany), heldTitle(workloads, heldMany)),
 		}},
 		{key: "e", file: "loss.svg", columns: 1, charts: []*chart{told(r)}},
 		{key: "f", file: "limit.svg", columns: 1, charts: []*chart{limits(r)}},
@@ -174,7 +176,7 @@ func overview(r *Run, workloads []workload.Workload) picture {
 		draft(r, "acquires", workload.Rate, "64 callers, 4 processes, one permit, empty section", "acquires per second; right is better", "b/1/0ms/4", ""),
 		draft(r, "p99", workload.Duration, "64 callers, 4 processes, one permit, 1 ms section", "wait p99; left is better", "b/1/1ms/4", ""),
 		draft(r, "p50", workload.Duration, "Hand-over between idle processes", "p50 from the call of Release; left is better", "c/idle", ""),
-		draft(r, "client", workload.Share, heldTitle(workloads, 2)+", renewed every second", "client CPU of one core; left is better", heldCase(workloads, 2), ""),
+		draft(r, "client", workload.Share, heldTitle(workloads, heldMany)+", renewed every second", "client CPU of one core; left is better", heldCase(workloads, heldMany), ""),
 		told(r),
 	}
 	for _, c := range charts[:5] {

@@ -15,7 +15,7 @@ func ratios(r *Run, workloads []workload.Workload) string {
 	t.uncontended()
 	t.contended()
 	t.handover()
-	t.held(heldCase(workloads, 1), heldCase(workloads, 2), heldTitle(workloads, 1), heldTitle(workloads, 2))
+	t.held(heldCase(workloads, heldManyOfOne), heldCase(workloads, heldMany), heldTitle(workloads, heldManyOfOne), heldTitle(workloads, heldMany))
 	t.loss()
 	return t.String()
 }

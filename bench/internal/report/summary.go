@@ -24,11 +24,19 @@ func headlines(workloads []workload.Workload) []headline {
 		{"commands/acquire there", Point{Case: "b/1/1ms/4", Metric: "commands"}, workload.Number},
 		{"hand-over p50, idle", Point{Case: "c/idle", Metric: "p50"}, workload.Duration},
 	}
-	if key := heldCase(workloads, 2); key != "" {
-		list = append(list, headline{"client CPU, " + heldTitle(workloads, 2), Point{Case: key, Metric: "client"}, workload.Share})
+	if key := heldCase(workloads, heldMany); key != "" {
+		list = append(list, headline{"client CPU, " + heldTitle(workloads, heldMany), Point{Case: key, Metric: "client"}, workload.Share})
 	}
 	return append(list, headline{"told in time, SIGSTOP", Point{Case: "e/loss", Metric: "stopInTime"}, workload.Share})
 }
+
+// The cases of workload (d): few and many leases, of one name and of their own.
+const (
+	heldFewOfOne = iota
+	heldManyOfOne
+	heldFew
+	heldMany
+)
 
 // heldCase returns the key of the i-th case of workload (d), whose sizes depend on the run.
 func heldCase(workloads []workload.Workload, i int) string {

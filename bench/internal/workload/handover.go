@@ -55,7 +55,7 @@ type handoverArgs struct {
 }
 
 func measureHandover(ctx context.Context, b *Bench, c contender.Contender, busy bool) (Metrics, error) {
-	samples, limit := choose(b, 50, 10), choose(b, 20*time.Second, 3*time.Second)
+	samples, limit := choose(b, 50, 10), choose(b, 20*time.Second, 2*time.Second)
 	ctx, cancel := context.WithTimeout(ctx, limit+overhead)
 	defer cancel()
 	server, err := b.server(ctx, proc.Anywhere)

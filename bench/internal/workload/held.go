@@ -37,7 +37,7 @@ func held(b *Bench) Workload {
 		},
 	}
 	few, many := choose(b, 1000, 100), choose(b, 10_000, 1000)
-	for _, c := range []struct{ leases, names int }{{few, 1}, {many, 1}, {many, many}} {
+	for _, c := range []struct{ leases, names int }{{few, 1}, {many, 1}, {few, few}, {many, many}} {
 		setting, title := "one-name", fmt.Sprintf("%d leases of one name", c.leases)
 		if c.names > 1 {
 			setting, title = "own-names", fmt.Sprintf("%d leases, each of its own name", c.leases)
@@ -58,6 +58,9 @@ func held(b *Bench) Workload {
 				heldCase.Remarks[key] = "does not renew by itself"
 			case who.LockOnly && c.names == 1:
 				heldCase.Remarks[key] = "a lock: one lease of a name only"
+			case key == "rueidislock" && c.leases == many:
+				// Without NOLOOP each renewal is an event that has it renew again: 10,000 are not ready in time.
+				heldCase.Remarks[key] = "measured with fewer leases only"
 			default:
 				heldCase.Contenders = append(heldCase.Contenders, key)
 			}
