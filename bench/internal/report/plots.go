@@ -3,6 +3,7 @@ package report
 import (
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"gonum.org/v1/plot/vg"
 
@@ -100,14 +101,19 @@ func pictures(r *Run, workloads []workload.Workload) []picture {
 		}},
 		{key: "d", file: "held.svg", columns: 1, charts: []*chart{
 			draft(r, "client", workload.Share, "Leases held, each renewed every second", "client CPU of one core, logarithmic; left is better",
-				heldCase(workloads, heldFewOfOne), heldTitle(workloads, heldFewOfOne),
-				heldCase(workloads, heldManyOfOne), heldTitle(workloads, heldManyOfOne),
-				heldCase(workloads, heldFew), heldTitle(workloads, heldFew),
-				heldCase(workloads, heldMany), heldTitle(workloads, heldMany)),
+				heldCase(workloads, heldFewOfOne), heldName(workloads, heldFewOfOne),
+				heldCase(workloads, heldManyOfOne), heldName(workloads, heldManyOfOne),
+				heldCase(workloads, heldFew), heldName(workloads, heldFew),
+				heldCase(workloads, heldMany), heldName(workloads, heldMany)),
 		}},
 		{key: "e", file: "loss.svg", columns: 1, charts: []*chart{told(r)}},
 		{key: "f", file: "limit.svg", columns: 1, charts: []*chart{limits(r)}},
 	}
+}
+
+// heldName is short enough for a key.
+func heldName(workloads []workload.Workload, i int) string {
+	return strings.NewReplacer(" leases, each of its own name", ", own names", " leases of one name", ", one name").Replace(heldTitle(workloads, i))
 }
 
 // draft makes a chart of one metric; casesAndNames has the key and the name of each series.
