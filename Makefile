@@ -2,7 +2,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 SEEDS := 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help test race bench sim mutants examples lint ci
+.PHONY: help test race bench compare sim mutants examples lint ci
 
 ## help: list the targets
 help:
@@ -20,6 +20,10 @@ race:
 bench:
 	go test -run '^$$' -bench . ./lease
 
+## compare: measure the library beside its peers (make compare FLAGS=-quick for a short run)
+compare:
+	cd bench && go run . $(FLAGS)
+
 ## sim: simulate a fleet for 2,000 seeds (make sim SEEDS=10000 for more)
 sim:
 	go test ./internal/sim -run TestFleetKeepsItsPromises -seeds $(SEEDS) -timeout 0
@@ -35,9 +39,7 @@ examples:
 ## lint: gofmt, go vet, staticcheck, go mod tidy
 lint:
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not gofmt'ed: $$unformatted"; exit 1; }
-	go vet ./...
-	go run $(STATICCHECK) ./...
-	go mod tidy -diff
+	@for module in . bench; do (cd $$module && go vet ./... && go run $(STATICCHECK) ./... && go mod tidy -diff) || exit 1; done
 
 ## ci: all that CI runs
 ci:
