@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-	"testing/synctest"
+	"time"
 
 	"github.com/eqworks/passbuddy/lease"
 )
@@ -32,9 +32,10 @@ func TestBookFairSemaphoreFirstComeFirstServed(t *testing.T) {
 					return
 				}
 				served <- i
+				time.Sleep(time.Millisecond)
 				_ = l.Release()
 			}()
-			synctest.Wait()
+			time.Sleep(time.Millisecond)
 		}
 		_ = l.Release()
 		var got []int
