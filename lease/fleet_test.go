@@ -55,20 +55,28 @@ func TestFleetSharesOnePermitFairlyAndCheaply(t *testing.T) {
 				for _, p := range fleet {
 					p.must(order{Do: "stop"})
 				}
-				var shares []int
+				var all, turns []int
+				inside := 1.0 // the least Jain index inside a process
 				for i, p := range fleet {
-					shares = append(shares, p.mustHaveWorked(working[i]).Served...)
+					shares := p.mustHaveWorked(working[i]).Served
+					all = append(all, shares...)
+					inside = min(inside, jain(shares))
+					turns = append(turns, judge.turns(p.slot))
 				}
-				took := time.Since(start)
-				each := float64(commands(t, admin)-before) / float64(judge.served())
-				slices.Sort(shares)
-				t.Logf("%d acquires in %v: Jain index %.4f (least %d, most %d), %.3f commands per acquire",
-					judge.served(), took.Round(time.Millisecond), jain(shares), shares[0], shares[len(shares)-1], each)
-				if j := jain(shares); j < 0.99 {
-					t.Errorf("Jain index %.4f, want 0.99 at least; shares %v", j, shares)
+				each := time.Since(start) / time.Duration(judge.served())
+				executed, grants := float64(commands(t, admin)-before), 0
+				for _, n := range turns {
+					grants += n
 				}
-				if each > 5 {
-					t.Errorf("%.2f commands per acquire, want 5 at most", each)
+				perGrant, perAcquire := executed/float64(grants), executed/float64(judge.served())
+				t.Logf("%d acquires, one in %v, %d grants of Redis; Jain index of callers %.4f (%d to %d), of processes' turns %.4f, inside a process %.4f; %.2f commands per acquire, %.1f per grant",
+					judge.served(), each, grants, jain(all), slices.Min(all), slices.Max(all), jain(turns), inside, perAcquire, perGrant)
+				if jain(turns) < 0.99 || inside < 0.95 || jain(all) < 0.99 && !machineIsSlow(each, section) {
+					t.Errorf("unfair: callers had %v, processes %v turns", all, turns)
+				}
+				// What can be done in a turn depends on the machine, what a turn costs does not.
+				if perGrant > 25 || perAcquire > 5 && !machineIsSlow(each, section) {
+					t.Errorf("%.2f commands per acquire, want 5 at most", perAcquire)
 				}
 				if judge.most() > 1 {
 					t.Errorf("%d at a time, capacity 1", judge.most())
@@ -77,6 +85,12 @@ func TestFleetSharesOnePermitFairlyAndCheaply(t *testing.T) {
 			})
 		}
 	}
+}
+
+// machineIsSlow reports whether a section took so much longer than it should, hand-over included, that the
+// turns of 5 ms are too short for what is asked of them.
+func machineIsSlow(each, section time.Duration) bool {
+	return underRace && section == 0 || each > section+300*time.Microsecond
 }
 
 // Half of the processes die in the middle of it, wherever they are: the others go on, and none of them is stuck
@@ -96,10 +110,10 @@ func TestFleetOutlivesProcessesThatAreKilled(t *testing.T) {
 			}
 			mid := 200
 			redistest.Eventually(t, "they work", func(context.Context) error { return judge.mustHaveServed(mid) })
-			// Two at a time, between which the others come to hold and to wait.
+			// In two strokes, between which the others come to hold and to wait.
 			var killers sync.WaitGroup
-			for i := 0; i < len(fleet)/2; i += 2 {
-				for _, p := range fleet[i : i+2] {
+			for stroke := range slices.Chunk(fleet[:len(fleet)/2], len(fleet)/4) {
+				for _, p := range stroke {
 					killers.Go(p.kill)
 				}
 				killers.Wait()
@@ -140,15 +154,15 @@ func TestFleetServesAModestProcessBesideAGreedyOne(t *testing.T) {
 			greedy, modest := fleet[0], fleet[1]
 			working := greedy.send(order{Do: "work", Callers: greed})
 			redistest.Eventually(t, "it is busy", func(context.Context) error { return judge.mustHaveServed(50) })
-			before := judge.turns(greedy.slot)
-			const times = 100
-			a := modest.must(order{Do: "work", Callers: 1, Each: times})
-			turns := judge.turns(greedy.slot) - before
+			turns := modest.must(order{Do: "work", Callers: 1, Each: 100, Rival: greedy.slot}).Turns
 			greedy.must(order{Do: "stop"})
 			greedy.mustHaveWorked(working)
-			t.Logf("the modest one was served %d times, while Redis gave the greedy one %d turns", a.Served[0], turns)
-			if turns > 2*times+2 {
-				t.Errorf("Redis gave the greedy process %d turns, while the modest one had %d", turns, times)
+			slices.Sort(turns)
+			t.Logf("while the modest one waited, Redis gave the greedy one %d turns (median; 99 of 100: %d)", turns[50], turns[98])
+			// One that had begun, and one that began before the request was there; a machine that is busy
+			// may hold up a few of the requests for longer.
+			if turns[50] > 2 {
+				t.Errorf("Redis gave the greedy process %v turns, while the modest one waited", turns)
 			}
 			if judge.most() > 1 {
 				t.Errorf("%d at a time, capacity 1", judge.most())

@@ -51,6 +51,7 @@ type order struct {
 
 	Callers, Each int           // work: how many callers, how often each acquires; 0: until stop
 	Section       time.Duration // for how long each holds
+	Rival         int           // and whose turns to count while one waits
 	Key           string        // hold, release, end: which lease
 	Weight        int
 }
@@ -60,6 +61,7 @@ type report struct {
 	Number int
 	Err    string
 	Served []int // work: by caller
+	Turns  []int // work with one caller: what the rival got during each wait
 	Lost   int   // work: leases that ended before they were released
 	ID     string
 	Token  int64
@@ -89,7 +91,7 @@ func startMember(t testing.TB, j *judge) *member {
 	if j.members++; j.members > maxMembers {
 		t.Fatalf("a judge counts %d processes at most", maxMembers)
 	}
-	p.cmd.Env = append(os.Environ(), memberEnv+"=yes", "GORACE=halt_on_error=1")
+	p.cmd.Env = append(os.Environ(), memberEnv+"=yes", "GORACE=halt_on_error=1 atexit_sleep_ms=0")
 	p.cmd.Stderr = os.Stderr
 	var err error
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
@@ -300,12 +302,16 @@ func work(ctx context.Context, s *lease.Semaphore, j *judge, slot int, o order, 
 					return
 				default:
 				}
+				before := j.turns(o.Rival)
 				l, err := s.Acquire(ctx)
 				if err != nil {
 					failed.Store(&err)
 					return
 				}
 				j.enter(slot)
+				if o.Callers == 1 {
+					a.Turns = append(a.Turns, j.turns(o.Rival)-before)
+				}
 				j.turn(slot, l.Token())
 				if o.Section > 0 {
 					time.Sleep(o.Section)
