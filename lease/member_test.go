@@ -52,6 +52,7 @@ type order struct {
 	Callers, Each int           // work: how many callers, how often each acquires; 0: until stop
 	Section       time.Duration // for how long each holds
 	Rival         int           // and whose turns to count while one waits
+	Patient       bool          // and whether to go on after an error of Redis
 	Key           string        // hold, release, end: which lease
 	Weight        int
 }
@@ -304,6 +305,10 @@ func work(ctx context.Context, s *lease.Semaphore, j *judge, slot int, o order, 
 				}
 				before := j.turns(o.Rival)
 				l, err := s.Acquire(ctx)
+				if trouble := new(lease.RedisError); o.Patient && errors.As(err, &trouble) {
+					time.Sleep(10 * time.Millisecond)
+					continue
+				}
 				if err != nil {
 					failed.Store(&err)
 					return
@@ -320,7 +325,7 @@ func work(ctx context.Context, s *lease.Semaphore, j *judge, slot int, o order, 
 					lost.Add(1)
 				}
 				j.leave(slot)
-				if err := l.Release(); err != nil && !errors.Is(err, lease.ErrLost) {
+				if err := l.Release(); err != nil && !errors.Is(err, lease.ErrLost) && !o.Patient {
 					failed.Store(&err)
 					return
 				}
