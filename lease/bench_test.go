@@ -38,6 +38,16 @@ func plainPair(ctx context.Context, c *redis.Client, key, id string, capacity in
 	return c.ZRem(ctx, key, id).Err()
 }
 
+// openedClient is a client as Open makes it.
+func openedClient(b *testing.B, server *redistest.Server) *redis.Client {
+	m, err := lease.Open("redis://"+server.Addr(), lease.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = m.Close() })
+	return m.Client().(*redis.Client)
+}
+
 // callers runs b.N operations in n goroutines.
 func callers(b *testing.B, n int, op func(caller int) error) {
 	var left atomic.Int64
@@ -57,8 +67,7 @@ func callers(b *testing.B, n int, op func(caller int) error) {
 }
 
 func BenchmarkAcquireRelease(b *testing.B) {
-	server := redistest.Start(b)
-	client := server.Client(b)
+	client := openedClient(b, redistest.Start(b))
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	for _, n := range []int{1, 16, 256} {

@@ -36,28 +36,26 @@ func load(parts ...string) *script {
 }
 
 var scripts = [...]*script{
-	release: load("shared", "promote", "release"),
-	renew:   load("shared", "promote", "renew"),
-	acquire: load("shared", "promote", "acquire"),
+	release: load("shared", "release", "grant", "promote", "then_promote"),
+	renew:   load("shared", "renew", "grant", "promote", "then_promote"),
+	acquire: load("shared", "uncontended", "grant", "promote", "acquire"),
 	inspect: load("shared", "inspect"),
-	resize:  load("shared", "promote", "resize"),
-	revoke:  load("shared", "promote", "revoke"),
+	resize:  load("shared", "resize", "grant", "promote", "then_promote"),
+	revoke:  load("shared", "grant", "promote", "revoke"),
 }
 
 // keys are what the scripts are called with for one semaphore, boxed once: how many keys, its Redis keys,
 // its TTL in ms and its capacity. scripts/shared.lua says what each is.
-type keys struct {
-	holders string
-	args    [8]any
-}
+type keys [8]any
 
 func keysOf(prefix string, cfg Config) *keys {
 	k := prefix + "-" + cfg.Name
 	tag := "{" + k + "}:"
-	return &keys{k, [8]any{
-		5, k, tag + "fence", tag + "queue", tag + "alive", tag + "config", cfg.TTL.Milliseconds(), cfg.Capacity,
-	}}
+	return &keys{5, k, tag + "fence", tag + "queue", tag + "alive", tag + "config", cfg.TTL.Milliseconds(), cfg.Capacity}
 }
+
+func (k *keys) holders() any { return k[1] }
+func (k *keys) queue() any   { return k[3] }
 
 // An outgoing call knows whose it is.
 type outgoing struct {
@@ -65,6 +63,7 @@ type outgoing struct {
 	exchange     *exchange
 	call         *call
 	cmd          redis.Cmder
+	exists       *redis.IntCmd // a plain release: does anybody wait?
 }
 
 // execute runs calls in order and fills in their replies. A server that does not know a script says
@@ -75,17 +74,25 @@ func execute(ctx context.Context, client redis.UniversalClient, calls []outgoing
 	for pass := 1; ; pass++ {
 		var loaded [len(scripts)]bool
 		for i := range calls {
-			v := calls[i].call.verb
+			o := &calls[i]
+			if o.call.plain {
+				o.plainRelease(ctx)
+				continue
+			}
+			v := o.call.verb
 			source := pass > 1 && !loaded[v]
 			loaded[v] = true
-			calls[i].cmd = calls[i].command(ctx, source)
+			o.cmd = o.command(ctx, source)
 		}
-		if len(calls) == 1 {
+		if len(calls) == 1 && calls[0].exists == nil {
 			_ = client.Process(ctx, calls[0].cmd)
 		} else {
 			pipe := client.Pipeline()
 			for i := range calls {
 				_ = pipe.Process(ctx, calls[i].cmd)
+				if calls[i].exists != nil {
+					_ = pipe.Process(ctx, calls[i].exists)
+				}
 			}
 			_, _ = pipe.Exec(ctx)
 		}
@@ -106,13 +113,13 @@ func execute(ctx context.Context, client redis.UniversalClient, calls []outgoing
 // command is the call as Redis wants it: with the script's name, or with its source.
 func (o *outgoing) command(ctx context.Context, source bool) redis.Cmder {
 	c, k := o.call, o.conversation.keys
-	args := make([]any, 0, 2+len(k.args)+2+2*len(c.grants))
-	args = append(scripts[c.verb].start(args, source), k.args[:]...)
+	args := make([]any, 0, 2+len(k)+2+2*len(c.grants))
+	args = append(scripts[c.verb].start(args, source), k[:]...)
 	switch c.verb {
 	case release:
-		args = append(args, c.flags())
+		args = append(args, c.releaseFlags())
 	case acquire:
-		args = append(args, o.exchange.notAfter, c.refresh)
+		args = append(args, o.exchange.notAfter, c.acquireFlags())
 	}
 	for i, g := range c.grants {
 		args = append(args, g.id)
@@ -123,6 +130,18 @@ func (o *outgoing) command(ctx context.Context, source bool) redis.Cmder {
 	return redis.NewIntSliceCmd(ctx, args...)
 }
 
+// plainRelease is a release without a script, at a fifth of its cost to Redis: it takes the ids out and
+// asks whether somebody waits. If so, promoting takes another trip.
+func (o *outgoing) plainRelease(ctx context.Context) {
+	k := o.conversation.keys
+	args := append(make([]any, 0, 2+len(o.call.grants)), "zrem", k.holders())
+	for _, g := range o.call.grants {
+		args = append(args, g.id)
+	}
+	o.cmd = redis.NewIntCmd(ctx, args...)
+	o.exists = redis.NewIntCmd(ctx, "exists", k.queue())
+}
+
 // start begins the arguments of a command that runs s.
 func (s *script) start(args []any, source bool) []any {
 	if source {
@@ -131,8 +150,19 @@ func (s *script) start(args []any, source bool) []any {
 	return append(args, "evalsha", s.sha)
 }
 
-// flags are release.lua's.
-func (c *call) flags() (flags int) {
+// acquireFlags are acquire.lua's.
+func (c *call) acquireFlags() (flags int) {
+	if c.refresh {
+		flags |= 1
+	}
+	if c.permits > len(c.grants) {
+		flags |= 2
+	}
+	return flags
+}
+
+// releaseFlags are release.lua's.
+func (c *call) releaseFlags() (flags int) {
 	if c.queued {
 		flags |= 1
 	}
@@ -155,6 +185,12 @@ func (o *outgoing) finish() {
 	c := o.call
 	if c.err = o.cmd.Err(); c.err != nil {
 		c.err = scripts[c.verb].explain(c.err)
+		return
+	}
+	if c.plain {
+		if c.err = o.exists.Err(); c.err == nil {
+			c.reply = []int64{statusMore * o.exists.Val(), o.cmd.(*redis.IntCmd).Val()}
+		}
 		return
 	}
 	c.reply = o.cmd.(*redis.IntSliceCmd).Val()
@@ -198,7 +234,14 @@ func checkReply(c *call) error {
 	case renew:
 		ok = n >= 3
 	case acquire:
-		ok = n == acquireHead+2*len(c.grants) || n == acquireHead && c.reply[1]&statusLate != 0
+		want := 2
+		if n >= 2 && c.reply[1]&statusLate == 0 {
+			want += 2 * len(c.grants)
+		}
+		if n >= 2 && c.reply[1]&statusDetails != 0 {
+			want += details
+		}
+		ok = n == want
 	}
 	if !ok {
 		return fmt.Errorf("unexpected reply to %v: %v", c.verb, c.reply)

@@ -79,20 +79,21 @@ func run(ex *exchange, ran instant, granted int) {
 		c := &ex.calls[i]
 		switch c.verb {
 		case release:
-			c.reply = []int64{0}
+			c.reply = []int64{0, int64(len(c.grants))}
 		case renew:
 			c.reply = []int64{serverAt(ran), expiryAt(ran), 0}
 		case acquire:
-			c.reply = []int64{serverAt(ran), 0, 1, 1, 0, 0, 0, 0}
-			if refused := len(c.grants) - granted; refused > 0 {
-				c.reply[4], c.reply[5] = int64(refused), expiryAt(ran)
-			}
+			c.reply = []int64{serverAt(ran), 0}
 			for j := range c.grants {
 				if j < granted {
 					c.reply = append(c.reply, expiryAt(ran), serverAt(ran)+int64(j))
 				} else {
 					c.reply = append(c.reply, 0, 0)
 				}
+			}
+			if refused := len(c.grants) - granted; refused > 0 {
+				c.reply[1] = statusDetails
+				c.reply = append(c.reply, 1, 1, int64(refused), expiryAt(ran), 0, 0)
 			}
 		}
 	}
@@ -442,7 +443,7 @@ func TestDeskPollsJustAfterTheFirstExpiry(t *testing.T) {
 	ex := d.mustDepart(at(0), acquire)
 	run(ex, at(0), 0)
 	soon := serverAt(at(0))/1000 + 100
-	ex.calls[0].reply[5] = soon
+	ex.calls[0].reply[2+2+3] = soon
 	d.arrive(at(0), ex)
 	if want := at(101 * time.Millisecond); d.next() != want {
 		t.Fatalf("next poll at %v, want %v", d.next(), want)
@@ -621,7 +622,7 @@ func TestDeskReleasesWhatALateReplyLeavesInDoubt(t *testing.T) {
 	d := newDeskTest(t, 1)
 	w := d.waiter(at(0))
 	ex := d.mustDepart(at(0), acquire)
-	ex.calls[0].reply = []int64{serverAt(at(0)), statusLate, 1, 0, 0, 0, 0, 0} // the client sent it twice: the first may have been granted
+	ex.calls[0].reply = []int64{serverAt(at(0)), statusLate} // the client sent it twice: the first may have been granted
 	d.arrive(at(1), ex)
 	d.leave(at(2), w, ErrClosed)
 	d.mustDepart(ex.lateBy, release)

@@ -43,6 +43,7 @@ type call struct {
 	refresh bool    // acquire: see to the queue's lifetime
 	promote bool    // release: give what is freed to those who wait; an acquire does so anyway
 	queued  bool    // release: some may be in the shared queue
+	plain   bool    // release: without a script, since nobody seems to wait
 	reply   []int64
 	err     error
 }
@@ -51,9 +52,10 @@ const once = -1 << 63
 
 // What the status in a reply is made of.
 const (
-	statusLate  = 1 << iota // the call ran past its notAfter and asked for nothing
-	statusMuted             // a push was not permitted
-	statusMore              // there is more to promote
+	statusLate    = 1 << iota // the call ran past its notAfter and asked for nothing
+	statusMuted               // a push was not permitted
+	statusMore                // there is more to promote
+	statusDetails             // acquire: how full the semaphore is follows
 )
 
 // early is how much before its time a renewal may be taken along.
@@ -103,7 +105,8 @@ func (d *desk) depart(now instant, server reading) *exchange {
 			releases = len(ex.calls)
 		}
 		if releases > 0 {
-			ex.calls[releases-1].promote = true
+			c := &ex.calls[releases-1]
+			c.promote, c.plain = true, d.nobodySeemsToWait(now, c)
 		}
 	}
 	d.more = false
@@ -113,6 +116,20 @@ func (d *desk) depart(now instant, server reading) *exchange {
 	}
 	d.flight = ex
 	return ex
+}
+
+// nobodySeemsToWait reports whether a release needs no script: Redis has just said that there was room, and
+// all that goes back was held for a moment only.
+func (d *desk) nobodySeemsToWait(now instant, c *call) bool {
+	if d.full.busy || c.queued || c.permits != len(c.grants) {
+		return false
+	}
+	for _, g := range c.grants {
+		if g.token == 0 || now.reached(g.at.add(10*time.Millisecond)) {
+			return false
+		}
+	}
+	return len(c.grants) > 0
 }
 
 // add puts g into the latest call of the verb, or into a new one when that is full.
@@ -139,12 +156,16 @@ func (d *desk) addReleases(now instant, ex *exchange) {
 }
 
 // addRequests asks for the oldest waiters, as many as could fill the capacity and one more, and for those
-// who make one attempt.
+// who make one attempt. Those who stand in the shared queue already are left alone, unless it is time to
+// poll, or the exchange frees permits: what the script grants those whom it speaks for needs no push.
 func (d *desk) addRequests(now instant, ex *exchange) {
 	ex.poll = due(now, d.pollAt)
-	d.pollAt, d.joinAt = instant{}, instant{}
+	all := ex.poll || len(ex.calls) > 0
+	d.joinAt = instant{}
+	if ex.poll {
+		d.pollAt = now.add(d.interval()) // the answer says when it is next
+	}
 	ahead, oneMore := 0, false
-	all := ex.poll || len(ex.calls) > 0 // what is freed goes to those whom this call speaks for without a push
 	for w := d.waiting.first; w != nil && !oneMore; w = w.next {
 		oneMore = ahead >= d.capacity()
 		ahead += w.weight
@@ -329,6 +350,13 @@ func (d *desk) status(status int64) {
 // may have sent the release twice, when the first reply was lost.
 func (d *desk) released(now instant, c *call) {
 	d.status(c.reply[0])
+	if c.plain && c.reply[1] < int64(len(c.grants)) {
+		d.full.busy = true // one may have been revoked, and then goes by another name: the script knows it
+		for _, g := range c.grants {
+			g.sendAt = now
+		}
+		return
+	}
 	for _, g := range c.grants {
 		if g.state != owed {
 			continue
@@ -376,24 +404,17 @@ func (d *desk) renewed(now instant, ex *exchange, c *call, current bool) {
 	}
 }
 
-// What an acquire says of itself, before it says two integers of each id.
-const acquireHead = 8
+// details is how many integers an acquire's reply has about the semaphore, at its end.
+const details = 6
 
 // acquired takes the answer to a request; scripts/acquire.lua says what is in it.
 func (d *desk) acquired(now instant, ex *exchange, c *call) {
-	r := c.reply
-	server, late := r[0], r[1]&statusLate != 0
-	d.status(r[1])
+	server, late := c.reply[0], c.reply[1]&statusLate != 0
+	d.status(c.reply[1])
 	if !late {
-		d.full = fullness{capacity: int(r[2]), held: int(r[3]), waiting: int(r[4]), busy: r[4] > 0 || r[5] > 0}
-		if first := r[5]; first > 0 {
-			d.full.free = now.add(time.Duration(first*1000-server)*time.Microsecond + time.Millisecond)
-		}
+		d.learn(now, c)
 		if c.refresh {
 			d.refreshAt = ex.sent.add(d.cfg.TTL / 2)
-		}
-		if r[6] > 0 {
-			d.notes = append(d.notes, note{kind: noteDisagree, capacity: r[6], ttl: r[7]})
 		}
 	}
 	for i, g := range c.grants {
@@ -406,7 +427,7 @@ func (d *desk) acquired(now instant, ex *exchange, c *call) {
 			}
 			continue
 		}
-		expiry, token := r[acquireHead+2*i], r[acquireHead+1+2*i]
+		expiry, token := c.reply[2+2*i], c.reply[3+2*i]
 		switch {
 		case g.state == asked && expiry > 0:
 			d.granted(now, ex.sent, g, windowEnd(ex.sent, expiry, server, d.cfg.Margin), token)
@@ -434,6 +455,23 @@ func (d *desk) acquired(now instant, ex *exchange, c *call) {
 			}
 			w = next
 		}
+	}
+}
+
+// learn takes what an acquire says of the semaphore; where it says nothing, there was room for all.
+func (d *desk) learn(now instant, c *call) {
+	if c.reply[1]&statusDetails == 0 {
+		d.full.busy = false
+		return
+	}
+	r := c.reply[len(c.reply)-details:]
+	first := r[3]
+	d.full = fullness{capacity: int(r[0]), held: int(r[1]), waiting: int(r[2]), busy: r[2] > 0 || first > 0}
+	if first > 0 {
+		d.full.free = now.add(time.Duration(first*1000-c.reply[0])*time.Microsecond + time.Millisecond)
+	}
+	if r[4] > 0 {
+		d.notes = append(d.notes, note{kind: noteDisagree, capacity: r[4], ttl: r[5]})
 	}
 }
 

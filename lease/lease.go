@@ -145,7 +145,7 @@ func (h *hold) giveBack(wait bool) error {
 	}
 	now := m.now()
 	c.desk.release(now, h)
-	c.unlock(now, false)
+	c.unlock(now, wait && m.wire.bounded) // who waits anyway may carry it, if that cannot last
 	if !wait {
 		return nil
 	}

@@ -197,7 +197,7 @@ func (s *Semaphore) run(ctx context.Context, v verb, args ...any) ([]any, error)
 		return nil, ErrClosed
 	}
 	cmd := func(source bool) *redis.SliceCmd {
-		all := append(scripts[v].start(nil, source), s.keys.args[:]...)
+		all := append(scripts[v].start(nil, source), s.keys[:]...)
 		c := redis.NewSliceCmd(ctx, append(all, args...)...)
 		_ = m.client.Process(ctx, c)
 		return c

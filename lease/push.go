@@ -38,8 +38,8 @@ func (d *desk) pushed(now instant, p push) {
 	case g == nil && p.token <= d.lapsed:
 		// perhaps of a lease that ended, and its holder has not released it
 	case g == nil:
-		g = &grant{id: p.id, weight: int32(weightOf(p.id))} // a request that came twice, the second time late
-		d.owe(now, g)
+		// It was released before, or asked for by a request that came twice, the second time late.
+		d.owe(now, &grant{id: p.id, weight: int32(weightOf(p.id)), queued: true, released: true})
 	case g.state != asked && g.state != owed:
 		// held already
 	case !d.measures(now, p):

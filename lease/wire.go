@@ -165,7 +165,7 @@ func (f *flight) carry(batch []*conversation) {
 	nodes := map[string][]leg{}
 	for _, l := range f.legs {
 		addr := ""
-		if node, err := f.wire.cluster.MasterForKey(ctx, l.conversation.keys.holders); err == nil {
+		if node, err := f.wire.cluster.MasterForKey(ctx, l.conversation.keys.holders().(string)); err == nil {
 			addr = node.Options().Addr
 		}
 		nodes[addr] = append(nodes[addr], l)

@@ -4,25 +4,18 @@
 -- KEYS  as shared
 -- ARGV  1 ttl, 2 capacity
 --       3 notAfter  µs of this server's clock; past it nothing is asked for; 0 = no limit
---       4 refresh   1: see to the lifetime of the queue
---       5… pairs    at most 500 ids, in order of arrival; with each, for how many µs it has waited
+--       4 flags     1: see to the lifetime of the queue, 2: some weigh more than 1
+--       5… pairs    at most 500 permits' ids, in order of arrival; with each, for how many µs it has waited
 --                   already; empty: it does not wait
--- Reply integers: now in µs, status (1: it ran past notAfter and asked for nothing, 2: a push was not
---       permitted, 4: there is more to promote), capacity in force, held, waiting, earliest expiry in ms
---       (0: nobody was refused), the capacity and the TTL in ms that the caller of the grant before
---       declared, if they are others (0: they are the same), then two per id: its expiry in ms and its
---       token in µs; 0 and 0: it waits, or was refused; -1 and 0: it is heavier than the capacity in force.
+-- Reply integers: now in µs, status (as shared), then two per id unless the call was late: its expiry in
+--       ms and its token in µs; 0 and 0: it waits, or was refused; -1 and 0: it is heavier than the
+--       capacity in force. Then, where the status says so: capacity in force, held, waiting, earliest
+--       expiry in ms (0: nobody was refused), other capacity, other TTL.
 -- Writes holders and fence where something is granted or expired, queue and alive where somebody waits.
 -- Arrival is now less the time waited: a place survives polls, and an outage that loses the queue.
 -- An id that is held already is granted again and never shortened: a lost reply and a client's own
 -- retry are harmless. Cost when there is room: TIME, EXISTS, ZCARD, SET, ZADD, and PEXPIRE for a new key.
 
-readClock()
-local LATE = 1
-local notAfter = ARGV[3] + 0
-local late = notAfter > 0 and now > notAfter
-held = redis.call('ZCARD', holders)
-local keys = redis.call('EXISTS', queue, config)
 if keys > 0 then
   waiting = redis.call('ZCARD', queue)
   if keys == 2 or waiting == 0 then
@@ -31,8 +24,9 @@ if keys > 0 then
 end
 
 local status = 0
+local first = 0 -- earliest expiry
 local expiry = later + ttl
-local reply = {now, 0, limit, 0, 0, 0, 0, 0}
+local reply = {now, 0}
 local from = 5 -- the first that finds no room, or somebody ahead
 
 if late then
@@ -45,7 +39,7 @@ elseif waiting == 0 then
     if held + weight > limit and (purge() == 0 or held + weight > limit) then
       break
     end
-    reply[from + 4], reply[from + 5] = expiry, grant(id, weight, expiry)
+    reply[from - 2], reply[from - 1] = expiry, grant(id, weight, expiry)
     from = from + 2
   end
 end
@@ -92,10 +86,10 @@ if from < #ARGV then
     local isNew = waiting == 0
     waiting = waiting + redis.call('ZADD', queue, 'NX', unpack(arrivals))
     isNew = redis.call('ZADD', alive, 'GT', whole(expiry), string.match(id, '@([^#]+)')) == 1 or isNew
-    if ARGV[4] == '1' then
+    if flags % 2 == 1 then
       sweep()
     end
-    if isNew or ARGV[4] == '1' then
+    if isNew or flags % 2 == 1 then
       for _, key in ipairs({queue, alive}) do
         if redis.call('PTTL', key) < 2 * ttl then -- never lowered: a neighbour's TTL may be longer
           redis.call('PEXPIRE', key, whole(2 * ttl))
@@ -109,18 +103,14 @@ if from < #ARGV then
     if ARGV[i + 1] == '' and own[id][1] == 0 and waiting == 0 and held + weight <= limit then
       own[id] = {expiry, grant(id, weight, expiry)}
     end
-    reply[i + 4], reply[i + 5] = own[id][1], own[id][2]
+    reply[i - 2], reply[i - 1] = own[id][1], own[id][2]
   end
-  local first = redis.call('ZRANGE', holders, 0, 0, 'WITHSCORES')
-  reply[6] = (first[2] or 0) + 0
+  local earliest = redis.call('ZRANGE', holders, 0, 0, 'WITHSCORES')
+  first = (earliest[2] or 0) + 0
 elseif late and waiting > 0 then
   status = status + promote()
 end
 
 seal()
-reply[2], reply[4], reply[5] = status + publish(), held, waiting
-if before and string.sub(before, -#declared) ~= declared then
-  local theirs, ms = string.match(before, ' (%d+) (%d+)$')
-  reply[7], reply[8] = (theirs or 0) + 0, (ms or 0) + 0
-end
-return reply
+reply[2] = status + publish()
+return detail(reply, limit, waiting, first)

@@ -8,8 +8,6 @@
 -- A push is PUBLISHed on passbuddy:inbox:<owner>: verb, expiry in ms (refuse: the capacity in force), token
 -- in µs, now in µs, id, holders, with spaces between.
 
-local MUTED, MORE = 2, 4 -- a push was not permitted; there is more to promote
-
 local limit = capacity -- in force
 local waiting = 0      -- how many are in the queue
 local said = {}        -- owner and message of each push, sent when all data is written
@@ -29,7 +27,7 @@ end
 -- Takes out what the dead have left behind: owners by their time, and what a look at a few of the waiters
 -- finds, wherever they stand. The head of the queue is promote's.
 local function sweep()
-  local dead = redis.call('ZRANGEBYSCORE', alive, '-inf', expired, 'LIMIT', 0, 100)
+  local dead = redis.call('ZRANGEBYSCORE', alive, '-inf', whole(math.floor(now / 1000)), 'LIMIT', 0, 100)
   if #dead > 0 then
     redis.call('ZREM', alive, unpack(dead))
   end

@@ -5,10 +5,11 @@
 --       3 flags     1: some of the ids may be in the queue, 2: promote (left out when an acquire, which
 --                   promotes too, follows at once)
 --       4… ids      at most 500; none: promote only
--- Reply integers: status (2: a push was not permitted, 4: there is more to promote).
+-- Reply integers: status (as shared).
 -- Writes holders and queue; fence where it grants. A permit that was revoked goes by its other name.
 -- Cost when nobody waits: ZREM, EXISTS.
 
+local reply, statusAt = {0}, 1
 local flags = ARGV[3] + 0
 if #ARGV > 3 then
   local members, ids = {}, {}
@@ -28,11 +29,6 @@ if #ARGV > 3 then
 end
 
 if flags < 2 or redis.call('EXISTS', queue) == 0 then
-  return {0}
+  return reply
 end
 readClock()
-held, waiting = redis.call('ZCARD', holders), redis.call('ZCARD', queue)
-override()
-local status = promote()
-seal()
-return {status + publish()}

@@ -3,9 +3,8 @@
 -- KEYS  as shared
 -- ARGV  1 ttl, 2 capacity
 --       3… ids      at most 500
--- Reply integers: now in µs, the expiry in ms that every held id has now at least, status (2: a push was
---       not permitted, 4: there is more to promote), then the positions (from 1) of the ids that are not
---       held; negative: it was revoked.
+-- Reply integers: now in µs, the expiry in ms that every held id has now at least, status (as shared), then
+--       the positions (from 1) of the ids that are not held; negative: it was revoked.
 -- Writes holders: expired permits go first, so that none is revived; an id that is not held is
 -- removed before it is reported, so that a read-only replica answers READONLY and never "lost".
 -- Permits that are freed by that go to those who wait.
@@ -26,7 +25,7 @@ for i = 1, #members do
   pairsOf[2 * i - 1], pairsOf[2 * i] = score, members[i]
 end
 
-local reply = {now, expiry, 0}
+local reply, statusAt = {now, expiry, 0}, 3
 local moved = redis.call('ZADD', holders, 'XX', 'GT', 'CH', unpack(pairsOf))
 if moved < #members then
   local scores = redis.call('ZMSCORE', holders, unpack(members))
@@ -51,11 +50,6 @@ if moved < #members then
 end
 redis.call('PEXPIRE', holders, keep)
 
-if freed > 0 and redis.call('EXISTS', queue) == 1 then
-  held, waiting = redis.call('ZCARD', holders), redis.call('ZCARD', queue)
-  override()
-  local status = promote()
-  seal()
-  reply[3] = status + publish()
+if freed == 0 or redis.call('EXISTS', queue) == 0 then
+  return reply
 end
-return reply

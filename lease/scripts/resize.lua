@@ -4,7 +4,7 @@
 -- KEYS  as shared
 -- ARGV  1 ttl, 2 capacity
 --       3 override  0 pauses; empty: removed
--- Reply integers: now in µs, status (2: a push was not permitted, 4: there is more to promote).
+-- Reply integers: now in µs, status (as shared).
 -- Writes config; queue, holders and fence where it grants.
 
 readClock()
@@ -13,8 +13,4 @@ if ARGV[3] == '' then
 else
   redis.call('HSET', config, 'capacity', ARGV[3])
 end
-held, waiting = redis.call('ZCARD', holders), redis.call('ZCARD', queue)
-override()
-local status = promote()
-seal()
-return {now, status + publish()}
+local reply, statusAt = {now, 0}, 2

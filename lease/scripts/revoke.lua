@@ -6,7 +6,7 @@
 -- ARGV  1 ttl, 2 capacity
 --       3 id
 -- Reply integers: outcome (0: nobody holds it, 1: revoked, 2: it waits and holds nothing, 3: it was revoked
---       before), status (2: the push was not permitted).
+--       before), status (as shared).
 -- Writes holders.
 
 readClock()

@@ -1,5 +1,5 @@
 -- Shared by all verbs, joined in front of each: what the keys and the first arguments are, the server's
--- clock, weights, and how a permit is granted.
+-- clock, weights, and the fence.
 --
 -- KEYS  1 holders   sorted set: member = id, score = expiry in ms
 --       2 fence     string: <latest token in µs> <capacity> <TTL>, as the caller of that grant declared them
@@ -15,25 +15,30 @@
 local holders, fence, queue, alive, config = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local ttl, capacity = ARGV[1] + 0, ARGV[2] + 0
 
--- How long holders and fence outlive their last use, in ms: a day, and the hour within which nobody
+-- How long holders and fence outlive their last use, in ms: a day, and the time within which nobody
 -- refreshes it.
 local keep = '90000000'
 local maxWeight = 1000
 
-local declared = ' ' .. ARGV[2] .. ' ' .. ARGV[1]
-
 local function whole(n) return string.format('%.0f', n) end
 
-local now     -- µs of the server's clock, read once per call
-local later   -- ms, rounded up: Redis gives no permit away early
-local expired -- ms: a score counts while it is larger
+local seconds, micros -- the server's clock, as it says it; read once per call
+local now             -- µs
+local later           -- ms, rounded up: Redis gives no permit away early
 local function readClock()
   local clock = redis.call('TIME')
-  now = clock[1] * 1000000 + clock[2]
-  local floor = now / 1000
-  floor = floor - floor % 1
-  later = floor * 1000 == now and floor or floor + 1
-  expired = whole(floor)
+  seconds, micros = clock[1], clock[2]
+  now = seconds * 1000000 + micros
+  later = math.ceil(now / 1000)
+end
+
+local held -- how many members holders has, where a verb counts them
+
+-- Removes the permits whose time is up, a score counts while it is larger; returns how many.
+local function purge()
+  local n = redis.call('ZREMRANGEBYSCORE', holders, '-inf', whole(math.floor(now / 1000)))
+  held = held - n
+  return n
 end
 
 local function weightOf(id)
@@ -52,61 +57,42 @@ local function addMembers(list, id, weight)
   end
 end
 
-local held    -- how many members holders has; set before the first grant
-local token   -- of the latest grant of this call
-local created -- whether holders was made by this call
-local hour    -- whether the latest grant before was in another hour
-local before  -- what the fence said before
+local other -- what the fence said before this call's first grant, if its caller declared other limits
+local aged  -- whether the lifetimes of fence and holders are due: every thousand seconds
 
--- Takes the permits of an id, or extends those that it has; nothing is ever shortened. Returns its token.
-local function grant(id, weight, expiry)
-  if token then
-    token = token + 1
-  else
-    -- Tokens follow the server's clock and never stand still: a fence from before a step back wins.
-    token = now
-    before = redis.call('SET', fence, whole(now) .. declared, 'KEEPTTL', 'GET')
-    local latest = before and tonumber(string.match(before, '^%d+')) or 0
-    hour = latest - latest % 3600000000 ~= now - now % 3600000000
-    if latest >= now then
-      token = latest + 1
-    end
+-- Returns the first of n new tokens. They follow the server's clock and never stand still: a fence from
+-- before a step back wins. The fence has as many digits as the clock, so that they compare as text.
+local function takeTokens(n)
+  local text = seconds .. string.sub('00000' .. micros, -6)
+  local declared = ' ' .. ARGV[2] .. ' ' .. ARGV[1]
+  local before = redis.call('SET', fence, text .. declared, 'KEEPTTL', 'GET')
+  local first = now
+  if before and before >= text then
+    first = math.max(now, (string.match(before, '^%d+') or 0) + 1)
   end
-  created = created or held == 0
-  local score = whole(expiry)
-  if weight == 1 then
-    held = held + redis.call('ZADD', holders, 'GT', score, id)
-    return token
+  aged = not before or string.sub(before, 1, 7) ~= string.sub(text, 1, 7)
+  other = before and string.sub(before, -#declared) ~= declared and before
+  if aged then
+    redis.call('SET', fence, whole(first + n - 1) .. declared, 'PX', keep)
+  elseif first + n - 1 ~= now then
+    redis.call('SET', fence, whole(first + n - 1) .. declared, 'KEEPTTL')
   end
-  local members, args = {}, {}
-  addMembers(members, id, weight)
-  for _, member in ipairs(members) do
-    args[#args + 1] = score
-    args[#args + 1] = member
-  end
-  held = held + redis.call('ZADD', holders, 'GT', unpack(args))
-  return token
+  return first
 end
 
--- Ends what grant began. Lifetimes are set at creation and when the hour changes: keeping them is cheaper.
-local function seal()
-  if not token then
-    return
-  end
-  local value = whole(token) .. declared
-  if hour then
-    redis.call('SET', fence, value, 'PX', keep)
-  elseif token ~= now then
-    redis.call('SET', fence, value, 'KEEPTTL')
-  end
-  if created or hour then
-    redis.call('PEXPIRE', holders, keep)
-  end
-end
+-- What the status in a reply is made of.
+local LATE = 1    -- the call ran past its notAfter and asked for nothing
+local MUTED = 2   -- a push was not permitted
+local MORE = 4    -- there is more to promote
+local DETAILS = 8 -- acquire: six integers more, at the end
 
--- Removes the permits whose time is up; returns how many.
-local function purge()
-  local n = redis.call('ZREMRANGEBYSCORE', holders, '-inf', expired)
-  held = held - n
-  return n
+-- Adds to an acquire's reply how full the semaphore is, and the capacity and the TTL in ms that the caller
+-- of the grant before declared, if they are others (0: they are the same).
+local function detail(reply, limit, waiting, first)
+  local theirs, ms = string.match(other or '', ' (%d+) (%d+)$')
+  local n = #reply
+  reply[2] = reply[2] + DETAILS
+  reply[n + 1], reply[n + 2], reply[n + 3], reply[n + 4] = limit, held, waiting, first
+  reply[n + 5], reply[n + 6] = (theirs or 0) + 0, (ms or 0) + 0
+  return reply
 end

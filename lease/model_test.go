@@ -1,0 +1,216 @@
+package lease
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// A modelRedis is what the scripts do to one semaphore, said once more and short: the desks are fuzzed
+// against it. It has one server clock, of which the caller says what it shows.
+type modelRedis struct {
+	declared int
+	override int // −1: none
+	ttl      int64
+
+	now     int64            // µs
+	holders map[string]int64 // permit: expiry in ms; a weight of n is one entry here
+	queue   []modelWaiter    // in order of arrival
+	alive   map[string]int64 // owner: until, in ms
+	fence   int64
+	pushes  []modelPush // to be taken by the caller
+}
+
+type modelWaiter struct {
+	id      string
+	arrival int64
+}
+
+type modelPush struct {
+	owner string
+	push
+}
+
+func newModelRedis(capacity int, ttl int64) *modelRedis {
+	return &modelRedis{declared: capacity, override: -1, ttl: ttl, holders: map[string]int64{}, alive: map[string]int64{}}
+}
+
+func (m *modelRedis) capacity() int {
+	if m.override >= 0 {
+		return m.override
+	}
+	return m.declared
+}
+
+func (m *modelRedis) later() int64 { return (m.now + 999) / 1000 }
+
+func (m *modelRedis) purge() {
+	for id, expiry := range m.holders {
+		if expiry*1000 <= m.now {
+			delete(m.holders, id)
+		}
+	}
+}
+
+func (m *modelRedis) held() (n int) {
+	m.purge()
+	for id := range m.holders {
+		n += weightOf(strings.TrimPrefix(id, "revoked,"))
+	}
+	return n
+}
+
+func (m *modelRedis) grant(id string, expiry int64) (token int64) {
+	m.fence = max(m.now, m.fence+1)
+	m.holders[id] = max(m.holders[id], expiry)
+	return m.fence
+}
+
+func (m *modelRedis) unqueue(id string) {
+	m.queue = slices.DeleteFunc(m.queue, func(w modelWaiter) bool { return w.id == id })
+}
+
+// run executes a call the way its script does, and returns the reply.
+func (m *modelRedis) run(ex *exchange, c *call) []int64 {
+	switch c.verb {
+	case release:
+		removed := 0
+		for _, g := range c.grants {
+			if _, found := m.holders[g.id]; found {
+				removed++
+			}
+			if c.plain {
+				delete(m.holders, g.id)
+				continue
+			}
+			if _, found := m.holders[g.id]; found {
+				delete(m.holders, g.id)
+			} else {
+				delete(m.holders, "revoked,"+g.id)
+			}
+			if c.queued {
+				m.unqueue(g.id)
+			}
+		}
+		if c.promote && !c.plain {
+			m.promote(nil)
+		}
+		if c.plain {
+			return []int64{int64(min(len(m.queue), 1)) * statusMore, int64(removed)}
+		}
+		return []int64{0}
+	case renew:
+		m.purge()
+		r := []int64{m.now, m.later() + m.ttl, 0}
+		for i, g := range c.grants {
+			if expiry, found := m.holders[g.id]; found {
+				m.holders[g.id] = max(expiry, m.later()+m.ttl)
+			} else if _, found := m.holders["revoked,"+g.id]; found {
+				r = append(r, -int64(i+1))
+			} else {
+				r = append(r, int64(i+1))
+			}
+		}
+		m.promote(nil)
+		return r
+	default:
+		return m.acquire(ex, c)
+	}
+}
+
+func (m *modelRedis) acquire(ex *exchange, c *call) []int64 {
+	if ex.notAfter > 0 && m.now > ex.notAfter {
+		return []int64{m.now, statusLate}
+	}
+	m.purge()
+	own := map[string][2]int64{}
+	for i, g := range c.grants {
+		_, granted := m.holders[g.id]
+		switch weight := int(g.weight); {
+		case granted, len(m.queue) == 0 && m.held()+weight <= m.capacity():
+			own[g.id] = [2]int64{m.later() + m.ttl, m.grant(g.id, m.later()+m.ttl)}
+		case weight > m.capacity() && m.capacity() > 0:
+			own[g.id] = [2]int64{-1, 0}
+			m.unqueue(g.id)
+		default:
+			own[g.id] = [2]int64{}
+			if c.ages[i] != once {
+				m.join(g.id, m.now-c.ages[i])
+			}
+		}
+	}
+	m.promote(own)
+	r, first := []int64{m.now, statusDetails}, int64(0)
+	for i, g := range c.grants {
+		if own[g.id] == [2]int64{} && c.ages[i] == once && len(m.queue) == 0 && m.held()+int(g.weight) <= m.capacity() {
+			own[g.id] = [2]int64{m.later() + m.ttl, m.grant(g.id, m.later()+m.ttl)}
+		}
+		if own[g.id] == [2]int64{} {
+			first = m.firstExpiry()
+		}
+		r = append(r, own[g.id][0], own[g.id][1])
+	}
+	return append(r, int64(m.capacity()), int64(m.held()), int64(len(m.queue)), first, 0, 0)
+}
+
+func (m *modelRedis) join(id string, arrival int64) {
+	m.alive[ownerIn(id)] = max(m.alive[ownerIn(id)], m.later()+m.ttl)
+	if !slices.ContainsFunc(m.queue, func(w modelWaiter) bool { return w.id == id }) {
+		m.queue = append(m.queue, modelWaiter{id, arrival})
+		slices.SortFunc(m.queue, func(a, b modelWaiter) int {
+			return cmp.Or(cmp.Compare(a.arrival, b.arrival), cmp.Compare(a.id, b.id))
+		})
+	}
+}
+
+func (m *modelRedis) firstExpiry() (first int64) {
+	for _, expiry := range m.holders {
+		if first == 0 || expiry < first {
+			first = expiry
+		}
+	}
+	return first
+}
+
+func (m *modelRedis) promote(own map[string][2]int64) {
+	for len(m.queue) > 0 && m.held() < m.capacity() {
+		id := m.queue[0].id
+		until, weight := m.alive[ownerIn(id)], weightOf(id)
+		say := func(verb pushVerb, expiry, token int64) {
+			if _, mine := own[id]; mine {
+				own[id] = [2]int64{expiry, token}
+				if verb == pushRefuse {
+					own[id] = [2]int64{-1, 0}
+				}
+				return
+			}
+			m.pushes = append(m.pushes, modelPush{ownerIn(id), push{verb, expiry, token, m.now, id}})
+		}
+		switch {
+		case until*1000 <= m.now:
+		case weight > m.capacity():
+			say(pushRefuse, int64(m.capacity()), 0)
+		case m.held()+weight <= m.capacity():
+			say(pushGrant, until, m.grant(id, until))
+		default:
+			return
+		}
+		m.queue = m.queue[1:]
+	}
+}
+
+// resize sets the operator's override; −1 removes it.
+func (m *modelRedis) resize(n int) {
+	m.override = n
+	m.promote(nil)
+}
+
+// revoke takes a permit away from its holder.
+func (m *modelRedis) revoke(id string) {
+	m.purge()
+	if expiry, found := m.holders[id]; found {
+		delete(m.holders, id)
+		m.holders["revoked,"+id] = expiry
+		m.pushes = append(m.pushes, modelPush{ownerIn(id), push{pushRevoke, 0, 0, m.now, id}})
+	}
+}
