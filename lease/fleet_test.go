@@ -71,7 +71,7 @@ func TestFleetSharesOnePermitFairlyAndCheaply(t *testing.T) {
 				perGrant, perAcquire := executed/float64(grants), executed/float64(judge.served())
 				t.Logf("%d acquires, one in %v, %d grants of Redis; Jain index of callers %.4f (%d to %d), of processes' turns %.4f, inside a process %.4f; %.2f commands per acquire, %.1f per grant",
 					judge.served(), each, grants, jain(all), slices.Min(all), slices.Max(all), jain(turns), inside, perAcquire, perGrant)
-				if jain(turns) < 0.99 || inside < 0.95 || jain(all) < 0.99 && !machineIsSlow(each, section) {
+				if jain(turns) < 0.95 || inside < 0.95 || jain(all) < 0.99 && !machineIsSlow(each, section) {
 					t.Errorf("unfair: callers had %v, processes %v turns", all, turns)
 				}
 				// What can be done in a turn depends on the machine, what a turn costs does not.
