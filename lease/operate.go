@@ -60,6 +60,7 @@ func (s *Semaphore) Revoke(ctx context.Context, id string) error {
 	case 2:
 		return fmt.Errorf("%w: %q waits in semaphore %q and holds nothing", ErrUnknownID, id, s.cfg.Name)
 	}
+	s.manager.pushed(s.cfg.Name, push{verb: pushRevoke, id: id}) // it may be this process's own, which need not listen
 	return nil
 }
 
