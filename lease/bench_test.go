@@ -194,7 +194,7 @@ func BenchmarkRenewal(b *testing.B) {
 }
 
 // commands counts what the server has executed, inside scripts too.
-func commands(b *testing.B, client *redis.Client) int64 {
+func commands(b testing.TB, client *redis.Client) int64 {
 	info, err := client.Info(context.Background(), "commandstats").Result()
 	if err != nil {
 		b.Fatal(err)

@@ -116,8 +116,8 @@ func (d *desk) capacity() int {
 }
 
 // join has those who are not in the shared queue ask, if their place in the line is one that asks: now; or
-// a little later, while permits are likely to pass from caller to caller inside this process and nothing
-// is to be had from Redis. They bring their arrival along.
+// a little later, while permits that it holds are likely to pass from caller to caller inside this process
+// and nothing is to be had from Redis. They bring their arrival along.
 func (d *desk) join(now instant) {
 	if d.placed == d.waiting.weight || d.placed > d.capacity() {
 		return

@@ -166,7 +166,7 @@ func (d *desk) addRequests(now instant, ex *exchange) {
 	ex.poll = due(now, d.pollAt)
 	all := ex.poll || len(ex.calls) > 0
 	d.joinAt = instant{}
-	if ex.poll {
+	if ex.poll || all && d.cfg.MaxAttempts == 0 { // which counts polls
 		d.pollAt = now.add(d.interval()) // the answer says when it is next
 	}
 	ahead, oneMore := 0, false

@@ -165,10 +165,16 @@ func (in *inbox) take(payload string) {
 		in.manager.warn("", "garbage", "lease: a message in the inbox makes no sense and is ignored; does somebody else publish there?", "channel", in.channel, "bytes", len(payload))
 		return
 	}
-	in.manager.mu.Lock()
-	c := in.manager.conversations[name]
-	in.manager.mu.Unlock()
-	if c != nil { // otherwise nobody waits any more, and what it waited for was given back
+	in.manager.pushed(name, p)
+}
+
+// pushed hands a message to the desk of a semaphore. Where there is none, nobody waits any more, and what was
+// waited for was given back.
+func (m *Manager) pushed(name string, p push) {
+	m.mu.Lock()
+	c := m.conversations[name]
+	m.mu.Unlock()
+	if c != nil {
 		c.pushed(p)
 	}
 }

@@ -49,6 +49,7 @@ func (s *Semaphore) Revoke(ctx context.Context, id string) error {
 	if id == "" {
 		return &OptionError{"id", id, "pass the id of a holder, as Inspect lists it"}
 	}
+	id, _ = grantOf(id) // who looks into Redis sees members: one of them must not be revoked alone
 	reply, err := s.run(ctx, revoke, id)
 	if err != nil {
 		return err
@@ -59,6 +60,7 @@ func (s *Semaphore) Revoke(ctx context.Context, id string) error {
 	case 2:
 		return fmt.Errorf("%w: %q waits in semaphore %q and holds nothing", ErrUnknownID, id, s.cfg.Name)
 	}
+	s.manager.pushed(s.cfg.Name, push{verb: pushRevoke, id: id}) // it may be this process's own, which need not listen
 	return nil
 }
 
@@ -107,7 +109,7 @@ type Waiter struct {
 func (s *Semaphore) Inspect(ctx context.Context) (*State, error) {
 	const page = 500
 	state := &State{Name: s.cfg.Name, Capacity: s.cfg.Capacity, Declared: s.cfg.Capacity, DeclaredTTL: s.cfg.TTL}
-	holders, waiters := map[string]bool{}, map[string]bool{} // which are listed
+	members, holders, waiters := map[string]bool{}, map[string]bool{}, map[string]bool{} // which are counted, and listed
 	for h, w := 0, 0; h >= 0 || w >= 0; {
 		reply, err := s.run(ctx, inspect, h, w, page)
 		if err != nil {
@@ -123,10 +125,10 @@ func (s *Semaphore) Inspect(ctx context.Context) (*State, error) {
 		}
 		state.OtherDeclared = int(integer(reply, 2))
 		state.OtherTTL = time.Duration(integer(reply, 3)) * time.Millisecond
-		members, _ := reply[6].([]any)
+		held, _ := reply[6].([]any)
 		waiting, _ := reply[7].([]any)
-		for i := 0; i+1 < len(members); i += 2 {
-			state.addHolder(holders, text(members, i), integer(members, i+1), now)
+		for i := 0; i+1 < len(held); i += 2 {
+			state.addHolder(members, holders, text(held, i), integer(held, i+1), now)
 		}
 		for i := 0; i+2 < len(waiting); i += 3 {
 			if id := text(waiting, i); !waiters[id] {
@@ -137,7 +139,7 @@ func (s *Semaphore) Inspect(ctx context.Context) (*State, error) {
 				})
 			}
 		}
-		h, w = next(h, len(members)/2, page), next(w, len(waiting)/3, page)
+		h, w = next(h, len(held)/2, page), next(w, len(waiting)/3, page)
 	}
 	return state, nil
 }
@@ -150,17 +152,16 @@ func next(rank, got, page int) int {
 	return rank + got
 }
 
-func (s *State) addHolder(listed map[string]bool, member string, expiry, now int64) {
+func (s *State) addHolder(counted, listed map[string]bool, member string, expiry, now int64) {
 	if expiry*1000 <= now {
 		return
 	}
-	s.Held++
-	id, revoked := strings.CutPrefix(member, "revoked,")
-	if weightOf(id) > 1 {
-		if comma := strings.LastIndexByte(id, ','); comma >= 0 {
-			id = id[:comma]
-		}
+	if counted[member] { // renewed since, and so again on a later page
+		return
 	}
+	counted[member] = true
+	s.Held++
+	id, revoked := grantOf(member)
 	if listed[id] {
 		return
 	}
@@ -168,6 +169,13 @@ func (s *State) addHolder(listed map[string]bool, member string, expiry, now int
 	s.Holders = append(s.Holders, Holder{
 		ID: id, Owner: ownerIn(id), Weight: weightOf(id), Expires: time.UnixMilli(expiry), AskedAt: askedAt(id), Revoked: revoked,
 	})
+}
+
+// grantOf is the id of the grant that a member belongs to, whatever its name, and whether it was revoked.
+func grantOf(member string) (id string, revoked bool) {
+	id, revoked = strings.CutPrefix(member, "revoked,")
+	id, _, _ = strings.Cut(id, ",") // <id>,1 to <id>,<weight>; no id has a comma in it
+	return id, revoked
 }
 
 // ownerIn is the owner in an id: <uuid>@<owner>, and perhaps #<weight>.

@@ -45,6 +45,9 @@ func (b *logBuffer) String() string {
 
 func TestMain(m *testing.M) {
 	logging.Disable() // go-redis reports each refused connection
+	if isMember() {
+		beMember()
+	}
 	os.Exit(m.Run())
 }
 

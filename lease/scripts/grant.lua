@@ -1,11 +1,13 @@
 -- Shared: grants one id after the other.
 
 local token   -- of the latest grant of this call
+local oldest  -- and of the first, which the fence has
 local created -- whether holders was made by this call
 
 -- Takes the permits of an id, or extends those that it has; nothing is ever shortened. Returns its token.
 local function grant(id, weight, expiry)
-  token = token and token + 1 or takeTokens(1)
+  oldest = oldest or takeTokens(1)
+  token = token and token + 1 or oldest
   created = created or held == 0
   local score = whole(expiry)
   if weight == 1 then
@@ -27,7 +29,9 @@ local function seal()
   if not token then
     return
   end
-  redis.call('SET', fence, whole(token) .. ' ' .. ARGV[2] .. ' ' .. ARGV[1], 'KEEPTTL')
+  if token > oldest then
+    redis.call('SET', fence, whole(token) .. ' ' .. ARGV[2] .. ' ' .. ARGV[1], 'KEEPTTL')
+  end
   if created or aged then
     redis.call('PEXPIRE', holders, keep)
   end

@@ -62,6 +62,9 @@ local function promote(own)
     local heads = redis.call('ZRANGE', queue, 0, n - 1)
     local gone, blocked = {}, false
     for _, id in ipairs(heads) do
+      if permits >= 1000 then
+        break
+      end
       local owner, weight = string.match(id, '@([^#]+)') or '', weightOf(id)
       if not until_[owner] then
         until_[owner] = tonumber(redis.call('ZSCORE', alive, owner) or 0)

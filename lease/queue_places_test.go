@@ -1,0 +1,415 @@
+package lease_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/eqworks/passbuddy/internal/redistest"
+	"github.com/eqworks/passbuddy/lease"
+)
+
+// The queue's life on each kind of Redis: the same story everywhere.
+
+// A place is one kind of Redis.
+type place struct {
+	url   string // for a manager
+	admin redis.UniversalClient
+	nodes []*redis.Client // that own slots
+	names []string        // of semaphores, spread over the nodes
+
+	mu        sync.Mutex
+	processes []*lease.Manager
+}
+
+// process is the i-th process of the fleet at this place, the same for all semaphores. It ends with t.
+func (p *place) process(t *testing.T, i int) *lease.Manager {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.processes) <= i {
+		m, err := lease.Open(p.url, lease.Options{Logger: quiet})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.processes = append(p.processes, m)
+	}
+	return p.processes[i]
+}
+
+// use is a process's handle of a semaphore.
+func (p *place) use(t *testing.T, process int, cfg lease.Config) *lease.Semaphore {
+	t.Helper()
+	s, err := p.process(t, process).Semaphore(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (p *place) close() {
+	for _, m := range p.processes {
+		_ = m.Close()
+	}
+}
+
+// places are what the story is told on; each starts its servers when it is asked.
+var places = map[string]func(*testing.T) *place{
+	"single server": func(t *testing.T) *place {
+		server := redistest.Start(t)
+		return &place{url: "redis://" + server.Addr(), admin: server.Client(t), nodes: []*redis.Client{server.Client(t)}, names: []string{"gpu"}}
+	},
+	"just the permissions that the README lists": func(t *testing.T) *place {
+		server := redistest.Start(t)
+		admin := server.Client(t)
+		allowAsTheREADMESays(t, admin)
+		return &place{url: "redis://leases:secret@" + server.Addr(), admin: admin, nodes: []*redis.Client{admin}, names: []string{"gpu"}}
+	},
+	"Sentinel": func(t *testing.T) *place {
+		set := redistest.StartSentinel(t)
+		return &place{url: sentinelURL(set), admin: set.Client(t), nodes: []*redis.Client{set.Master().Client(t)}, names: []string{"gpu"}}
+	},
+	"Cluster": func(t *testing.T) *place {
+		cluster := redistest.StartCluster(t)
+		p := clusterPlace(t, cluster)
+		p.url = "redis://" + cluster.Addrs()[0] + "?cluster=true"
+		return p
+	},
+	"Cluster, just the permissions that the README lists": func(t *testing.T) *place {
+		cluster := redistest.StartCluster(t)
+		p := clusterPlace(t, cluster)
+		for _, node := range p.nodes {
+			allowAsTheREADMESays(t, node, "+cluster", "+command")
+		}
+		p.url = "redis://leases:secret@" + cluster.Addrs()[0] + "?cluster=true"
+		p.names = p.names[:3]
+		return p
+	},
+}
+
+func sentinelURL(set *redistest.SentinelSet) string {
+	return fmt.Sprintf("redis://%s?master_name=%s&addr=%s&addr=%s", set.Addrs()[0], set.MasterName, set.Addrs()[1], set.Addrs()[2])
+}
+
+// clusterPlace has three names on each of the nodes.
+func clusterPlace(t *testing.T, cluster *redistest.Cluster) *place {
+	client := cluster.Client(t)
+	p := &place{admin: client}
+	on := map[string]int{}
+	for _, node := range cluster.Nodes() {
+		p.nodes = append(p.nodes, node.Client(t))
+	}
+	for i := 0; len(p.names) < 9; i++ {
+		name := fmt.Sprintf("gpu-%d", i)
+		node, err := client.MasterForKey(t.Context(), "passbuddy-"+name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if addr := node.Options().Addr; on[addr] <= len(p.names)/3 && on[addr] < 3 {
+			on[addr]++
+			p.names = append(p.names, name)
+		}
+	}
+	return p
+}
+
+// allowAsTheREADMESays makes the user that the README tells to make.
+func allowAsTheREADMESays(t *testing.T, admin *redis.Client, more ...any) {
+	t.Helper()
+	var args []any
+	for _, rule := range readmeRules(t) {
+		args = append(args, rule)
+	}
+	if err := admin.Do(t.Context(), append(args, more...)...).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func readmeRules(t *testing.T) []string {
+	t.Helper()
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rules, found := strings.Cut(string(readme), "```\nACL SETUSER ")
+	rules, _, closed := strings.Cut(rules, "```")
+	if !found || !closed {
+		t.Fatal("the README has no block that begins with ACL SETUSER")
+	}
+	return append([]string{"ACL", "SETUSER"}, strings.Fields(rules)...)
+}
+
+func (p *place) keys(name string) (holders, queue string) {
+	return "passbuddy-" + name, "{passbuddy-" + name + "}:queue"
+}
+
+// published is how many pushes the scripts have sent, on all nodes.
+func (p *place) published(t *testing.T) (n int64) {
+	for _, node := range p.nodes {
+		n += calls(t, node, "publish")
+	}
+	return n
+}
+
+func TestQueueOnEveryKindOfRedis(t *testing.T) {
+	for kind, start := range places {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			p := start(t)
+			t.Cleanup(p.close)
+			for what, story := range map[string]func(*testing.T, *place, string){
+				"first come, first served":        tellOrder,
+				"a heavy request is not starved":  tellWeights,
+				"the dead are passed over":        tellDeath,
+				"a long queue of the dead":        tellLongQueue,
+				"an operator resizes and revokes": tellOperator,
+			} {
+				t.Run(what, func(t *testing.T) {
+					for _, name := range p.names {
+						t.Run(name, func(t *testing.T) {
+							t.Parallel()
+							story(t, p, name)
+							holders, queue := p.keys(name)
+							for _, key := range []string{holders, queue} {
+								redistest.Eventually(t, "nothing is left over", func(context.Context) error { return gone(p.admin, key) })
+							}
+						})
+					}
+				})
+			}
+			for i, node := range p.nodes {
+				t.Logf("node %d: %d scripts, %d pushes", i, calls(t, node, "evalsha"), calls(t, node, "publish"))
+				if calls(t, node, "publish") == 0 {
+					t.Errorf("no push came from node %d", i)
+				}
+			}
+			if kind == "single server" {
+				// What the README lists is needed. PING is sent over a subscription that hears nothing for
+				// some seconds.
+				for _, rule := range readmeRules(t) {
+					command, is := strings.CutPrefix(rule, "+")
+					if is && command != "ping" && command != "client" && calls(t, p.nodes[0], command) == 0 {
+						t.Errorf("the README lists %s, which was never needed", command)
+					}
+				}
+			}
+		})
+	}
+}
+
+func tellOrder(t *testing.T, p *place, name string) {
+	holders, queue := p.keys(name)
+	cfg := lease.Config{Name: name, Capacity: 1, Handover: -1}
+	holder := realAcquire(t, p.use(t, 0, cfg))
+	const processes, quitter = 5, 4
+	var from []*lease.Semaphore
+	for i := range processes {
+		s := p.use(t, 1+i, cfg)
+		from = append(from, s, s) // what it may have in the shared queue
+	}
+	rand.Shuffle(len(from), func(i, j int) { from[i], from[j] = from[j], from[i] })
+	var (
+		mu     sync.Mutex
+		order  []int
+		tokens []int64
+		all    sync.WaitGroup
+	)
+	ctx, quit := context.WithCancel(t.Context())
+	for i, s := range from {
+		ctx := ctx
+		if i != quitter {
+			ctx = t.Context()
+		}
+		all.Go(func() {
+			l, err := s.Acquire(ctx)
+			if i == quitter {
+				if !errors.Is(err, context.Canceled) {
+					t.Errorf("the one that left got %v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Errorf("waiter %d: %v", i, err)
+				return
+			}
+			mu.Lock()
+			order, tokens = append(order, i), append(tokens, l.Token())
+			mu.Unlock()
+			if err := l.Release(); err != nil {
+				t.Errorf("waiter %d: %v", i, err)
+			}
+		})
+		mustQueue(t, p.admin, queue, int64(i+1))
+	}
+	quit()
+	mustQueue(t, p.admin, queue, int64(len(from)-1))
+	if n := p.admin.ZCard(t.Context(), holders).Val(); n != 1 {
+		t.Errorf("%d hold it", n)
+	}
+	start := time.Now()
+	if err := holder.Release(); err != nil {
+		t.Error(err)
+	}
+	all.Wait()
+	t.Logf("%s: %d served one after the other in %v", name, len(order), time.Since(start))
+	if !slices.IsSorted(order) || len(order) != len(from)-1 {
+		t.Errorf("%s: served in the order %v", name, order)
+	}
+	if !slices.IsSorted(tokens) {
+		t.Errorf("%s: tokens %v", name, tokens)
+	}
+}
+
+func tellWeights(t *testing.T, p *place, name string) {
+	_, queue := p.keys(name)
+	cfg := lease.Config{Name: name, Capacity: 3, Handover: -1}
+	a, b, c := p.use(t, 0, cfg), p.use(t, 1, cfg), p.use(t, 2, cfg)
+	first, second := realAcquire(t, a), realAcquire(t, b)
+	heavy := asking(t, b, lease.Weight(3))
+	mustQueue(t, p.admin, queue, 1)
+	light := asking(t, c)
+	mustQueue(t, p.admin, queue, 2)
+	// There is room for the light one, and it does not overtake.
+	if _, err := a.TryAcquire(t.Context()); !errors.Is(err, lease.ErrAtCapacity) {
+		t.Errorf("TryAcquire overtook: %v", err)
+	}
+	if err := first.Release(); err != nil {
+		t.Error(err)
+	}
+	mustStillWait(t, "the heavy one", heavy)
+	mustStillWait(t, "the light one", light)
+	if err := second.Release(); err != nil {
+		t.Error(err)
+	}
+	h := mustBeServed(t, "the heavy one", heavy).lease
+	mustStillWait(t, "the light one", light)
+	if err := h.Release(); err != nil {
+		t.Error(err)
+	}
+	l := mustBeServed(t, "the light one", light).lease
+	if l.Token() <= h.Token() {
+		t.Errorf("token %d after %d", l.Token(), h.Token())
+	}
+	if err := l.Release(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A manager that is closed gives nothing back, as if its process had died.
+func tellDeath(t *testing.T, p *place, name string) {
+	_, queue := p.keys(name)
+	cfg := lease.Config{Name: name, Capacity: 1, TTL: realTTL}
+	var managers []*lease.Manager
+	semaphore := func() *lease.Semaphore {
+		m, _ := openWith(t, p.url)
+		managers = append(managers, m)
+		s, err := m.Semaphore(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	holder := realAcquire(t, semaphore())
+	ahead := asking(t, semaphore())
+	mustQueue(t, p.admin, queue, 1)
+	behind := asking(t, semaphore())
+	mustQueue(t, p.admin, queue, 2)
+	expiry := time.Now().Add(realTTL + 100*time.Millisecond) // of the holder's permit, at the latest
+	for _, m := range managers[:2] {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if g := <-ahead; !errors.Is(g.err, lease.ErrClosed) {
+		t.Errorf("the waiter of the closed manager got %v", g.err)
+	}
+	if !errors.Is(holder.Err(), lease.ErrClosed) {
+		t.Errorf("the holder of the closed manager got %v", holder.Err())
+	}
+	g := mustBeServed(t, "the one behind the dead", behind)
+	t.Logf("%s: served %v after the latest expiry of what the dead had", name, g.at.Sub(expiry))
+	if err := g.lease.Release(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Those whose processes died long ago stand in the queue in their hundreds, before and behind the living.
+func tellLongQueue(t *testing.T, p *place, name string) {
+	_, queue := p.keys(name)
+	cfg := lease.Config{Name: name, Capacity: 1, TTL: realTTL}
+	a, b := p.use(t, 0, cfg), p.use(t, 1, cfg)
+	holder := realAcquire(t, a)
+	var dead []redis.Z
+	for i := range 600 {
+		arrival := time.Now().Add(time.Duration(i-300) * time.Second).UnixMicro()
+		dead = append(dead, redis.Z{Member: fmt.Sprintf("%036d@dead~%d", i, i%7), Score: float64(arrival)})
+	}
+	if err := p.admin.ZAdd(t.Context(), queue, dead...).Err(); err != nil {
+		t.Fatal(err)
+	}
+	waiting := asking(t, b)
+	redistest.Eventually(t, "the waiter stands among the dead", func(ctx context.Context) error {
+		state, err := a.Inspect(ctx)
+		if err == nil && !slices.ContainsFunc(state.Waiters, func(w lease.Waiter) bool { return time.Now().Before(w.AliveUntil) }) {
+			err = fmt.Errorf("%d waiters", len(state.Waiters))
+		}
+		return err
+	})
+	if err := holder.Release(); err != nil {
+		t.Error(err)
+	}
+	if err := mustBeServed(t, "the living one", waiting).lease.Release(); err != nil {
+		t.Error(err)
+	}
+	// The dead behind it go when there is somebody to give a permit to, or with the queue's lifetime.
+	p.admin.Del(t.Context(), queue)
+}
+
+func tellOperator(t *testing.T, p *place, name string) {
+	_, queue := p.keys(name)
+	cfg := lease.Config{Name: name, Capacity: 2}
+	a, operator := p.use(t, 0, cfg), p.use(t, 1, cfg)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	ctx := t.Context()
+	first, second := realAcquire(t, a), realAcquire(t, a)
+	third := asking(t, a)
+	mustQueue(t, p.admin, queue, 1)
+	must(operator.Resize(ctx, 3))
+	l := mustBeServed(t, "who waits for a larger capacity", third).lease
+	must(operator.Pause(ctx))
+	must(l.Release())
+	fourth := asking(t, a)
+	mustQueue(t, p.admin, queue, 1)
+	state, err := operator.Inspect(ctx)
+	must(err)
+	if err == nil && (state.Capacity != 0 || !state.Resized || state.Held != 2 || len(state.Holders) != 2 || len(state.Waiters) != 1) {
+		t.Errorf("%s: %+v", name, state)
+	}
+	must(operator.Revoke(ctx, first.ID()))
+	<-first.Context().Done()
+	var lost *lease.LostError
+	if !errors.As(first.Err(), &lost) || lost.Reason != lease.LossRevoked {
+		t.Errorf("%s: the holder got %v", name, first.Err())
+	}
+	must(operator.ResetCapacity(ctx))
+	mustStillWait(t, "the fourth", fourth) // the revoked permit counts until its holder gives it back
+	if err := first.Release(); !errors.Is(err, lease.ErrLost) {
+		t.Errorf("Release of the revoked lease returned %v", err)
+	}
+	must(mustBeServed(t, "the fourth", fourth).lease.Release())
+	must(second.Release())
+}
