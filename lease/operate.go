@@ -49,6 +49,7 @@ func (s *Semaphore) Revoke(ctx context.Context, id string) error {
 	if id == "" {
 		return &OptionError{"id", id, "pass the id of a holder, as Inspect lists it"}
 	}
+	id, _ = grantOf(id) // who looks into Redis sees members: one of them must not be revoked alone
 	reply, err := s.run(ctx, revoke, id)
 	if err != nil {
 		return err
@@ -155,12 +156,7 @@ func (s *State) addHolder(listed map[string]bool, member string, expiry, now int
 		return
 	}
 	s.Held++
-	id, revoked := strings.CutPrefix(member, "revoked,")
-	if weightOf(id) > 1 {
-		if comma := strings.LastIndexByte(id, ','); comma >= 0 {
-			id = id[:comma]
-		}
-	}
+	id, revoked := grantOf(member)
 	if listed[id] {
 		return
 	}
@@ -168,6 +164,13 @@ func (s *State) addHolder(listed map[string]bool, member string, expiry, now int
 	s.Holders = append(s.Holders, Holder{
 		ID: id, Owner: ownerIn(id), Weight: weightOf(id), Expires: time.UnixMilli(expiry), AskedAt: askedAt(id), Revoked: revoked,
 	})
+}
+
+// grantOf is the id of the grant that a member belongs to, whatever its name, and whether it was revoked.
+func grantOf(member string) (id string, revoked bool) {
+	id, revoked = strings.CutPrefix(member, "revoked,")
+	id, _, _ = strings.Cut(id, ",") // <id>,1 to <id>,<weight>; no id has a comma in it
+	return id, revoked
 }
 
 // ownerIn is the owner in an id: <uuid>@<owner>, and perhaps #<weight>.
