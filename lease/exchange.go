@@ -142,7 +142,11 @@ func (d *desk) addReleases(now instant, ex *exchange) {
 // who make one attempt.
 func (d *desk) addRequests(now instant, ex *exchange) {
 	ex.poll = due(now, d.pollAt)
-	d.pollAt, d.joinAt = instant{}, instant{}
+	d.joinAt = instant{}
+	if ex.poll {
+		d.pollAt = instant{}
+	}
+	before := len(ex.calls)
 	ahead, oneMore := 0, false
 	all := ex.poll || len(ex.calls) > 0 // what is freed goes to those whom this call speaks for without a push
 	for w := d.waiting.first; w != nil && !oneMore; w = w.next {
@@ -154,6 +158,9 @@ func (d *desk) addRequests(now instant, ex *exchange) {
 	}
 	for w := d.trying.first; w != nil; w = w.next {
 		d.request(now, ex, w)
+	}
+	if len(ex.calls) == before && d.waiting.len > 0 { // nobody had to be asked for: no answer sets the next poll
+		d.pollAt = earlier(d.pollAt, now.add(d.interval()))
 	}
 }
 
@@ -379,6 +386,9 @@ func (d *desk) renewed(now instant, ex *exchange, c *call, current bool) {
 // What an acquire says of itself, before it says two integers of each id.
 const acquireHead = 8
 
+// What it says instead of an id's expiry; 0: it waits, -1: it is too heavy.
+const answerRevoked = -2
+
 // acquired takes the answer to a request; scripts/acquire.lua says what is in it.
 func (d *desk) acquired(now instant, ex *exchange, c *call) {
 	r := c.reply
@@ -410,6 +420,11 @@ func (d *desk) acquired(now instant, ex *exchange, c *call) {
 		switch {
 		case g.state == asked && expiry > 0:
 			d.granted(now, ex.sent, g, windowEnd(ex.sent, expiry, server, d.cfg.Margin), token)
+		case g.state == asked && expiry == answerRevoked:
+			// Granted by a reply that was lost, and revoked since: nobody has used it. Its waiter asks again.
+			d.detach(g)
+			d.owe(now, g)
+			d.joinAt = now
 		case g.state == asked && expiry < 0:
 			g.queued = false
 			d.leave(now, g.waiter, d.tooHeavy(g.waiter))

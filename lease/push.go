@@ -38,7 +38,9 @@ func (d *desk) pushed(now instant, p push) {
 	case g == nil && p.token <= d.lapsed:
 		// perhaps of a lease that ended, and its holder has not released it
 	case g == nil:
-		g = &grant{id: p.id, weight: int32(weightOf(p.id))} // a request that came twice, the second time late
+		// A request that came twice, the second time late; or the push is late, or comes twice, and the id
+		// has been given back. So it may be given back, and never used, when more of them come.
+		g = &grant{id: p.id, weight: int32(weightOf(p.id)), released: true}
 		d.owe(now, g)
 	case g.state != asked && g.state != owed:
 		// held already

@@ -19,6 +19,7 @@ import (
 type checker struct {
 	network *Network
 	sems    []*watched
+	tracing bool
 
 	mu          sync.Mutex
 	granted     map[string]grant // by id, when it was first seen in Redis
@@ -31,6 +32,7 @@ type checker struct {
 	garbage     int // how often others published
 	longestWait time.Duration
 	violations  []string
+	trace       []string // the latest commands, if they are wanted
 }
 
 // watched is what the checker knows of one semaphore.
@@ -92,7 +94,8 @@ func (c *checker) violate(format string, args ...any) {
 func (c *checker) violateLocked(format string, args ...any) {
 	if len(c.violations) < 10 {
 		at := time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)) // when bubbles begin
-		c.violations = append(c.violations, fmt.Sprintf("at %v: ", at)+fmt.Sprintf(format, args...))
+		violation := fmt.Sprintf("at %v: ", at) + fmt.Sprintf(format, args...)
+		c.violations = append(c.violations, violation+c.recent(violation))
 	}
 }
 
@@ -219,6 +222,9 @@ func (c *checker) check(host string, now time.Time, cmd []string) {
 		}
 		w.last = seen
 		c.judgeLives(w, seen, now)
+	}
+	if c.tracing {
+		c.note(host, now, script)
 	}
 	c.said = c.said[:0]
 }

@@ -121,7 +121,7 @@ func (c *checker) judge(f *fleet, begin time.Time) {
 func (c *checker) judgeOrder(f *fleet, w *watched, over []*wait, begin time.Time) {
 	slack := w.handover() + 10*time.Millisecond + 6*f.trip() + 5*time.Millisecond
 	for _, x := range over {
-		if x.lease == nil || x.begin.Before(begin) || !c.registers(w, x) {
+		if x.lease == nil || x.begin.Before(begin) || !c.registers(w, x, f.weights) {
 			continue
 		}
 		for _, y := range over {
@@ -129,16 +129,17 @@ func (c *checker) judgeOrder(f *fleet, w *watched, over []*wait, begin time.Time
 				continue
 			}
 			if y.lease.Token() < x.lease.Token() {
-				c.violateLocked("promise 8: a caller of %s in %s began to wait at %v and was overtaken by one in %s that began %v later",
-					w.name, x.caller.process.name, x.begin.Format("04:05.000"), y.caller.process.name, y.begin.Sub(x.begin))
+				c.violateLocked("promise 8: a caller of %s in %s began to wait for %d at %v, got %s, and was overtaken by one in %s that began %v later and got %s",
+					w.name, x.caller.process.name, x.weight, x.begin.Format("04:05.000000"), x.lease.ID(), y.caller.process.name, y.begin.Sub(x.begin), y.lease.ID())
 			}
 		}
 	}
 }
 
 // registers reports whether all callers of x's process together are so few that each stands in the queue.
-func (c *checker) registers(w *watched, x *wait) bool {
-	return x.caller.process.perSemaphore <= slices.Min(w.capacities)
+func (c *checker) registers(w *watched, x *wait, weights bool) bool {
+	n := x.caller.process.perSemaphore
+	return n <= 2 || !weights && n <= slices.Min(w.capacities)+1
 }
 
 // inherited reports whether the permit was given to somebody else first, who was there before.
