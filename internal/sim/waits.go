@@ -128,7 +128,7 @@ func (c *checker) judgeOrder(f *fleet, w *watched, over []*wait, begin time.Time
 			if y.lease == nil || y.caller.process == x.caller.process || !y.begin.After(x.begin.Add(slack)) || inherited(y) || inherited(x) {
 				continue
 			}
-			if y.lease.Token() < x.lease.Token() {
+			if c.granted[y.lease.ID()].at.Before(c.granted[x.lease.ID()].at) { // a token may be of a later poll
 				c.violateLocked("promise 8: a caller of %s in %s began to wait for %d at %v, got %s, and was overtaken by one in %s that began %v later and got %s",
 					w.name, x.caller.process.name, x.weight, x.begin.Format("04:05.000000"), x.lease.ID(), y.caller.process.name, y.begin.Sub(x.begin), y.lease.ID())
 			}
