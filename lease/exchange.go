@@ -430,6 +430,9 @@ func slackOf(now instant, grants []*grant) (slack time.Duration) {
 // details is how many integers an acquire's reply has about the semaphore, at its end.
 const details = 6
 
+// What it says instead of an id's expiry; 0: it waits, -1: it is too heavy.
+const answerRevoked = -2
+
 // acquired takes the answer to a request; scripts/acquire.lua says what is in it.
 func (d *desk) acquired(now instant, ex *exchange, c *call) {
 	server, late := c.reply[0], c.reply[1]&statusLate != 0
@@ -454,6 +457,11 @@ func (d *desk) acquired(now instant, ex *exchange, c *call) {
 		switch {
 		case g.state == asked && expiry > 0:
 			d.granted(now, ex.sent, g, windowEnd(ex.sent, expiry, server, d.cfg.Margin), token)
+		case g.state == asked && expiry == answerRevoked:
+			// Granted by a reply that was lost, and revoked since: nobody has used it. Its waiter asks again.
+			d.detach(g)
+			d.owe(now, g)
+			d.joinAt = now
 		case g.state == asked && expiry < 0:
 			g.queued = false
 			d.leave(now, g.waiter, d.tooHeavy(g.waiter))

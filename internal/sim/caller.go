@@ -16,6 +16,7 @@ type caller struct {
 	process *process
 	sem     *lease.Semaphore
 	rand    *rand.Rand
+	greedy  bool // asks again at once, a few times in a row
 }
 
 func (c *caller) upTo(d time.Duration) time.Duration { return time.Duration(c.rand.Int64N(int64(d))) }
@@ -23,7 +24,7 @@ func (c *caller) upTo(d time.Duration) time.Duration { return time.Duration(c.ra
 // short is a moment, most of the time.
 func (c *caller) short(ttl time.Duration) time.Duration {
 	if c.chance(60) {
-		return c.upTo(ttl / 20)
+		return c.upTo(quick(ttl))
 	}
 	return c.upTo(ttl)
 }
@@ -32,13 +33,25 @@ func (c *caller) chance(percent int) bool { return c.rand.IntN(100) < percent }
 
 func (c *caller) run() {
 	ttl := c.sem.Config().TTL
-	for c.sleep(c.fleet.stop, 3*c.short(ttl)) && c.process.gate() {
-		c.once(ttl)
+	again := 0
+	for {
+		if again--; again <= 0 {
+			if !sleep(c.fleet.stop, 3*c.short(ttl)) {
+				return
+			}
+			if c.greedy {
+				again = c.rand.IntN(12)
+			}
+		}
+		if c.fleet.stop.Err() != nil || !c.process.gate() {
+			return
+		}
+		c.once(ttl, again > 0)
 	}
 }
 
 // sleep reports whether the time passed before ctx ended.
-func (c *caller) sleep(ctx context.Context, d time.Duration) bool {
+func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -49,9 +62,28 @@ func (c *caller) sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// linger is sleep, cut short when all is well: then callers are quick.
+func (c *caller) linger(ctx context.Context, d, ttl time.Duration) bool {
+	brisk := c.fleet.brisk()
+	select {
+	case <-brisk:
+		return sleep(ctx, min(d, c.upTo(quick(ttl))))
+	default:
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-brisk:
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}
+
 var errChangedMind = errors.New("the caller changed its mind")
 
-func (c *caller) once(ttl time.Duration) {
+func (c *caller) once(ttl time.Duration, hurry bool) {
 	ctx, cancel := context.WithCancelCause(c.fleet.stop)
 	defer cancel(nil)
 	var opts []lease.AcquireOption
@@ -68,47 +100,69 @@ func (c *caller) once(ttl time.Duration) {
 	if maxHold {
 		opts = append(opts, lease.MaxHold(1+c.upTo(2*ttl)))
 	}
+	weight := 1
+	if c.fleet.weights && c.chance(50) {
+		if weight = 1 + c.rand.IntN(c.sem.Config().Capacity); c.chance(4) {
+			weight = c.sem.Config().Capacity + 1
+		}
+		opts = append(opts, lease.Weight(weight))
+	}
+	wait := c.fleet.checker.waits(c, weight)
 	l, err := c.sem.Acquire(ctx, opts...)
+	c.fleet.checker.waited(wait, l)
 	if !c.process.gate() {
 		return
 	}
 	if err != nil {
-		if !isKnown(err) {
-			c.fleet.checker.violate("promise 6: Acquire gave no reason that the documentation knows: %v", err)
-		}
-		if errors.Is(err, lease.ErrAtCapacity) {
+		switch {
+		case errors.Is(err, lease.ErrOption):
+			c.fleet.checker.tooHeavy(wait, err)
 			c.fleet.refused.Add(1)
-		} else {
+		case !isKnown(err):
+			c.fleet.checker.violate("promise 6: Acquire gave no reason that the documentation knows: %v", err)
+		case errors.Is(err, lease.ErrAtCapacity):
+			c.fleet.refused.Add(1)
+		default:
 			c.fleet.failed.Add(1)
 		}
 		return
 	}
 	c.fleet.acquired.Add(1)
-	c.work(l, cancel, ttl, maxHold)
+	if handed(l) > 0 {
+		c.fleet.passed.Add(1)
+	}
+	c.work(l, wait, cancel, maxHold, hurry)
 }
+
+// handed is how often the permit of a lease had been passed on inside its process before.
+func handed(l *lease.Lease) int64 { return l.Token() % 1000 }
 
 // work holds l for a while: under a child of its context, as an errgroup or a timeout would make one,
 // which cannot look at the clock by itself.
-func (c *caller) work(l *lease.Lease, cancel context.CancelCauseFunc, ttl time.Duration, maxHold bool) {
+func (c *caller) work(l *lease.Lease, wait *wait, cancel context.CancelCauseFunc, maxHold, hurry bool) {
+	ttl := c.sem.Config().TTL
 	child, end := context.WithCancel(l.Context())
 	defer end()
 	held, endHeld := context.WithCancel(l.Held())
 	defer endHeld()
-	life := c.fleet.checker.begin(c.process, l, held)
+	life := c.fleet.checker.begin(wait, l, held)
 	defer c.fleet.checker.end(life)
 
 	d := c.short(ttl)
 	if c.chance(10) {
 		d = c.upTo(4 * ttl)
 	}
-	if c.sleep(child, d) && c.chance(20) {
+	if hurry {
+		d = c.upTo(10 * time.Millisecond)
+	}
+	if c.linger(child, d, ttl) && c.chance(20) {
 		cancel(errChangedMind)
 	}
 	if !c.process.gate() {
 		return
 	}
 	if child.Err() != nil { // teardown comes before the release, under Held
-		c.sleep(held, c.upTo(ttl/2))
+		c.linger(held, c.upTo(ttl/2), ttl)
 		if !c.process.gate() {
 			return
 		}
@@ -123,9 +177,7 @@ func (c *caller) work(l *lease.Lease, cancel context.CancelCauseFunc, ttl time.D
 	}
 	if errors.Is(err, lease.ErrLost) {
 		c.fleet.lost.Add(1)
-		if c.fleet.plan.Gentle {
-			c.fleet.checker.violate("promise 3: a lease was lost to trouble shorter than TTL/3: %v", err)
-		}
+		c.fleet.checker.lost(l, err, c.fleet.plan.Gentle)
 	}
 	back := l.Release()
 	if !c.process.gate() {
@@ -139,7 +191,7 @@ func (c *caller) work(l *lease.Lease, cancel context.CancelCauseFunc, ttl time.D
 	default:
 		c.fleet.checker.violate("promise 6: Release gave no reason that the documentation knows: %v", back)
 	}
-	if c.fleet.plan.Gentle && errors.Is(back, lease.ErrLost) && !maxHold {
-		c.fleet.checker.violate("promise 3: Release found the permit gone: %v", back)
+	if errors.Is(back, lease.ErrLost) && !maxHold {
+		c.fleet.checker.lost(l, back, c.fleet.plan.Gentle)
 	}
 }

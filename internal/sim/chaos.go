@@ -2,26 +2,11 @@ package sim
 
 import (
 	"math/rand/v2"
+	"strings"
 	"time"
-)
 
-// faults are what the network does all the time.
-func (p Plan) faults(r *rand.Rand, ttl time.Duration) Faults {
-	f := Faults{
-		Latency: time.Duration(r.Int64N(int64(3 * time.Millisecond))),
-		Jitter:  time.Duration(r.Int64N(int64(10 * time.Millisecond))),
-	}
-	if r.IntN(4) == 0 {
-		return f
-	}
-	f.CutRequest, f.CutReply = 0.01, 0.02
-	f.Duplicate, f.DuplicateAfter = 0.05, ttl
-	if !p.Gentle {
-		f.DropRequest, f.DropReply = 0.01, 0.01
-		f.DelayRequest, f.DelayUpTo = 0.02, ttl*3/2
-	}
-	return f
-}
+	"github.com/alicebob/miniredis/v2"
+)
 
 // chaos is the trouble that a fleet meets.
 type chaos struct {
@@ -37,8 +22,13 @@ func (c *chaos) upTo(d time.Duration) time.Duration { return time.Duration(c.ran
 func (c *chaos) run(d time.Duration) {
 	ttl := c.fleet.shortestTTL()
 	end := time.Now().Add(d)
+	calm := time.Now().Add(d / 3)
 	for time.Now().Before(end) {
 		c.troubles++
+		if time.Now().After(calm) {
+			calm = time.Now().Add(d / 3)
+			c.fleet.calm(true)
+		}
 		if c.fleet.plan.Gentle {
 			time.Sleep(2*ttl + c.upTo(4*ttl))
 			c.gentle(c.upTo(ttl * 3 / 10))
@@ -57,7 +47,7 @@ func (c *chaos) process() *process {
 // gentle makes trouble for d that costs no lease.
 func (c *chaos) gentle(d time.Duration) {
 	n := c.fleet.network
-	switch c.rand.IntN(6) {
+	switch c.rand.IntN(8) {
 	case 0:
 		p := c.process()
 		p.host.Refuse()
@@ -78,7 +68,38 @@ func (c *chaos) gentle(d time.Duration) {
 	case 5:
 		p := c.process()
 		c.pause(p, d)
+	case 6: // the queue is gone, and the permits are not
+		n.Look(func(r *miniredis.Miniredis) {
+			for _, s := range c.fleet.sems {
+				r.Del("{passbuddy-" + s.name + "}:queue")
+				if c.rand.IntN(2) == 0 {
+					r.Del("{passbuddy-" + s.name + "}:alive")
+				}
+			}
+			c.fleet.checker.lookAgain()
+		})
+	case 7:
+		c.garbage()
 	}
+}
+
+// garbage is what other publishers say in an inbox.
+func (c *chaos) garbage() {
+	c.fleet.checker.mu.Lock()
+	c.fleet.checker.garbage++
+	c.fleet.checker.mu.Unlock()
+	c.fleet.network.Look(func(r *miniredis.Miniredis) {
+		for _, channel := range r.PubSubChannels("passbuddy:inbox:*") {
+			owner := strings.TrimPrefix(channel, "passbuddy:inbox:")
+			for _, message := range []string{
+				"", "grant", "grant 1 2 3", "grant 1 2 3 x@" + owner + " other-s0", "revoke 0 0 x@" + owner + " passbuddy-s0",
+				"grant -1 99999999999999999999 0 x@" + owner + " passbuddy-s0", "grant 1 2 3 x@somebody passbuddy-s0",
+				"refuse 1 0 0 x@" + owner + "#7 passbuddy-s0", "grant 99999999999999 1 3 x@" + owner + "#3 passbuddy-s0",
+			} {
+				r.Publish(channel, message)
+			}
+		}
+	})
 }
 
 func (c *chaos) pause(p *process, d time.Duration) {

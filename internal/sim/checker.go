@@ -2,8 +2,11 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -11,34 +14,75 @@ import (
 )
 
 // A checker judges a fleet at every instant that matters: after each command that the server executed.
-// It looks at two things, because the first alone misses a renewal that adds a permit: the leases whose
-// contexts live, and the members in Redis.
+// It looks at the leases whose contexts live, at what Redis holds, because the first alone misses a
+// renewal that adds a permit, at what each command did to the queue, and at how long callers wait.
 type checker struct {
 	network *Network
-	sems    []lease.Config
+	sems    []*watched
+	tracing bool
 
-	mu         sync.Mutex
-	lives      map[string][]*life // by semaphore
-	tokens     map[string]int64   // the latest
-	seen       map[string]map[int64]bool
-	granted    map[string]int // the epoch in which an id was first seen in Redis
-	epochs     int            // how often Redis lost its data or its clock jumped
-	commands   int
-	violations []string
+	mu          sync.Mutex
+	granted     map[string]grant // by id, when it was first seen in Redis
+	revoked     map[string]bool  // ids that an operator meant to revoke
+	verbs       map[string]verb  // by the script's name
+	said        []published      // by the command that is being executed
+	epochs      int              // how often Redis lost its data or its clock jumped
+	commands    int
+	pushes      int
+	garbage     int // how often others published
+	longestWait time.Duration
+	violations  []string
+	trace       []string // the latest commands, if they are wanted
+}
+
+// watched is what the checker knows of one semaphore.
+type watched struct {
+	semaphore
+	lives  []*life
+	waits  map[*wait]bool
+	over   []*wait // in the calm time that is being watched
+	latest int64   // token
+	tokens map[int64]bool
+	limits []limit
+	calls  int // of its scripts
+	last   view
+}
+
+// A grant is when an id was first seen among the holders.
+type grant struct {
+	epoch int
+	at    time.Time
+}
+
+// A limit is a capacity that was in force from a time on.
+type limit struct {
+	from     time.Time
+	capacity int
 }
 
 // A life is one lease from its acquire to its release.
 type life struct {
 	process *process
 	lease   *lease.Lease
+	weight  int
 	child   context.Context // of Held: it does not look at the clock by itself
-	epoch   int
+	grant   grant
 }
 
-func newChecker(n *Network, sems []lease.Config) *checker {
-	c := &checker{network: n, sems: sems, lives: map[string][]*life{}, tokens: map[string]int64{}, seen: map[string]map[int64]bool{}, granted: map[string]int{}}
-	n.OnCommand(func(_ string, now time.Time, _ []string) { c.check(now) })
+func newChecker(n *Network, sems []semaphore) *checker {
+	c := &checker{network: n, granted: map[string]grant{}, revoked: map[string]bool{}, verbs: map[string]verb{}}
+	for _, s := range sems {
+		w := &watched{semaphore: s, waits: map[*wait]bool{}, tokens: map[int64]bool{}}
+		w.limits = []limit{{time.Now(), s.largest()}}
+		c.sems = append(c.sems, w)
+	}
+	n.OnPublish(func(channel, message string) { c.said = append(c.said, published{channel, message}) })
+	n.OnCommand(c.check)
 	return c
+}
+
+func (c *checker) of(name string) *watched {
+	return c.sems[slices.IndexFunc(c.sems, func(w *watched) bool { return w.name == name })]
 }
 
 func (c *checker) violate(format string, args ...any) {
@@ -50,7 +94,8 @@ func (c *checker) violate(format string, args ...any) {
 func (c *checker) violateLocked(format string, args ...any) {
 	if len(c.violations) < 10 {
 		at := time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)) // when bubbles begin
-		c.violations = append(c.violations, fmt.Sprintf("at %v: ", at)+fmt.Sprintf(format, args...))
+		violation := fmt.Sprintf("at %v: ", at) + fmt.Sprintf(format, args...)
+		c.violations = append(c.violations, violation+c.recent(violation))
 	}
 }
 
@@ -65,45 +110,88 @@ func (c *checker) epoch(do func()) {
 	c.network.Resume()
 }
 
-// begin enters a lease, and judges its token.
-func (c *checker) begin(p *process, l *lease.Lease, child context.Context) *life {
+// lookAgain takes Redis as it is: no command made it so. It runs on the server's thread.
+func (c *checker) lookAgain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	x := &life{process: p, lease: l, child: child, epoch: c.granted[l.ID()]}
-	name, token := l.Name(), l.Token()
-	c.lives[name] = append(c.lives[name], x)
-	if c.seen[name] == nil {
-		c.seen[name] = map[int64]bool{}
+	c.network.redis.SetTime(time.Now().Add(c.network.offset))
+	for _, w := range c.sems {
+		w.last = w.look(c.network, time.Now())
+		w.last.epoch = c.epochs
 	}
-	if c.seen[name][token] {
-		c.violateLocked("promise 10: token %d of %s was given twice", token, name)
+}
+
+// begin enters a lease, and judges its token.
+func (c *checker) begin(wait *wait, l *lease.Lease, child context.Context) *life {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := c.of(l.Name())
+	x := &life{process: wait.caller.process, lease: l, weight: wait.weight, child: child, grant: c.granted[l.ID()]}
+	token := l.Token()
+	w.lives = append(w.lives, x)
+	if w.tokens[token] {
+		c.violateLocked("promise 10: token %d of %s was given twice", token, w.name)
 	}
-	c.seen[name][token] = true
-	if c.capacity(name) == 1 && token <= c.tokens[name] && c.epochs == 0 {
-		c.violateLocked("promise 10: token %d of %s comes after %d", token, name, c.tokens[name])
+	w.tokens[token] = true
+	if token <= w.latest && c.epochs == 0 && c.largestSince(w, time.Time{}) == 1 {
+		c.violateLocked("promise 10: token %d of %s comes after %d", token, w.name, w.latest)
 	}
-	c.tokens[name] = max(token, c.tokens[name])
+	w.latest = max(token, w.latest)
+	if got := weightOf(l.ID()); got != wait.weight {
+		c.violateLocked("promise 1: a lease of weight %d of %s is on a permit of weight %d", wait.weight, w.name, got)
+	}
+	if given := time.UnixMicro(token / 1000); token%1000 > 0 && c.epochs == 0 && wait.end.Sub(given) > w.handover()+time.Millisecond && !wait.caller.process.pausedSince(given) {
+		c.violateLocked("promise 8: lease %s of %s was handed over %v after Redis gave it", l.ID(), w.name, wait.end.Sub(given))
+	}
 	return x
 }
 
-func (c *checker) capacity(name string) int {
-	i := slices.IndexFunc(c.sems, func(s lease.Config) bool { return s.Name == name })
-	return c.sems[i].Capacity
+// largestSince is the largest capacity in force since a time.
+func (c *checker) largestSince(w *watched, since time.Time) int {
+	largest := 0
+	for i := len(w.limits) - 1; i >= 0; i-- {
+		largest = max(largest, w.limits[i].capacity)
+		if !w.limits[i].from.After(since) {
+			break
+		}
+	}
+	return largest
 }
 
 func (c *checker) end(x *life) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	name := x.lease.Name()
-	c.lives[name] = slices.DeleteFunc(c.lives[name], func(y *life) bool { return x == y })
+	w := c.of(x.lease.Name())
+	w.lives = slices.DeleteFunc(w.lives, func(y *life) bool { return x == y })
+}
+
+// revoking says that an operator is about to revoke an id.
+func (c *checker) revoking(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.revoked[id] = true
+}
+
+// lost judges a loss.
+func (c *checker) lost(l *lease.Lease, err error, gentle bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var loss *lease.LostError
+	switch {
+	case c.revoked[l.ID()]:
+	case gentle:
+		c.violateLocked("promise 3: a lease was lost to trouble shorter than TTL/3: %v", err)
+	case errors.As(err, &loss) && loss.Reason == lease.LossRevoked:
+		c.violateLocked("promise 6: a lease was revoked, and nobody did: %v", err)
+	}
 }
 
 // ask has the contexts of a process that wakes up look at the clock.
 func (c *checker) ask(p *process) {
 	c.mu.Lock()
 	var own []*life
-	for _, lives := range c.lives {
-		for _, x := range lives {
+	for _, w := range c.sems {
+		for _, x := range w.lives {
 			if x.process == p {
 				own = append(own, x)
 			}
@@ -117,60 +205,138 @@ func (c *checker) ask(p *process) {
 }
 
 // check judges this instant. It runs on the server's thread.
-func (c *checker) check(now time.Time) {
+func (c *checker) check(host string, now time.Time, cmd []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.commands++
-	server := now.Add(c.network.offset)
-	for _, s := range c.sems {
-		members, _ := c.network.Server().SortedSet("passbuddy-" + s.Name) // an error: there is none
-		counted := 0
-		for id, score := range members {
-			if _, known := c.granted[id]; !known {
-				c.granted[id] = c.epochs
-			}
-			if int64(score)*1000 > server.UnixMicro() {
-				counted++
-			}
-		}
-		if counted > s.Capacity {
-			c.violateLocked("promise 1: %d members of %s count in Redis, capacity %d", counted, s.Name, s.Capacity)
-		}
-		live := 0
-		for _, x := range c.lives[s.Name] {
-			if x.child.Err() != nil || !x.process.runs() {
-				continue
-			}
-			if late := now.Sub(x.lease.TrustedUntil()); late > 0 {
-				c.violateLocked("promise 2: lease %s of %s lives %v after its trust window", x.lease.ID(), s.Name, late)
-			}
-			if x.epoch != c.epochs {
-				continue
-			}
-			live++
-			if score, found := members[x.lease.ID()]; !found || int64(score)*1000 <= server.UnixMicro() {
-				c.violateLocked("promise 2: lease %s of %s lives, and Redis has given its permit away (found: %v)", x.lease.ID(), s.Name, found)
+	script := c.script(host, cmd)
+	for _, w := range c.sems {
+		seen := w.look(c.network, now)
+		seen.epoch = c.epochs
+		c.judgeMembers(w, seen, now)
+		if script != nil && script.holders == w.key() {
+			w.calls++
+			if w.last.epoch == c.epochs {
+				c.judgeCommand(w, script, w.last, seen)
 			}
 		}
-		if live > s.Capacity {
-			c.violateLocked("promise 1: %d leases of %s live, capacity %d", live, s.Name, s.Capacity)
+		w.last = seen
+		c.judgeLives(w, seen, now)
+	}
+	if c.tracing {
+		c.note(host, now, script)
+	}
+	c.said = c.said[:0]
+}
+
+// judgeMembers judges how many permits count in Redis.
+func (c *checker) judgeMembers(w *watched, seen view, now time.Time) {
+	if w.limits[len(w.limits)-1].capacity != seen.limit {
+		w.limits = append(w.limits, limit{now, seen.limit})
+	}
+	counted, oldest := 0, now
+	for id, g := range seen.holders {
+		first, known := c.granted[id]
+		if !known {
+			first = grant{c.epochs, now}
+			c.granted[id] = first
+		}
+		if counted += g.live; g.live > 0 && first.at.Before(oldest) {
+			oldest = first.at
+		}
+	}
+	if most := c.largestSince(w, oldest); counted > most {
+		c.violateLocked("promise 1: %d members of %s count in Redis, capacity %d", counted, w.name, most)
+	}
+}
+
+// judgeLives judges the leases whose contexts live.
+func (c *checker) judgeLives(w *watched, seen view, now time.Time) {
+	live, oldest := 0, now
+	for _, x := range w.lives {
+		if x.child.Err() != nil || !x.process.runs() {
+			continue
+		}
+		if late := now.Sub(x.lease.TrustedUntil()); late > 0 {
+			c.violateLocked("promise 2: lease %s of %s lives %v after its trust window", x.lease.ID(), w.name, late)
+		}
+		if x.grant.epoch != c.epochs {
+			continue
+		}
+		live += x.weight
+		if x.grant.at.Before(oldest) {
+			oldest = x.grant.at
+		}
+		if got := seen.holders[x.lease.ID()].live; got != x.weight {
+			c.violateLocked("promise 2: lease %s of %s lives, and Redis counts %d of its %d permits", x.lease.ID(), w.name, got, x.weight)
+		}
+	}
+	if most := c.largestSince(w, oldest); live > most {
+		c.violateLocked("promise 1: leases on %d permits of %s live, capacity %d", live, w.name, most)
+	}
+}
+
+// weightOf and ownerOf read an id: <uuid>@<owner>, and #<weight> when that is not 1.
+func weightOf(id string) int {
+	if _, weight, found := strings.Cut(id, "#"); found {
+		n, _ := strconv.Atoi(weight)
+		return n
+	}
+	return 1
+}
+
+func ownerOf(id string) string {
+	_, owner, _ := strings.Cut(id, "@")
+	owner, _, _ = strings.Cut(owner, "#")
+	return owner
+}
+
+// checkLeft judges what processes that went home have left behind.
+func (c *checker) checkLeft(f *fleet) {
+	c.network.exec.Lock()
+	defer c.network.exec.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, w := range c.sems {
+		v := w.look(c.network, time.Now())
+		for _, p := range f.alive() {
+			for id := range v.holders {
+				if strings.HasPrefix(ownerOf(id), p.name+"~") {
+					c.violateLocked("promise 7: %s of %s is held, and its process went home", id, w.name)
+				}
+			}
+			for id := range v.queue {
+				if strings.HasPrefix(ownerOf(id), p.name+"~") {
+					c.violateLocked("promise 7: %s of %s waits, and its process went home", id, w.name)
+				}
+			}
+			if n := p.manager.IgnoredMessages(); n > 0 && c.garbage == 0 {
+				c.violateLocked("promise 9: %d messages to %s made no sense", n, p.name)
+			}
+		}
+		for x := range w.waits {
+			c.violateLocked("leak: a call of Acquire for %s goes on: %v", w.name, x.begin)
 		}
 	}
 }
 
-// checkEmpty judges the end: nothing counts any more.
+// checkEmpty judges the end: nothing counts any more, and no key is left but the fence and, for a day, the
+// holders' with nobody in it.
 func (c *checker) checkEmpty() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.network.exec.Lock()
 	defer c.network.exec.Unlock()
-	server := time.Now().Add(c.network.offset)
-	for _, s := range c.sems {
-		members, _ := c.network.Server().SortedSet("passbuddy-" + s.Name)
-		for id, score := range members {
-			if int64(score)*1000 > server.UnixMicro() {
-				c.violateLocked("promise 7: %s of %s is left over", id, s.Name)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.network.redis.SetTime(time.Now().Add(c.network.offset))
+	for _, w := range c.sems {
+		v := w.look(c.network, time.Now())
+		for id, h := range v.holders {
+			if h.live > 0 {
+				c.violateLocked("promise 7: %s of %s is left over", id, w.name)
 			}
+		}
+		if len(v.queue) > 0 || len(v.alive) > 0 {
+			c.violateLocked("promise 7: somebody waits for %s at the end: %s", w.name, v)
 		}
 	}
 }

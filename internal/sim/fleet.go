@@ -10,7 +10,6 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,31 +26,37 @@ type Plan struct {
 	For  time.Duration // fleet time
 
 	// Gentle keeps every trouble shorter than a third of the shortest TTL, with quiet between: then no
-	// lease may be lost.
+	// lease may be lost, but to an operator.
 	Gentle bool
+
+	Trace bool // violations come with the commands that led to them
 }
 
 // A Report is what a fleet did. Violations is empty when every promise was kept.
 type Report struct {
-	Acquired, Refused, Lost, Failed, Commands, Troubles int
-	Violations                                          []string
+	Acquired, Passed, Refused, Lost, Failed int // Passed: of those acquired, handed over in a process
+	Commands, Pushes, Troubles, Orders      int
+	LongestWait                             time.Duration // while all was well
+	Violations                              []string
 }
 
 func (r Report) String() string {
-	return fmt.Sprintf("%d acquired, %d refused, %d lost, %d failed, %d commands, %d troubles, %d violations",
-		r.Acquired, r.Refused, r.Lost, r.Failed, r.Commands, r.Troubles, len(r.Violations))
+	return fmt.Sprintf("%d acquired (%d handed over), %d refused, %d lost, %d failed, %d commands, %d pushes, %d troubles, %d orders, waits up to %v, %d violations",
+		r.Acquired, r.Passed, r.Refused, r.Lost, r.Failed, r.Commands, r.Pushes, r.Troubles, r.Orders,
+		r.LongestWait.Round(time.Millisecond), len(r.Violations))
 }
 
 // A fleet is many managers on one server, each in a process of its own that can be paused and killed,
 // and callers in them that acquire, work, tear down and release.
 type fleet struct {
 	// immutable
-	plan    Plan
-	network *Network
-	checker *checker
-	sems    []lease.Config
-	stop    context.Context
-	log     *slog.Logger
+	plan Plan
+	traits
+	network  *Network
+	checker  *checker
+	operator *operator
+	stop     context.Context
+	log      *slog.Logger
 
 	mu        sync.Mutex
 	processes []*process
@@ -59,7 +64,10 @@ type fleet struct {
 	callers   sync.WaitGroup
 	closing   sync.WaitGroup
 
-	acquired, refused, lost, failed atomic.Int64
+	calmMu   sync.Mutex
+	calmness chan struct{} // closed: all is well, and callers are quick
+
+	acquired, passed, refused, lost, failed atomic.Int64
 }
 
 // Run lives a fleet's life in a bubble of virtual time. It fails t when goroutines are left behind.
@@ -71,21 +79,26 @@ func Run(t *testing.T, plan Plan) (report Report) {
 func live(plan Plan) Report {
 	r := rand.New(rand.NewPCG(plan.Seed, 1))
 	stop, end := context.WithCancel(context.Background())
-	f := &fleet{plan: plan, network: NewNetwork(plan.Seed), stop: stop, log: slog.New(slog.NewTextHandler(io.Discard, nil))}
-	for i := range 1 + r.IntN(2) {
-		ttl := []time.Duration{2 * time.Second, 5 * time.Second, 15 * time.Second}[r.IntN(3)]
-		f.sems = append(f.sems, lease.Config{Name: fmt.Sprintf("s%d", i), Capacity: 1 + r.IntN(3), TTL: ttl, RetryInterval: ttl / 4})
+	f := &fleet{
+		plan: plan, traits: plan.traits(r), network: NewNetwork(plan.Seed), stop: stop,
+		log: slog.New(slog.NewTextHandler(io.Discard, nil)), calmness: make(chan struct{}),
 	}
-	f.network.SetFaults(plan.faults(r, f.shortestTTL()))
+	f.network.Server().ClockTTL(true)
+	f.trouble(f.network, true)
 	f.checker = newChecker(f.network, f.sems)
+	f.checker.tracing = plan.Trace
 	for range 2 + r.IntN(3) {
 		f.spawn(r)
+	}
+	f.operator = &operator{fleet: f, rand: rand.New(rand.NewPCG(plan.Seed, 4)), turn: make(chan struct{}, 1)}
+	if f.operated {
+		f.callers.Go(f.operator.run)
 	}
 	c := &chaos{fleet: f, rand: rand.New(rand.NewPCG(plan.Seed, 2))}
 	c.run(plan.For)
 
 	// The end: no more trouble, everybody goes home, and nothing is left.
-	f.network.SetFaults(Faults{})
+	f.calm(false)
 	end()
 	f.callers.Wait()
 	for _, p := range f.alive() {
@@ -98,120 +111,16 @@ func live(plan Plan) Report {
 		_ = p.client.Close()
 	}
 	f.closing.Wait()
+	f.checker.checkLeft(f)
 	time.Sleep(3 * f.longestTTL()) // those that were killed with a permit, and requests that are on their way
 	f.checker.checkEmpty()
 	f.network.Close()
 	return Report{
-		Acquired: int(f.acquired.Load()), Refused: int(f.refused.Load()), Lost: int(f.lost.Load()), Failed: int(f.failed.Load()),
-		Commands: f.checker.commands, Troubles: c.troubles, Violations: f.checker.violations,
+		Acquired: int(f.acquired.Load()), Passed: int(f.passed.Load()), Refused: int(f.refused.Load()),
+		Lost: int(f.lost.Load()), Failed: int(f.failed.Load()),
+		Commands: f.checker.commands, Pushes: f.checker.pushes, Troubles: c.troubles, Orders: f.operator.orders,
+		LongestWait: f.checker.longestWait, Violations: f.checker.violations,
 	}
-}
-
-func (f *fleet) shortestTTL() time.Duration {
-	d := f.sems[0].TTL
-	for _, s := range f.sems {
-		d = min(d, s.TTL)
-	}
-	return d
-}
-
-func (f *fleet) longestTTL() time.Duration {
-	var d time.Duration
-	for _, s := range f.sems {
-		d = max(d, s.TTL)
-	}
-	return d
-}
-
-// A process has a manager, a client and callers. While it is paused nothing in it runs: no timer, no
-// byte from or to the network, no caller.
-type process struct {
-	name    string
-	host    *Host
-	client  *redis.Client
-	manager *lease.Manager
-
-	mu     sync.Mutex
-	paused chan struct{} // closed on resume; nil: it runs
-	dead   bool
-}
-
-// gate returns when the process runs, and reports whether it lives.
-func (p *process) gate() bool {
-	for {
-		p.mu.Lock()
-		paused, dead := p.paused, p.dead
-		p.mu.Unlock()
-		if paused == nil || dead {
-			return !dead
-		}
-		<-paused
-	}
-}
-
-func (p *process) pause() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.paused == nil && !p.dead {
-		p.paused = make(chan struct{})
-	}
-}
-
-// resume wakes the process up. The first that runs in it asks the contexts, as the promise has it.
-func (p *process) resume(ask func()) {
-	p.mu.Lock()
-	paused := p.paused
-	p.mu.Unlock()
-	if paused == nil {
-		return
-	}
-	ask()
-	p.mu.Lock()
-	p.paused = nil
-	p.mu.Unlock()
-	close(paused)
-}
-
-// runs reports whether the process lives and is not paused.
-func (p *process) runs() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.paused == nil && !p.dead
-}
-
-// A processClock holds timers back while the process is paused.
-type processClock struct {
-	clock.Clock
-	process *process
-}
-
-func (c processClock) AfterFunc(d time.Duration, f func()) *clock.Timer {
-	return c.Clock.AfterFunc(d, func() {
-		c.process.gate()
-		f()
-	})
-}
-
-// A processConn holds bytes back while the process is paused.
-type processConn struct {
-	net.Conn
-	process *process
-}
-
-func (c processConn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	c.process.gate()
-	return n, err
-}
-
-func (c processConn) Write(b []byte) (int, error) {
-	c.process.gate()
-	return c.Conn.Write(b)
-}
-
-// SyscallConn lets go-redis see that an idle connection was reset.
-func (c processConn) SyscallConn() (syscall.RawConn, error) {
-	return c.Conn.(syscall.Conn).SyscallConn()
 }
 
 // spawn starts a process with its callers.
@@ -221,6 +130,9 @@ func (f *fleet) spawn(r *rand.Rand) {
 	f.names++
 	p := &process{name: fmt.Sprintf("p%d", f.names)}
 	p.host = f.network.Host(p.name)
+	if f.muted && r.IntN(2) == 0 {
+		p.host.Deny([][]string{{"PUBLISH"}, {"SUBSCRIBE"}, {"PUBLISH", "SUBSCRIBE"}}[r.IntN(3)]...)
+	}
 	o := p.host.Options()
 	o.ContextTimeoutEnabled = r.IntN(2) == 0
 	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -237,17 +149,24 @@ func (f *fleet) spawn(r *rand.Rand) {
 	if err != nil {
 		panic(err)
 	}
-	f.processes = append(f.processes, p)
-	for _, cfg := range f.sems {
-		sem, err := p.manager.Semaphore(cfg)
+	for _, s := range f.sems {
+		sem, err := p.manager.Semaphore(s.declare(r))
 		if err != nil {
 			panic(err)
 		}
-		for range 1 + r.IntN(3) {
+		p.sems = append(p.sems, sem)
+		callers := 1 + r.IntN(3)
+		if f.crowded {
+			callers = 4 + r.IntN(4)
+		}
+		p.perSemaphore = max(p.perSemaphore, callers)
+		for range callers {
 			c := &caller{fleet: f, process: p, sem: sem, rand: rand.New(rand.NewPCG(r.Uint64(), 3))}
+			c.greedy = f.greedy && r.IntN(3) == 0
 			f.callers.Go(c.run)
 		}
 	}
+	f.processes = append(f.processes, p)
 }
 
 // kill ends a process at once, with all that it holds.

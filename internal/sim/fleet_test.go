@@ -22,6 +22,7 @@ var (
 	seeds = flag.Int("seeds", 20, "how many fleets to simulate")
 	seed  = flag.Uint64("seed", 0, "the only seed to simulate, to replay it")
 	from  = flag.Uint64("from", 1, "the first seed")
+	trace = flag.Bool("trace", false, "show the commands that led to a violation")
 	life_ = flag.Duration("life", 10*time.Minute, "how long each fleet lives, in its own time")
 )
 
@@ -35,7 +36,7 @@ func TestFleetKeepsItsPromises(t *testing.T) {
 	for s := first; s < last; s++ {
 		t.Run(fmt.Sprintf("seed=%d", s), func(t *testing.T) {
 			t.Parallel()
-			r := Run(t, Plan{Seed: s, For: *life_, Gentle: s%2 == 0})
+			r := Run(t, Plan{Seed: s, For: *life_, Gentle: s%2 == 0, Trace: *trace})
 			t.Log(r)
 			for _, v := range r.Violations {
 				t.Errorf("%s\nreplay: go test ./internal/sim -run TestFleetKeepsItsPromises -seed %d", v, s)

@@ -61,6 +61,8 @@ type Network struct {
 	offset     time.Duration
 	errorReply string // instead of executing, unless empty
 	onCommand  []func(host string, now time.Time, cmd []string)
+	onPublish  []func(channel, message string)
+	calling    *Host // whose request is being executed
 }
 
 // NewNetwork makes an empty server that everybody can reach, at once and
@@ -84,6 +86,7 @@ func NewNetwork(seed uint64) *Network {
 	}
 	n.resumed.L = &n.exec
 	n.pushFaults.Store(&pushFaults{})
+	n.srv.SetPreHook(n.before)
 	return n
 }
 

@@ -114,9 +114,11 @@ func upTo(r *rand.Rand, d time.Duration) time.Duration {
 
 // pushFaults is what can happen to a pub/sub message on its way to a client.
 type pushFaults struct {
-	drop  float64
-	delay float64
-	upTo  time.Duration
+	drop           float64
+	delay          float64
+	upTo           time.Duration
+	duplicate      float64
+	duplicateAfter time.Duration
 }
 
 // DropPushes loses each pub/sub message from the server to a client with
@@ -132,6 +134,13 @@ func (n *Network) DelayPushes(p float64, upTo time.Duration) {
 	checkProbability("DelayPushes", p)
 	checkDuration("DelayPushes", upTo)
 	n.changePushFaults(func(f *pushFaults) { f.delay, f.upTo = p, upTo })
+}
+
+// DuplicatePushes sends each pub/sub message once more with probability p, up to that long after the first.
+func (n *Network) DuplicatePushes(p float64, after time.Duration) {
+	checkProbability("DuplicatePushes", p)
+	checkDuration("DuplicatePushes", after)
+	n.changePushFaults(func(f *pushFaults) { f.duplicate, f.duplicateAfter = p, after })
 }
 
 func (n *Network) changePushFaults(change func(*pushFaults)) {

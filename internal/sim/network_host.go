@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"net"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -18,6 +19,7 @@ type Host struct {
 	name    string
 
 	faults atomic.Pointer[Faults]
+	denied atomic.Pointer[[]string] // commands
 
 	// Guarded by network.mu.
 	conns   map[*conn]struct{}
@@ -60,6 +62,15 @@ func (h *Host) Options() *redis.Options {
 			Mode: maintnotifications.ModeDisabled,
 		},
 	}
+}
+
+// Deny has the server refuse these commands to the host, in scripts too, as it does to a user who may not
+// run them. The next call takes the place of this.
+func (h *Host) Deny(commands ...string) { h.denied.Store(&commands) }
+
+func (h *Host) mayRun(command string) bool {
+	denied := h.denied.Load()
+	return denied == nil || !slices.Contains(*denied, command)
 }
 
 // Dial connects to the server, whatever the address; it fits

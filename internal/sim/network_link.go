@@ -227,11 +227,23 @@ func (c *conn) pushLocked(frame []byte) {
 	held, by := happens(c.pushes, f.delay), upTo(c.pushes, f.upTo)
 	faults := c.host.faults.Load()
 	d := faults.Latency + upTo(c.pushes, faults.Jitter)
+	again, after := happens(c.pushes, f.duplicate), upTo(c.pushes, f.duplicateAfter)
 	if lost {
 		return
 	}
 	if held {
 		d += by
 	}
-	c.sendLocked(chunk{data: append([]byte(nil), frame...)}, d)
+	data := append([]byte(nil), frame...)
+	c.sendLocked(chunk{data: data}, d)
+	if again {
+		n := c.host.network
+		n.wg.Go(func() {
+			if n.sleep(d + after) {
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				c.sendLocked(chunk{data: append([]byte(nil), data...)}, 0)
+			}
+		})
+	}
 }

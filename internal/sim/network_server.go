@@ -26,6 +26,33 @@ func (n *Network) OnCommand(f func(host string, now time.Time, cmd []string)) {
 	n.onCommand = append(n.onCommand, f)
 }
 
+// OnPublish has f called for every message that is published, by a script too, before it is sent. f runs on
+// the server's thread, in the middle of the request: it may not look at the server.
+func (n *Network) OnPublish(f func(channel, message string)) {
+	n.exec.Lock()
+	defer n.exec.Unlock()
+	n.onPublish = append(n.onPublish, f)
+}
+
+// before is called before each command, those inside scripts included, and reports whether it answered it.
+func (n *Network) before(p *server.Peer, cmd string, args ...string) bool {
+	switch cmd {
+	case "PUBLISH", "SUBSCRIBE", "PSUBSCRIBE": // these come from execute only
+	default:
+		return false
+	}
+	if n.calling != nil && !n.calling.mayRun(cmd) {
+		p.WriteError("NOPERM this user has no permissions to run the '" + strings.ToLower(cmd) + "' command")
+		return true
+	}
+	if cmd == "PUBLISH" && len(args) == 2 {
+		for _, f := range n.onPublish {
+			f(args[0], args[1])
+		}
+	}
+	return false
+}
+
 // Look has f look at the server between two requests: what miniredis hands out may be its own data. f runs
 // on the server's thread; see [Network.OnCommand].
 func (n *Network) Look(f func(*miniredis.Miniredis)) {
@@ -127,6 +154,7 @@ func (n *Network) execute(host string, p *server.Peer, cmd []string, live func()
 	}
 	now := time.Now()
 	n.redis.SetTime(now.Add(n.offset))
+	n.calling = n.Host(host)
 	switch {
 	case blocks(cmd):
 		p.WriteError("ERR sim: commands that block are not simulated")
@@ -136,6 +164,7 @@ func (n *Network) execute(host string, p *server.Peer, cmd []string, live func()
 		n.srv.Dispatch(p, cmd)
 	}
 	p.Flush()
+	n.calling = nil
 	for _, f := range n.onCommand {
 		f(host, now, cmd)
 	}

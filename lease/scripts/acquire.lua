@@ -9,17 +9,24 @@
 --                   already; empty: it does not wait
 -- Reply integers: now in µs, status (as shared), then two per id unless the call was late: its expiry in
 --       ms and its token in µs; 0 and 0: it waits, or was refused; -1 and 0: it is heavier than the
---       capacity in force. Then, where the status says so: capacity in force, held, waiting, earliest
+--       capacity in force; -2 and 0: it was granted and then revoked, and has not been given back. Then, where the status says so: capacity in force, held, waiting, earliest
 --       expiry in ms (0: nobody was refused), other capacity, other TTL.
 -- Writes holders and fence where something is granted or expired, queue and alive where somebody waits.
 -- Arrival is now less the time waited: a place survives polls, and an outage that loses the queue.
 -- An id that is held already is granted again and never shortened: a lost reply and a client's own
 -- retry are harmless. Cost when there is room: TIME, EXISTS, ZCARD, SET, ZADD, and PEXPIRE for a new key.
 
+local revoked = 0 -- 1: there may be permits under their revoked names
 if keys > 0 then
   waiting = redis.call('ZCARD', queue)
   if keys == 2 or waiting == 0 then
     override()
+    local last = tonumber(redis.call('HGET', config, 'revoked') or '')
+    if last and last * 1000 > now then
+      revoked = 1
+    elseif last then
+      redis.call('HDEL', config, 'revoked')
+    end
   end
 end
 
@@ -32,7 +39,7 @@ local from = 5 -- the first that finds no room, or somebody ahead
 if late then
   status = LATE
   from = #ARGV + 1
-elseif waiting == 0 then
+elseif waiting == 0 and revoked == 0 then
   while from < #ARGV do
     local id = ARGV[from]
     local weight = weightOf(id)
@@ -48,7 +55,11 @@ if from < #ARGV then
   -- Who is held already, by a reply or a push that was lost?
   local members = {}
   for i = from, #ARGV, 2 do
-    addMembers(members, ARGV[i], weightOf(ARGV[i]))
+    local weight = weightOf(ARGV[i])
+    addMembers(members, ARGV[i], weight)
+    if revoked == 1 then
+      members[#members + 1] = 'revoked,' .. members[#members - weight + 1]
+    end
   end
   local scores = redis.call('ZMSCORE', holders, unpack(members))
   local own, arrivals, leave, at = {}, {}, {}, 0
@@ -61,6 +72,8 @@ if from < #ARGV then
     end
     if live == weight then
       own[id] = {expiry, grant(id, weight, expiry)}
+    elseif revoked == 1 and scores[at + weight + 1] and scores[at + weight + 1] * 1000 > now then
+      own[id] = {-2, 0}
     else
       own[id] = {0, 0}
       for n = at + 1, at + weight do
@@ -76,7 +89,7 @@ if from < #ARGV then
         arrivals[#arrivals + 1] = id
       end
     end
-    at = at + weight
+    at = at + weight + revoked
   end
   if #leave > 0 then
     waiting = waiting - redis.call('ZREM', queue, unpack(leave))

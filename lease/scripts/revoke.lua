@@ -7,18 +7,20 @@
 --       3 id
 -- Reply integers: outcome (0: nobody holds it, 1: revoked, 2: it waits and holds nothing, 3: it was revoked
 --       before), status (as shared).
--- Writes holders.
+-- Writes holders, and to config until when there are revoked permits: an acquire that comes late, or whose
+-- reply was lost, must not grant the id again beside them.
 
 readClock()
 local id = ARGV[3]
 local members = {}
 addMembers(members, id, math.min(weightOf(id), maxWeight))
 local scores = redis.call('ZMSCORE', holders, unpack(members))
-local args = {}
+local args, until_ = {}, tonumber(redis.call('HGET', config, 'revoked') or 0)
 for i = 1, #members do
   if scores[i] and scores[i] * 1000 > now then
     args[#args + 1] = scores[i]
     args[#args + 1] = 'revoked,' .. members[i]
+    until_ = math.max(until_, scores[i] + 0)
   end
 end
 if #args == 0 then
@@ -29,5 +31,6 @@ if #args == 0 then
 end
 redis.call('ZADD', holders, unpack(args)) -- before the old names go, so that the key does not vanish
 redis.call('ZREM', holders, unpack(members))
+redis.call('HSET', config, 'revoked', whole(until_))
 say(id, 'revoke 0 0')
 return {1, publish()}

@@ -1,0 +1,177 @@
+package sim
+
+import (
+	"crypto/sha1"
+	"encoding/hex"
+	"strings"
+	"time"
+)
+
+// published is a message that a script sent.
+type published struct{ channel, message string }
+
+func nameOf(source string) string {
+	sum := sha1.Sum([]byte(source))
+	return hex.EncodeToString(sum[:])
+}
+
+// judgeCommand judges what one script did: whom it gave permits to, whom it passed over, whom it told.
+func (c *checker) judgeCommand(w *watched, s *script, before, after view) {
+	before = before.expired(after.at)
+	var given []string
+	for id := range after.holders {
+		if _, held := before.holders[id]; !held {
+			given = append(given, id)
+		}
+	}
+	c.judgeGrants(w, s, given, before, after)
+	c.judgeQueue(w, s, given, before, after)
+	c.judgePushes(w, s, given, before, after)
+	c.judgeLifetimes(w, before, after)
+}
+
+// judgeGrants: no script gives more than its caller may believe there is, none lowers a score, and whoever
+// gets a permit by another's script gets it for as long as its own process is known to live.
+func (c *checker) judgeGrants(w *watched, s *script, given []string, before, after view) {
+	limit := s.capacity
+	if after.override >= 0 {
+		limit = after.override
+	}
+	members := 0
+	for id, h := range after.holders {
+		members += h.members
+		old, held := before.holders[id]
+		if held && h.expiry < old.expiry {
+			c.violateLocked("promise 2: %s of %s was shortened", id, w.name)
+		}
+		if held && !h.revoked && old.revoked {
+			c.violateLocked("promise 4: %s of %s was revoked and is held again", id, w.name)
+		}
+	}
+	if len(given) > 0 && members > limit {
+		c.violateLocked("promise 11: %s gave %v of %s, and then there were %d, capacity %d", s.verb, given, w.name, members, limit)
+	}
+	own := s.ids()
+	for _, id := range given {
+		if h := after.holders[id]; h.members != weightOf(id) {
+			c.violateLocked("promise 1: %s of %s got %d of its permits", id, w.name, h.members)
+		}
+		if s.verb == "renew" && contains(own, id) {
+			c.violateLocked("promise 4: renewing %s of %s added it", id, w.name)
+		}
+		if until := after.alive[ownerOf(id)]; !contains(own, id) && after.holders[id].expiry != until {
+			c.violateLocked("promise 7: %s of %s was given until %.0f, and its process is alive until %.0f", id, w.name, after.holders[id].expiry, until)
+		}
+	}
+}
+
+// judgeQueue, promise 8: nobody who stood in the queue and whose process lives is overtaken by somebody who
+// came later, and nobody's place changes while it waits.
+func (c *checker) judgeQueue(w *watched, s *script, given []string, before, after view) {
+	for id, at := range after.queue {
+		was, waited := before.queue[id]
+		if !waited {
+			continue
+		}
+		if at != was {
+			c.violateLocked("promise 8: %s of %s lost its place: it came %.0f µs later", id, w.name, at-was)
+		}
+		if int64(before.alive[ownerOf(id)])*1000 <= after.server {
+			continue
+		}
+		for _, other := range given {
+			if s.arrival(other, before, after) > at {
+				c.violateLocked("promise 8: %s gave a permit of %s to %s before %s, which came first", s.verb, w.name, other, id)
+			}
+		}
+	}
+	for id := range before.queue {
+		_, waits := after.queue[id]
+		_, held := after.holders[id]
+		if waits || held || contains(s.ids(), id) || int64(before.alive[ownerOf(id)])*1000 <= after.server {
+			continue
+		}
+		if limit := after.limitFor(s); weightOf(id) <= limit || limit == 0 {
+			c.violateLocked("promise 8: %s took %s out of the queue of %s", s.verb, id, w.name)
+		}
+	}
+}
+
+// limitFor is the capacity that a script goes by.
+func (v view) limitFor(s *script) int {
+	if v.override >= 0 {
+		return v.override
+	}
+	return s.capacity
+}
+
+// judgePushes, promise 9: who is given a permit by another's script is told, once, and nobody else is.
+func (c *checker) judgePushes(w *watched, s *script, given []string, before, after view) {
+	told := map[string]int{}
+	for _, p := range c.said {
+		fields := strings.SplitN(p.message, " ", 6)
+		if len(fields) != 6 || fields[5] != w.key() {
+			c.violateLocked("promise 9: a push that makes no sense: %q", p.message)
+			continue
+		}
+		c.pushes++
+		id := fields[4]
+		told[id]++
+		if p.channel != "passbuddy:inbox:"+ownerOf(id) {
+			c.violateLocked("promise 9: %q was sent to %s", p.message, p.channel)
+		}
+		_, held := before.holders[id]
+		_, holds := after.holders[id]
+		_, waits := after.queue[id]
+		ok := false
+		switch fields[0] {
+		case "grant":
+			ok = !held && holds
+		case "refuse":
+			ok = !holds && !waits
+		case "revoke":
+			ok = after.holders[id].revoked
+		}
+		if !ok || told[id] > 1 {
+			c.violateLocked("promise 9: %s said %q, %d times; held before: %v, held: %v, waits: %v", s.verb, p.message, told[id], held, holds, waits)
+		}
+	}
+	for _, id := range given {
+		if told[id] == 0 && !contains(s.ids(), id) && c.network.Host(s.host).mayRun("PUBLISH") {
+			c.violateLocked("promise 8: %s gave %s of %s a permit and told nobody", s.verb, id, w.name)
+		}
+	}
+}
+
+// judgeLifetimes, promise 7: every key has an end, and nobody brings a neighbour's nearer.
+func (c *checker) judgeLifetimes(w *watched, before, after view) {
+	kept := [4]bool{shares(before.holders, after.holders), true, shares(before.queue, after.queue), shares(before.alive, after.alive)}
+	exists := [4]bool{len(after.holders) > 0, false, len(after.queue) > 0, len(after.alive) > 0}
+	for i, key := range w.keys() {
+		if exists[i] && after.lifetime[i] == 0 {
+			c.violateLocked("promise 7: %s has no end", key)
+		}
+		passed := after.at.Sub(before.at)
+		if kept[i] && before.lifetime[i] > 0 && after.lifetime[i] < before.lifetime[i]-passed-time.Millisecond {
+			c.violateLocked("promise 7: the end of %s came nearer: %v after %v", key, after.lifetime[i], before.lifetime[i])
+		}
+	}
+}
+
+func shares[V any](a, b map[string]V) bool {
+	for k := range a {
+		if _, both := b[k]; both {
+			return true
+		}
+	}
+	return false
+}
+
+func contains(ids []string, id string) bool {
+	for _, x := range ids {
+		if x == id {
+			return true
+		}
+	}
+	return false
+}

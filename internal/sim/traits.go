@@ -1,0 +1,134 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/eqworks/passbuddy/lease"
+)
+
+// traits are what kind of fleet a seed makes.
+type traits struct {
+	sems     []semaphore
+	weights  bool // callers ask for several permits
+	greedy   bool // some callers ask again at once
+	crowded  bool // many callers in each process
+	muted    bool // some processes may neither publish nor subscribe, or one of them
+	operated bool // somebody resizes, pauses and revokes
+	hops     Faults
+	pushes   pushFaults
+}
+
+// A semaphore is one name, and what the processes of the fleet declare for it: they do not always agree.
+type semaphore struct {
+	name       string
+	ttls       []time.Duration
+	capacities []int
+	handovers  []time.Duration
+}
+
+func (p Plan) traits(r *rand.Rand) traits {
+	half := func() bool { return r.IntN(2) == 0 }
+	t := traits{weights: half(), greedy: half(), crowded: r.IntN(4) == 0, muted: r.IntN(4) == 0, operated: r.IntN(5) < 2}
+	for i := range 1 + r.IntN(2) {
+		s := semaphore{name: fmt.Sprintf("s%d", i)}
+		ttl := []time.Duration{2 * time.Second, 5 * time.Second, 15 * time.Second}[r.IntN(3)]
+		if t.crowded {
+			ttl = 2 * time.Second // many callers ask often
+		}
+		s.ttls = []time.Duration{ttl}
+		if r.IntN(3) == 0 {
+			s.ttls = append(s.ttls, 2*ttl, ttl*3/4)
+		}
+		capacity := 1 + r.IntN(4)
+		s.capacities = []int{capacity}
+		if r.IntN(6) == 0 {
+			s.capacities = append(s.capacities, capacity+1+r.IntN(2))
+		}
+		s.handovers = [][]time.Duration{{-1}, {0}, {ttl / 8}, {-1, 0, ttl / 4}}[r.IntN(4)]
+		t.sems = append(t.sems, s)
+	}
+	t.hops, t.pushes = p.faults(r, t.shortestTTL()), p.pushFaults(r, t.longestTTL())
+	return t
+}
+
+// declare is what one process declares.
+func (s semaphore) declare(r *rand.Rand) lease.Config {
+	ttl := s.ttls[r.IntN(len(s.ttls))]
+	return lease.Config{
+		Name: s.name, Capacity: s.capacities[r.IntN(len(s.capacities))], TTL: ttl, RetryInterval: ttl / 4,
+		Handover: s.handovers[r.IntN(len(s.handovers))],
+	}
+}
+
+// largest is the largest capacity that anybody declares.
+func (s semaphore) largest() int { return slices.Max(s.capacities) }
+
+// handover is for how long a permit may pass from caller to caller.
+func (s semaphore) handover() time.Duration {
+	longest := slices.Max(s.handovers)
+	if slices.Contains(s.handovers, 0) {
+		longest = max(longest, 5*time.Millisecond) // the default
+	}
+	return max(longest, 0)
+}
+
+func (t traits) shortestTTL() time.Duration {
+	d := t.sems[0].ttls[0]
+	for _, s := range t.sems {
+		d = min(d, slices.Min(s.ttls))
+	}
+	return d
+}
+
+func (t traits) longestTTL() time.Duration {
+	var d time.Duration
+	for _, s := range t.sems {
+		d = max(d, slices.Max(s.ttls))
+	}
+	return d
+}
+
+// faults are what the network does all the time.
+func (p Plan) faults(r *rand.Rand, ttl time.Duration) Faults {
+	f := Faults{
+		Latency: time.Duration(r.Int64N(int64(3 * time.Millisecond))),
+		Jitter:  time.Duration(r.Int64N(int64(10 * time.Millisecond))),
+	}
+	if r.IntN(4) == 0 {
+		return f
+	}
+	f.CutRequest, f.CutReply = 0.01, 0.02
+	f.Duplicate, f.DuplicateAfter = 0.05, ttl
+	if !p.Gentle {
+		f.DropRequest, f.DropReply = 0.01, 0.01
+		f.DelayRequest, f.DelayUpTo = 0.02, ttl*3/2
+	}
+	return f
+}
+
+// pushFaults are what it does to pushes. They may be late and lost in a gentle fleet too.
+func (p Plan) pushFaults(r *rand.Rand, ttl time.Duration) pushFaults {
+	switch r.IntN(4) {
+	case 0:
+		return pushFaults{}
+	case 1:
+		return pushFaults{drop: 1}
+	}
+	return pushFaults{
+		drop: r.Float64() / 3, delay: r.Float64() / 2, upTo: ttl * time.Duration(1+r.IntN(6)) / 4,
+		duplicate: r.Float64() / 3, duplicateAfter: ttl * time.Duration(r.IntN(6)) / 4,
+	}
+}
+
+// trouble has the network behave as the fleet's traits say, or well.
+func (t traits) trouble(n *Network, on bool) {
+	hops, pushes := t.hops, t.pushes
+	if !on {
+		hops, pushes = Faults{Latency: hops.Latency, Jitter: hops.Jitter}, pushFaults{}
+	}
+	n.SetFaults(hops)
+	n.changePushFaults(func(f *pushFaults) { *f = pushes })
+}

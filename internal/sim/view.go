@@ -1,0 +1,161 @@
+package sim
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A view is what Redis has of one semaphore between two commands.
+type view struct {
+	at       time.Time
+	epoch    int
+	server   int64              // µs
+	holders  map[string]holding // by id
+	queue    map[string]float64 // arrival, µs
+	alive    map[string]float64 // until, ms
+	override int                // -1: none
+	limit    int                // the override, or the largest capacity that anybody declares
+	lifetime [4]time.Duration   // of holders, fence, queue and alive; 0: for ever, or there is no such key
+}
+
+// A holding is what an id has among the holders.
+type holding struct {
+	members int // with any name
+	live    int // of those: their time is not up
+	revoked bool
+	expiry  float64 // the earliest, ms
+}
+
+func (s semaphore) key() string { return "passbuddy-" + s.name }
+
+func (s semaphore) keys() [4]string {
+	tag := "{" + s.key() + "}:"
+	return [4]string{s.key(), tag + "fence", tag + "queue", tag + "alive"}
+}
+
+// look runs on the server's thread.
+func (w *watched) look(n *Network, now time.Time) view {
+	r := n.Server()
+	keys := w.keys()
+	v := view{at: now, server: now.Add(n.offset).UnixMicro(), holders: map[string]holding{}, override: -1, limit: w.largest()}
+	members, _ := r.SortedSet(keys[0]) // an error: there is none
+	for member, score := range members {
+		id, revoked := strings.CutPrefix(member, "revoked,")
+		if weightOf(strings.SplitN(id, ",", 2)[0]) > 1 {
+			id = id[:strings.LastIndexByte(id, ',')]
+		}
+		h, known := v.holders[id]
+		h.members++
+		h.revoked = h.revoked || revoked
+		if int64(score)*1000 > v.server {
+			h.live++
+		}
+		if !known || score < h.expiry {
+			h.expiry = score
+		}
+		v.holders[id] = h
+	}
+	queue, _ := r.SortedSet(keys[2])
+	alive, _ := r.SortedSet(keys[3])
+	v.queue, v.alive = maps.Clone(queue), maps.Clone(alive) // miniredis hands out its own
+	if n, err := strconv.Atoi(r.HGet("{"+keys[0]+"}:config", "capacity")); err == nil {
+		v.override, v.limit = n, n
+	}
+	for i, key := range keys {
+		v.lifetime[i] = r.TTL(key)
+	}
+	return v
+}
+
+// A verb is which of the library's scripts was run.
+type verb string
+
+// A script is one run of one.
+type script struct {
+	host     string
+	verb     verb
+	holders  string
+	ttl      int64 // ms
+	capacity int
+	args     []string // behind those
+}
+
+// script reads a command; nil: it runs none of the library's scripts. It learns their names when they come
+// with their source.
+func (c *checker) script(host string, cmd []string) *script {
+	if len(cmd) < 10 || cmd[2] != "5" {
+		return nil
+	}
+	s := &script{host: host, holders: cmd[3], args: cmd[10:]}
+	s.ttl, _ = strconv.ParseInt(cmd[8], 10, 64)
+	s.capacity, _ = strconv.Atoi(cmd[9])
+	switch strings.ToLower(cmd[0]) {
+	case "evalsha":
+		s.verb = c.verbs[cmd[1]]
+	case "eval":
+		for _, v := range []verb{"acquire", "renew", "release", "inspect", "resize", "revoke"} {
+			if strings.Contains(cmd[1], "\n-- "+string(v)+": ") {
+				s.verb = v
+				c.verbs[nameOf(cmd[1])] = v
+			}
+		}
+	}
+	return s
+}
+
+// ids are those that the call speaks for.
+func (s *script) ids() (ids []string) {
+	switch s.verb {
+	case "acquire":
+		for i := 2; i+1 < len(s.args); i += 2 {
+			ids = append(ids, s.args[i])
+		}
+	case "release":
+		ids = s.args[min(1, len(s.args)):]
+	case "renew":
+		ids = s.args
+	}
+	return ids
+}
+
+// arrival is when an id began to wait, as the queue or the call itself has it.
+func (s *script) arrival(id string, before, after view) float64 {
+	if at, waits := before.queue[id]; waits {
+		return at
+	}
+	if i := slices.Index(s.args, id); s.verb == "acquire" && i >= 0 {
+		if age, err := strconv.ParseInt(s.args[i+1], 10, 64); err == nil {
+			return float64(after.server - age)
+		}
+	}
+	return float64(after.server)
+}
+
+// expired is what was left of the view at a later time, before any command came.
+func (v view) expired(at time.Time) view {
+	gone := func(i int) bool { return v.lifetime[i] > 0 && at.Sub(v.at) >= v.lifetime[i] }
+	if gone(0) {
+		v.holders = nil
+	}
+	if gone(2) {
+		v.queue = nil
+	}
+	if gone(3) {
+		v.alive = nil
+	}
+	return v
+}
+
+func (v view) String() string {
+	return fmt.Sprintf("capacity %d, held %v, waiting %v, alive %v at %d", v.limit, v.holders, v.queue, v.alive, v.server)
+}
+
+// askedAt is the time in the UUID (RFC 9562, version 7) that begins an id.
+func askedAt(id string) time.Time {
+	ms, _ := strconv.ParseInt(id[:8]+id[9:13], 16, 64)
+	return time.UnixMilli(ms)
+}
