@@ -644,3 +644,15 @@ func BenchmarkEventsUnused(b *testing.B) {
 		d.happened(at(1), eventReleased, h, Event{})
 	}
 }
+
+func TestDeskAsksAgainForAWaiterWhoseRequestCameLate(t *testing.T) {
+	d := newDeskTest(t, 1)
+	w := d.waiter(at(0))
+	ex := d.mustDepart(at(0), acquire)
+	ex.calls[0].reply = []int64{serverAt(at(0)), statusLate} // it asked for nothing, and stands in no queue
+	d.arrive(at(1), ex)
+	ex = d.mustDepart(d.next(), acquire)
+	run(ex, ex.sent, 1)
+	d.arrive(ex.sent, ex)
+	d.mustBeServed(w)
+}

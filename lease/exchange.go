@@ -173,7 +173,7 @@ func (d *desk) addRequests(now instant, ex *exchange) {
 	for w := d.waiting.first; w != nil && !oneMore; w = w.next {
 		oneMore = ahead >= d.capacity()
 		ahead += w.weight
-		if all || w.grant == nil || w.grant.unanswered > 0 {
+		if all || w.grant == nil || !w.grant.waits || w.grant.unanswered > 0 {
 			d.request(now, ex, w)
 		}
 	}
@@ -466,6 +466,7 @@ func (d *desk) acquired(now instant, ex *exchange, c *call) {
 			g.queued = false
 			d.leave(now, g.waiter, d.tooHeavy(g.waiter))
 		case g.state == asked:
+			g.waits = true
 			d.refused(now, ex, g.waiter)
 		case g.state == owed && expiry > 0:
 			d.adopt(now, ex.sent, g, windowEnd(ex.sent, expiry, server, d.cfg.Margin), token)

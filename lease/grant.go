@@ -68,6 +68,7 @@ type grant struct {
 	state  grantState
 
 	queued   bool // it may be in the shared queue
+	waits    bool // Redis has said that it is
 	released bool // a release of it was sent: the id is never used again
 	stale    bool // owed: its waiter was served otherwise; there is no hurry
 
