@@ -63,8 +63,16 @@
 //
 // # Waiting
 //
-// A waiter asks again at every RetryInterval and just after the first permit's expiry; all waiters of
-// one process share one call. Bound the wait with [MaxWait], not with a timeout of the context: that would
+// Who waits stands in a queue in Redis, in order of arrival across the fleet. A release, and whatever else
+// frees a permit, gives it to the head of the queue, and pushes it to that process in the same trip
+// (PUBLISH): its window is measured by the latest call that was answered. Pushes may be lost: each process
+// with waiters polls at every RetryInterval and just after the first permit's expiry, in one call for all
+// of them, which also says that they are alive. A process registers no more of its callers than could be
+// served together, and one more. A permit may pass from caller to caller inside one process for
+// Config.Handover after Redis gave it. A request of several permits ([Weight]) is served in its turn, when
+// all of them are free.
+//
+// Bound the wait with [MaxWait], not with a timeout of the context: that would
 // end the lease as well. Who holds a permit and waits for another of the same semaphore can wait for ever:
 // when all permits are held like this, nobody goes on.
 //

@@ -20,9 +20,9 @@ import (
 func query(ctx context.Context, sql string) (string, error) { return "rows of " + sql, ctx.Err() }
 
 // newManager is lease.Open on a Redis for the examples.
-func newManager() (m *lease.Manager, stop func()) {
+func newManager(opts ...lease.Options) (m *lease.Manager, stop func()) {
 	url, stopRedis := redisURL()
-	m, err := lease.Open(url, lease.Options{})
+	m, err := lease.Open(url, append(opts, lease.Options{})[0])
 	if err != nil {
 		log.Fatal(err)
 	}
