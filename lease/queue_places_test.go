@@ -88,7 +88,7 @@ var places = map[string]func(*testing.T) *place{
 		cluster := redistest.StartCluster(t)
 		p := clusterPlace(t, cluster)
 		for _, node := range p.nodes {
-			allowAsTheREADMESays(t, node, "+cluster", "+command")
+			allowAsTheREADMESays(t, node, "+cluster|slots")
 		}
 		p.url = "redis://leases:secret@" + cluster.Addrs()[0] + "?cluster=true"
 		p.names = p.names[:3]
@@ -190,6 +190,11 @@ func TestQueueOnEveryKindOfRedis(t *testing.T) {
 				t.Logf("node %d: %d scripts, %d pushes", i, calls(t, node, "evalsha"), calls(t, node, "publish"))
 				if calls(t, node, "publish") == 0 {
 					t.Errorf("no push came from node %d", i)
+				}
+			}
+			for i, node := range p.nodes {
+				if n := statOf(t, node, "command", "rejected_calls"); n > 0 {
+					t.Errorf("node %d was asked for the table of all commands %d times", i, n)
 				}
 			}
 			if kind == "single server" {
