@@ -152,14 +152,6 @@ func (p *place) keys(name string) (holders, queue string) {
 	return "passbuddy-" + name, "{passbuddy-" + name + "}:queue"
 }
 
-// published is how many pushes the scripts have sent, on all nodes.
-func (p *place) published(t *testing.T) (n int64) {
-	for _, node := range p.nodes {
-		n += calls(t, node, "publish")
-	}
-	return n
-}
-
 func TestQueueOnEveryKindOfRedis(t *testing.T) {
 	for kind, start := range places {
 		t.Run(kind, func(t *testing.T) {
