@@ -127,7 +127,15 @@ func (o *outgoing) command(ctx context.Context, source bool) redis.Cmder {
 			args = append(args, c.age(i))
 		}
 	}
-	return redis.NewIntSliceCmd(ctx, args...)
+	return routed(redis.NewIntSliceCmd(ctx, args...))
+}
+
+// routed tells go-redis that nothing has to be looked up to route cmd by its keys. A cluster client asks a
+// node that it chooses at random for the table of all COMMANDs before the first command that it sends alone;
+// where that node hangs, all others wait for it.
+func routed[C redis.Cmder](cmd C) C {
+	cmd.SetStepCount(1)
+	return cmd
 }
 
 // plainRelease is a release without a script, at a fifth of its cost to Redis: it takes the ids out and

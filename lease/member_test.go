@@ -257,8 +257,9 @@ func beMember() {
 			if errors.As(l.Err(), &lost) && lost.Reason == lease.LossRevoked {
 				a.Revoked = 1
 			}
-		case "bench":
-			return benchMember(ctx, manager, semaphore, judge, o, stop)
+		case "pop": // the baseline of "hold"
+			err = manager.Client().BLPop(ctx, time.Minute, "tokens").Err()
+			a.At = time.Now().UnixNano()
 		default:
 			err = fmt.Errorf("unknown order %q", o.Do)
 		}
@@ -357,7 +358,6 @@ const (
 	judgeLive = iota
 	judgeMost
 	judgeServed      // how many have entered
-	judgeNotes       // the tests' own, four of them
 	judgeTurns  = 16 // of each process: how many grants of Redis it used, those that were handed over once
 	judgeToken  = 32 // and the latest
 )

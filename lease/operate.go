@@ -206,7 +206,7 @@ func (s *Semaphore) run(ctx context.Context, v verb, args ...any) ([]any, error)
 	}
 	cmd := func(source bool) *redis.SliceCmd {
 		all := append(scripts[v].start(nil, source), s.keys[:]...)
-		c := redis.NewSliceCmd(ctx, append(all, args...)...)
+		c := routed(redis.NewSliceCmd(ctx, append(all, args...)...))
 		_ = m.client.Process(ctx, c)
 		return c
 	}

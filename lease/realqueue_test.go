@@ -352,7 +352,7 @@ func TestRealRedisSubscriptionLastsWhileSomebodyWaitsAndAQuietWhile(t *testing.T
 	if in := inboxes(t, admin); len(in) != 0 {
 		t.Errorf("subscribed without a wait: %q", in)
 	}
-	for range 2 { // it comes back
+	for first := range 2 { // it comes back
 		holder := realAcquire(t, gpu(t, other, lease.Config{}))
 		waiting := asking(t, s)
 		mustHaveInboxes(t, admin, 1)
@@ -362,6 +362,9 @@ func TestRealRedisSubscriptionLastsWhileSomebodyWaitsAndAQuietWhile(t *testing.T
 		l := mustBeServed(t, "the waiter", waiting).lease
 		if err := l.Release(); err != nil {
 			t.Error(err)
+		}
+		if first > 0 {
+			break
 		}
 		start := time.Now()
 		mustHaveInboxes(t, admin, 0)
