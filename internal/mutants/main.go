@@ -204,7 +204,7 @@ func (m mutant) overlay(dir string) (string, error) {
 func (m mutant) test(overlay string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	args := []string{"test", "-count=1", "-timeout=60s", "-vet=off", "-run", m.run}
+	args := []string{"test", "-count=1", "-timeout=120s", "-vet=off", "-run", m.run}
 	if overlay != "" {
 		args = append(args, "-overlay", overlay)
 	}

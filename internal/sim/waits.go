@@ -73,7 +73,7 @@ func (c *checker) watch(f *fleet) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, w := range c.sems {
-		w.over, w.calls = []*wait{}, 0
+		w.over, w.calls, w.unused = []*wait{}, 0, time.Time{}
 	}
 }
 
