@@ -8,7 +8,11 @@ const (
 	call     = "lease/call.go"
 	acquire  = "lease/scripts/acquire.lua"
 	renew    = "lease/scripts/renew.lua"
-	now      = "lease/scripts/now.lua"
+	shared   = "lease/scripts/shared.lua"
+	promote  = "lease/scripts/promote.lua"
+	release  = "lease/scripts/release.lua"
+	revoke   = "lease/scripts/revoke.lua"
+	pushGo   = "lease/push.go"
 )
 
 // unit are the tests of package lease that need no real time.
@@ -18,45 +22,44 @@ func unit(name, run string, edits ...edit) mutant {
 
 // fleet are the simulated fleets, enough of them to meet the trouble that shows the mutant.
 func fleet(name string, edits ...edit) mutant {
-	return mutant{name: name, edits: edits, pkg: "./internal/sim", run: "Fleet", args: []string{"-seeds", "24"}}
+	return mutant{name: name, edits: edits, pkg: "./internal/sim", run: "Fleet", args: []string{"-seeds", "24", "-life", "4m"}}
 }
 
 var mutants = []mutant{
 	// Promise 1, capacity.
 	unit("capacity off by one", "Promise1|AcquireScript",
-		edit{acquire, "local granted = held < capacity", "local granted = held <= capacity"}),
+		edit{acquire, "if held + weight > limit and (purge() == 0 or held + weight > limit) then", "if held + weight > limit + 1 and (purge() == 0 or held + weight > limit + 1) then"}),
 	unit("unconditional delete", "Promise4|Script|Desk",
-		edit{acquire, "redis.call('ZREMRANGEBYSCORE', holders, '-inf', expired)", "redis.call('DEL', holders)"}),
+		edit{shared, "redis.call('ZREMRANGEBYSCORE', holders, '-inf', expired)", "redis.call('ZREMRANGEBYRANK', holders, 0, -1)"}),
 	fleet("renewal that adds",
 		edit{renew, "'XX', 'GT', 'CH'", "'GT', 'CH'"}),
 	unit("renewal that adds, seen by the script's test", "RenewScript",
 		edit{renew, "'XX', 'GT', 'CH'", "'GT', 'CH'"}),
 	unit("renewal that revives an expired permit", "RenewScript",
-		edit{renew, "redis.call('ZREMRANGEBYSCORE', holders, '-inf', expired)", ""}),
+		edit{renew, "local freed = purge()", "local freed = 0"}),
 	fleet("client clock in a script",
-		edit{now, "clock[1] * 1000000 + clock[2]", "tonumber(ARGV[#ARGV])"},
-		edit{call, "	return redis.NewIntSliceCmd(ctx, args...)", "	args = append(args, o.conversation.manager.clock.Now().UnixMicro())\n	return redis.NewIntSliceCmd(ctx, args...)"},
-		edit{acquire, "for i = 4, #ARGV do", "for i = 4, #ARGV - 1 do"},
-		edit{renew, "for i = 2, #ARGV do", "for i = 2, #ARGV - 1 do"}),
+		edit{shared, "now = clock[1] * 1000000 + clock[2]", "now = tonumber(string.match(ARGV[1], ':(%d+)') or clock[1] * 1000000 + clock[2])"},
+		edit{shared, "local ttl, capacity = ARGV[1] + 0,", "local ttl, capacity = tonumber(string.match(ARGV[1], '%d+')),"},
+		edit{call, "	return redis.NewIntSliceCmd(ctx, args...)", "	args[8] = fmt.Sprintf(\"%d:%d\", args[8], o.conversation.manager.clock.Now().UnixMicro())\n	return redis.NewIntSliceCmd(ctx, args...)"}),
 
 	// Promise 2, told in time.
 	unit("window from receipt", "Desk",
-		edit{exchange, "windowEnd(ex.sent, expiry, server, d.cfg.Margin), token)", "windowEnd(now, expiry, server, d.cfg.Margin), token)"}),
+		edit{exchange, "d.granted(now, ex.sent, g, windowEnd(ex.sent, expiry,", "d.granted(now, ex.sent, g, windowEnd(now, expiry,"}),
 	fleet("window from receipt, in a fleet",
-		edit{exchange, "windowEnd(ex.sent, expiry, server, d.cfg.Margin), token)", "windowEnd(now, expiry, server, 0), token)"},
+		edit{exchange, "d.granted(now, ex.sent, g, windowEnd(ex.sent, expiry, server, d.cfg.Margin)", "d.granted(now, ex.sent, g, windowEnd(now, expiry, server, 0)"},
 		edit{exchange, "end := windowEnd(ex.sent, c.reply[1], c.reply[0], d.cfg.Margin)", "end := windowEnd(now, c.reply[1], c.reply[0], 0)"}),
 	unit("timer tied to the renewer", "Promise2",
 		edit{"lease/conversation.go", "	at := c.desk.endAt\n	if at.isZero() {", "	at := c.desk.endAt\n	if true {"}),
 	unit("margin dropped", "Window|Promise2",
 		edit{grant, "time.Microsecond - margin)", "time.Microsecond)"}),
 	unit("expiry counted for longer than Redis keeps it", "Script",
-		edit{acquire, "reply[n + 1], reply[n + 2] = expiry, token", "reply[n + 1], reply[n + 2] = expiry + 1, token"}),
+		edit{acquire, "reply[from + 4], reply[from + 5] = expiry, grant(", "reply[from + 4], reply[from + 5] = expiry + 1, grant("}),
 	unit("a score lowered by another TTL", "Script",
 		edit{renew, "'XX', 'GT', 'CH'", "'XX', 'CH'"}),
 	unit("a score lowered by another TTL at acquire", "Script",
-		edit{acquire, "redis.call('ZADD', holders, 'GT', score, id)", "redis.call('ZADD', holders, score, id)"}),
+		edit{shared, "redis.call('ZADD', holders, 'GT', score, id)", "redis.call('ZADD', holders, score, id)"}),
 	unit("re-grant that does not extend", "Script",
-		edit{acquire, "redis.call('ZADD', holders, 'GT', score, id)", "redis.call('ZADD', holders, 'NX', score, id)"}),
+		edit{shared, "redis.call('ZADD', holders, 'GT', score, id)", "redis.call('ZADD', holders, 'NX', score, id)"}),
 	unit("wall clock ignored after a suspend", "TimeHasPassed",
 		edit{grant, "return i.mono >= at.mono || i.wall >= at.wall", "return i.mono >= at.mono"}),
 	unit("only the wall clock", "TimeHasPassed",
@@ -78,7 +81,7 @@ var mutants = []mutant{
 	unit("a failed renewal is not repeated", "Promise3",
 		edit{exchange, "d.renewAt = earlier(d.renewAt, again)", "_ = again"}),
 	unit("READONLY answered as lost", "RenewScript",
-		edit{renew, "redis.call('ZREMRANGEBYSCORE', holders, '-inf', expired)", "if redis.call('EXISTS', holders) == 0 then return {now, expiry, 1} end"}),
+		edit{renew, "local freed = purge()", "if redis.call('EXISTS', holders) == 0 then return {now, expiry, 0, 1} end\nlocal freed = purge()"}),
 	unit("NOSCRIPT not handled", "Promise3",
 		edit{call, "if missing < 0 || pass == passes {", "if true || missing < 0 || pass == passes {"}),
 
@@ -86,12 +89,12 @@ var mutants = []mutant{
 	unit("late reply accepted", "Desk",
 		edit{exchange, "		d.flight = nil\n	}\n	d.tick(now)", "		d.flight = nil\n	}"}),
 	unit("a grant past its window becomes a lease", "Desk",
-		edit{exchange, "	if now.reached(end) {\n		g.waiter, w.grant = nil, nil", "	if false {\n		g.waiter, w.grant = nil, nil"},
+		edit{exchange, "	if now.reached(end) {\n		d.detach(g)", "	if false {\n		d.detach(g)"},
 		edit{exchange, "if now.until(end) < d.window*2/3 {", "if false {"}),
 	unit("an old grant is handed over without a renewal", "Desk",
 		edit{exchange, "if now.until(end) < d.window*2/3 {", "if false {"}),
 	unit("an id used again after its release", "Desk",
-		edit{exchange, "		g.waiter, w.grant = nil, nil\n		d.owe(now, g)", "		_ = w\n		d.owe(now, g)"}),
+		edit{exchange, "	if now.reached(end) {\n		d.detach(g)\n", "	if now.reached(end) {\n"}),
 
 	// Promise 5, a permit goes back when its holder says so.
 	unit("release before the contexts end", "ReleaseEnds",
@@ -104,7 +107,7 @@ var mutants = []mutant{
 		edit{desk, "		d.end(h, ended, &HoldError{Name: d.cfg.Name, ID: g.id, Token: h.token, MaxHold: h.maxHold})",
 			"		d.end(h, ended, &HoldError{Name: d.cfg.Name, ID: g.id, Token: h.token, MaxHold: h.maxHold})\n		d.owe(now, g)"}),
 	unit("Close gives back", "Promise5",
-		edit{"lease/manager.go", "	m.renewer.stop()\n", "	for _, c := range m.all() {\n		for _, g := range c.desk.held {\n			m.client.ZRem(context.Background(), c.keys.holders.(string), g.id)\n		}\n	}\n	m.renewer.stop()\n"}),
+		edit{"lease/manager.go", "	m.renewer.stop()\n", "	for _, c := range m.all() {\n		for _, g := range c.desk.held {\n			m.client.ZRem(context.Background(), c.keys.holders, g.id)\n		}\n	}\n	m.renewer.stop()\n"}),
 
 	// Promise 6, always a reason.
 	unit("a loss does not carry the Redis error", "Promise6",
@@ -114,9 +117,9 @@ var mutants = []mutant{
 
 	// Promise 7, nothing leaks.
 	unit("cancelled acquire that forgets its clean-up", "Promise7|Desk",
-		edit{desk, "} else if g.unanswered > 0 {\n			d.owe(now, g)", "} else if g.unanswered > 0 {\n			g.state = gone"}),
+		edit{desk, "	case g.unanswered > 0 || g.queued:\n		d.owe(now, g)", "	case g.unanswered > 0 || g.queued:\n		g.state = gone"}),
 	unit("a given-up acquire still takes a permit", "AcquireScript|Promise7",
-		edit{acquire, "if notAfter > 0 and now > notAfter then", "if false then"}),
+		edit{acquire, "local late = notAfter > 0 and now > notAfter", "local late = false"}),
 	unit("a given-up acquire has no limit", "Desk|Promise7",
 		edit{exchange, "ex.notAfter = server.notAfter(ex.giveUp)", "ex.notAfter = 0"}),
 	unit("release sent before the request can be too late", "Desk",
@@ -127,9 +130,110 @@ var mutants = []mutant{
 		edit{exchange, "		d.dropOrphans()\n", ""}),
 
 	// Promise 10, tokens grow.
-	unit("token from INCR", "Promise10|AcquireScript",
-		edit{acquire, "      local before = redis.call('SET', fence, string.format('%.0f', now), 'KEEPTTL', 'GET')",
-			"      local before = redis.call('INCR', fence) - 1\n      token = before + 1"}),
+	unit("token counted from one", "Promise10|AcquireScript",
+		edit{shared, "    token = now\n    before = redis.call('SET', fence, whole(now) .. declared, 'KEEPTTL', 'GET')",
+			"    before = redis.call('GET', fence)\n    token = (before and tonumber(string.match(before, '^%d+')) or 0) + 1\n    redis.call('SET', fence, whole(token) .. declared, 'KEEPTTL')"},
+		edit{shared, "    if latest >= now then\n      token = latest + 1\n    end\n", ""}),
 	unit("the fence forgets a clock that stepped back", "Promise10|AcquireScript",
-		edit{acquire, "      if before >= now then\n        token = before + 1\n      end", ""}),
+		edit{shared, "    if latest >= now then\n      token = latest + 1\n    end\n", ""}),
+
+	// Promise 8, first come, first served: nobody is forgotten, and nobody blocks.
+	fleet("a lost wake-up: nobody is told",
+		edit{promote, "          say(id, 'grant ' .. whole(until_[owner]) .. ' ' .. whole(given))", "          local _ = given"}),
+	fleet("a lost wake-up: a release does not promote",
+		edit{release, "if flags < 2 or redis.call('EXISTS', queue) == 0 then", "if true then"}),
+	fleet("a lost wake-up: a desk that does not have it promote",
+		edit{exchange, "			ex.calls[releases-1].promote = true\n", ""}),
+	fleet("a lost wake-up: a desk that polls no more",
+		edit{exchange, "	d.pollAt = earlier(d.pollAt, earlier(now.add(d.interval()), d.full.free))\n", ""}),
+	unit("a lost wake-up: a join forgets the next poll", "Desk",
+		edit{exchange, "	if ex.poll {\n		d.pollAt = instant{}\n	}\n	before", "	d.pollAt = instant{}\n	before"}),
+	unit("a dead head blocks", "Promote",
+		edit{promote, "      if until_[owner] * 1000 <= now then\n        gone[#gone + 1] = id\n", "      if until_[owner] * 1000 <= now then\n        blocked = true\n        break\n"}),
+	fleet("a dead head blocks, in a fleet",
+		edit{promote, "      if until_[owner] * 1000 <= now then\n        gone[#gone + 1] = id\n", "      if until_[owner] * 1000 <= now then\n        blocked = true\n        break\n"}),
+	unit("an impossible head blocks", "Promote",
+		edit{promote, "elseif weight > limit or weight > maxWeight then", "elseif false then"}),
+	fleet("an impossible head blocks, in a fleet",
+		edit{promote, "elseif weight > limit or weight > maxWeight then", "elseif false then"}),
+	unit("a place lost on poll", "Promise8",
+		edit{acquire, "redis.call('ZADD', queue, 'NX', unpack(arrivals))", "redis.call('ZADD', queue, unpack(arrivals))"},
+		edit{acquire, "whole(now - ARGV[i + 1])", "whole(now)"}),
+	fleet("a place lost on poll, in a fleet",
+		edit{acquire, "redis.call('ZADD', queue, 'NX', unpack(arrivals))", "redis.call('ZADD', queue, unpack(arrivals))"},
+		edit{acquire, "whole(now - ARGV[i + 1])", "whole(now)"}),
+	unit("a place lost in an outage", "Promise8",
+		edit{acquire, "whole(now - ARGV[i + 1])", "whole(now)"}),
+	fleet("a newcomer overtakes the queue",
+		edit{acquire, "elseif waiting == 0 and revoked == 0 then", "elseif revoked == 0 then"}),
+	unit("one that does not wait overtakes the queue", "Heavy",
+		edit{acquire, "own[id][1] == 0 and waiting == 0 and held", "own[id][1] == 0 and held"}),
+	unit("an unbounded hand-over", "Desk",
+		edit{desk, "now.reached(g.at.add(d.cfg.Handover))", "false"}),
+	fleet("an unbounded hand-over, in a fleet",
+		edit{desk, "now.reached(g.at.add(d.cfg.Handover))", "false"}),
+
+	// Promise 9, no herd.
+	fleet("wake-all: everybody in the queue is told",
+		edit{promote, "  return status\nend\n\n-- Pushes", "  for _, id in ipairs(redis.call('ZRANGE', queue, 0, -1)) do\n    say(id, 'grant 0 0')\n  end\n  return status\nend\n\n-- Pushes"}),
+	fleet("wake-all: everybody polls when one of them is told",
+		edit{promote, "    local reply = redis.pcall('PUBLISH', 'passbuddy:inbox:' .. said[i], said[i + 1])",
+			"    local reply\n    for _, o in ipairs(redis.call('ZRANGE', alive, 0, -1)) do\n      reply = redis.pcall('PUBLISH', 'passbuddy:inbox:' .. o, said[i + 1])\n    end"}),
+	unit("a push for those whom the call speaks for", "Promise9",
+		edit{promote, "        if own and own[id] then\n          own[id] = {until_[owner], given}\n        else\n", "        if own and own[id] then\n          own[id] = {until_[owner], given}\n        end\n        do\n"}),
+
+	// Pushes that are late, come twice, or overtake.
+	unit("a push trusted from its receipt", "Desk",
+		edit{pushGo, "end := windowEnd(d.pair.sent, p.expiry, d.pair.micros, d.cfg.Margin)", "end := windowEnd(now, p.expiry, p.server, d.cfg.Margin)"}),
+	fleet("a push trusted from its receipt, in a fleet",
+		edit{pushGo, "end := windowEnd(d.pair.sent, p.expiry, d.pair.micros, d.cfg.Margin)", "end := windowEnd(now, p.expiry, p.server, d.cfg.Margin)"}),
+	unit("a late push releases a held grant", "Desk",
+		edit{pushGo, "		// held already\n", "		d.drop(g)\n		d.owe(now, g)\n"}),
+	fleet("a late push releases a held grant, in a fleet",
+		edit{pushGo, "		// held already\n", "		d.drop(g)\n		d.owe(now, g)\n"}),
+	unit("a late push that comes twice makes a lease", "Desk",
+		edit{pushGo, "weight: int32(weightOf(p.id)), released: true}", "weight: int32(weightOf(p.id))}"}),
+	fleet("a late push that comes twice makes a lease, in a fleet",
+		edit{pushGo, "weight: int32(weightOf(p.id)), released: true}", "weight: int32(weightOf(p.id))}"}),
+	unit("a push that overtakes its reply is ignored", "Desk",
+		edit{pushGo, "	case g.state != asked && g.state != owed:\n", "	case g.state != asked && g.state != owed || g.unanswered > 0:\n"}),
+	unit("a reply that says waiting takes a pushed grant away", "Desk",
+		edit{exchange, "		case g.state == asked && expiry > 0:\n", "		case g.state == held && expiry == 0:\n			d.drop(g)\n			d.owe(now, g)\n		case g.state == asked && expiry > 0:\n"}),
+	unit("a hand-over that overtakes a poll: its request is forgotten", "Desk",
+		edit{desk, "		d.retract(now, w)\n		d.postpone(own)\n", "		d.detach(own)\n		own.state = gone\n"}),
+	fleet("a hand-over that overtakes a poll: its request is forgotten, in a fleet",
+		edit{desk, "		d.retract(now, w)\n		d.postpone(own)\n", "		d.detach(own)\n		own.state = gone\n"}),
+	unit("a promotion that uses the promoter's TTL", "Promise8",
+		edit{promote, "        local given = grant(id, weight, until_[owner])", "        until_[owner] = later + ttl\n        local given = grant(id, weight, until_[owner])"}),
+	fleet("a promotion that uses the promoter's TTL, in a fleet",
+		edit{promote, "        local given = grant(id, weight, until_[owner])", "        until_[owner] = later + ttl\n        local given = grant(id, weight, until_[owner])"}),
+
+	// Weights.
+	unit("part of a grant counts as all of it", "Part",
+		edit{acquire, "    if live == weight then", "    if live > 0 then"}),
+	unit("a grant is renewed though a part is missing", "Part",
+		edit{renew, "missing = missing or not scores[n]", "missing = missing and not scores[n]"}),
+
+	// Promise 11, and revocation.
+	unit("a pause is ignored", "Promise11",
+		edit{promote, "if n and n >= 0 then", "if n and n > 0 then"}),
+	fleet("an override does not win", edit{promote, "if n and n >= 0 then", "if n and n > capacity then"}),
+	unit("a revoke frees at once", "Revoke",
+		edit{revoke, "redis.call('ZADD', holders, unpack(args)) -- before", "-- before"}),
+	fleet("a revoke frees at once, in a fleet",
+		edit{revoke, "redis.call('ZADD', holders, unpack(args)) -- before", "-- before"}),
+	unit("a revoked id is granted again", "Revoked",
+		edit{acquire, "      revoked = 1\n", "      revoked = 0\n"}),
+	unit("revoked permits stay when their holder gives them back", "Revoke",
+		edit{release, "members[i] = 'revoked,' .. members[i]", "members[i] = members[i]"}),
+
+	// Promise 7, lifetimes.
+	fleet("the queue's lifetime shortened under a neighbour",
+		edit{acquire, "if redis.call('PTTL', key) < 2 * ttl then", "if true then"}),
+	unit("the queue's lifetime shortened under a neighbour, seen by the script's test", "Neighbour",
+		edit{acquire, "if redis.call('PTTL', key) < 2 * ttl then", "if true then"}),
+	unit("the holders' lifetime shortened under a neighbour", "Neighbour",
+		edit{renew, "redis.call('PEXPIRE', holders, keep)", "redis.call('PEXPIRE', holders, whole(2 * ttl))"}),
+	fleet("a process that polled is alive for less long",
+		edit{acquire, "redis.call('ZADD', alive, 'GT', whole(expiry),", "redis.call('ZADD', alive, 'NX', whole(expiry),"}),
 }

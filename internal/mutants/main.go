@@ -3,6 +3,7 @@
 //	go run ./internal/mutants            # all
 //	go run ./internal/mutants -run wall  # those whose name matches
 //	go run ./internal/mutants -list
+//	go run ./internal/mutants -apply     # only see that each fits the code
 //
 // A mutant is an entry of the list in list.go: what it breaks, where, how, and which tests must fail. The
 // changed file reaches the compiler through go build's -overlay, so the tree itself is never touched. A
@@ -39,6 +40,7 @@ type edit struct{ file, old, new string }
 func main() {
 	pattern := flag.String("run", "", "only mutants whose name matches")
 	list := flag.Bool("list", false, "name the mutants and end")
+	apply := flag.Bool("apply", false, "only see that each fits the code")
 	flag.Parse()
 	chosen := regexp.MustCompile(*pattern)
 	var all []mutant
@@ -53,10 +55,35 @@ func main() {
 		}
 		return
 	}
-	if err := hunt(all); err != nil {
+	work := hunt
+	if *apply {
+		work = fit
+	}
+	if err := work(all); err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		os.Exit(1)
 	}
+}
+
+// fit names the mutants whose text is not in the code.
+func fit(all []mutant) error {
+	dir, err := os.MkdirTemp("", "mutants")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	misfits := 0
+	for _, m := range all {
+		if _, err := m.overlay(dir); err != nil {
+			misfits++
+			fmt.Printf("%-55s %v\n", m.name, err)
+		}
+	}
+	fmt.Printf("%d of %d mutants fit the code\n", len(all)-misfits, len(all))
+	if misfits > 0 {
+		return errors.New("the list has to follow the code")
+	}
+	return nil
 }
 
 // hunt sees that the unbroken code passes, and then lets the tests loose on each mutant.
@@ -177,7 +204,7 @@ func (m mutant) overlay(dir string) (string, error) {
 func (m mutant) test(overlay string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	args := []string{"test", "-count=1", "-timeout=60s", "-vet=off", "-run", m.run}
+	args := []string{"test", "-count=1", "-timeout=120s", "-vet=off", "-run", m.run}
 	if overlay != "" {
 		args = append(args, "-overlay", overlay)
 	}

@@ -20,6 +20,7 @@ type checker struct {
 	network *Network
 	sems    []*watched
 	tracing bool
+	soon    time.Duration // how long a call takes to follow another, while all is well
 
 	mu          sync.Mutex
 	granted     map[string]grant // by id, when it was first seen in Redis
@@ -44,7 +45,8 @@ type watched struct {
 	latest int64   // token
 	tokens map[int64]bool
 	limits []limit
-	calls  int // of its scripts
+	calls  int       // of its scripts
+	unused time.Time // since when somebody waits whom Redis could serve; zero: nobody does
 	last   view
 }
 
@@ -151,7 +153,7 @@ func (c *checker) largestSince(w *watched, since time.Time) int {
 	largest := 0
 	for i := len(w.limits) - 1; i >= 0; i-- {
 		largest = max(largest, w.limits[i].capacity)
-		if !w.limits[i].from.After(since) {
+		if w.limits[i].from.Before(since) { // not at that instant: much can happen in one
 			break
 		}
 	}
@@ -220,6 +222,7 @@ func (c *checker) check(host string, now time.Time, cmd []string) {
 				c.judgeCommand(w, script, w.last, seen)
 			}
 		}
+		c.judgeUnused(w, seen, now)
 		w.last = seen
 		c.judgeLives(w, seen, now)
 	}
@@ -300,8 +303,8 @@ func (c *checker) checkLeft(f *fleet) {
 	for _, w := range c.sems {
 		v := w.look(c.network, time.Now())
 		for _, p := range f.alive() {
-			for id := range v.holders {
-				if strings.HasPrefix(ownerOf(id), p.name+"~") {
+			for id, h := range v.holders {
+				if h.live > 0 && strings.HasPrefix(ownerOf(id), p.name+"~") {
 					c.violateLocked("promise 7: %s of %s is held, and its process went home", id, w.name)
 				}
 			}

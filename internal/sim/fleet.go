@@ -86,7 +86,7 @@ func live(plan Plan) Report {
 	f.network.Server().ClockTTL(true)
 	f.trouble(f.network, true)
 	f.checker = newChecker(f.network, f.sems)
-	f.checker.tracing = plan.Trace
+	f.checker.tracing, f.checker.soon = plan.Trace, 6*f.trip()+10*time.Millisecond
 	for range 2 + r.IntN(3) {
 		f.spawn(r)
 	}

@@ -3,6 +3,7 @@ package sim
 import (
 	"crypto/sha1"
 	"encoding/hex"
+	"slices"
 	"strings"
 	"time"
 )
@@ -26,6 +27,7 @@ func (c *checker) judgeCommand(w *watched, s *script, before, after view) {
 	}
 	c.judgeGrants(w, s, given, before, after)
 	c.judgeQueue(w, s, given, before, after)
+	c.judgeHead(w, s, before, after)
 	c.judgePushes(w, s, given, before, after)
 	c.judgeLifetimes(w, before, after)
 }
@@ -95,6 +97,66 @@ func (c *checker) judgeQueue(w *watched, s *script, given []string, before, afte
 			c.violateLocked("promise 8: %s took %s out of the queue of %s", s.verb, id, w.name)
 		}
 	}
+}
+
+// judgeHead, promise 8: a script that gives and frees leaves nobody at the head of the queue whom it could have
+// served, and nobody who blocks the others because he is dead or asks for too much.
+func (c *checker) judgeHead(w *watched, s *script, before, after view) {
+	switch s.verb {
+	case "release":
+		if len(s.args) == 0 || s.args[0] < "2" {
+			return // an acquire follows
+		}
+	case "renew":
+		if len(after.holders) >= len(before.holders) {
+			return
+		}
+	case "acquire", "resize":
+	default:
+		return
+	}
+	members := 0
+	for _, h := range after.holders {
+		members += h.members
+	}
+	limit := after.limitFor(s)
+	id := after.head()
+	if id == "" || members >= limit {
+		return
+	}
+	if weight := weightOf(id); weight > limit || members+weight <= limit || int64(after.alive[ownerOf(id)])*1000 <= after.server {
+		c.violateLocked("promise 8: %s left %s at the head of the queue of %s, with %d of %d held; alive: %v", s.verb, id, w.name, members, limit, after.alive)
+	}
+}
+
+// judgeUnused, promise 8: while all is well a permit is not left unused for longer than a script takes to come,
+// while somebody waits for it.
+func (c *checker) judgeUnused(w *watched, seen view, now time.Time) {
+	if !w.unused.IsZero() && w.over != nil && now.Sub(w.unused) > c.soon {
+		c.violateLocked("promise 8: nobody got what is free of %s for %v: %s", w.name, now.Sub(w.unused), w.last)
+		w.unused = time.Time{}
+	}
+	members := 0
+	for _, h := range seen.holders {
+		members += h.members
+	}
+	id := seen.head()
+	switch {
+	case w.over == nil, id == "", members+weightOf(id) > min(seen.limit, slices.Min(w.capacities)):
+		w.unused = time.Time{}
+	case w.unused.IsZero():
+		w.unused = now
+	}
+}
+
+// head is who has waited longest.
+func (v view) head() (first string) {
+	for id, at := range v.queue {
+		if first == "" || at < v.queue[first] || at == v.queue[first] && id < first {
+			first = id
+		}
+	}
+	return first
 }
 
 // limitFor is the capacity that a script goes by.

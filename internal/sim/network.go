@@ -63,6 +63,7 @@ type Network struct {
 	onCommand  []func(host string, now time.Time, cmd []string)
 	onPublish  []func(channel, message string)
 	calling    *Host // whose request is being executed
+	dispatched int   // commands that it ran so far, itself and those of its script
 }
 
 // NewNetwork makes an empty server that everybody can reach, at once and

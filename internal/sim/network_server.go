@@ -36,11 +36,7 @@ func (n *Network) OnPublish(f func(channel, message string)) {
 
 // before is called before each command, those inside scripts included, and reports whether it answered it.
 func (n *Network) before(p *server.Peer, cmd string, args ...string) bool {
-	switch cmd {
-	case "PUBLISH", "SUBSCRIBE", "PSUBSCRIBE": // these come from execute only
-	default:
-		return false
-	}
+	n.dispatched++
 	if n.calling != nil && !n.calling.mayRun(cmd) {
 		p.WriteError("NOPERM this user has no permissions to run the '" + strings.ToLower(cmd) + "' command")
 		return true
@@ -154,7 +150,7 @@ func (n *Network) execute(host string, p *server.Peer, cmd []string, live func()
 	}
 	now := time.Now()
 	n.redis.SetTime(now.Add(n.offset))
-	n.calling = n.Host(host)
+	n.calling, n.dispatched = n.Host(host), 0
 	switch {
 	case blocks(cmd):
 		p.WriteError("ERR sim: commands that block are not simulated")
@@ -181,7 +177,9 @@ func (n *Network) repeat(host, db string, cmd []string, after time.Duration) {
 		}
 		p := server.NewPeer(bufio.NewWriter(io.Discard))
 		if db != "" {
+			n.exec.Lock()
 			n.srv.Dispatch(p, []string{"SELECT", db})
+			n.exec.Unlock()
 		}
 		n.execute(host, p, cmd, func() bool { return true }, func() {})
 	})

@@ -87,7 +87,7 @@ type script struct {
 // script reads a command; nil: it runs none of the library's scripts. It learns their names when they come
 // with their source.
 func (c *checker) script(host string, cmd []string) *script {
-	if len(cmd) < 10 || cmd[2] != "5" {
+	if len(cmd) < 10 || cmd[2] != "5" || c.network.dispatched < 2 { // an error was the answer
 		return nil
 	}
 	s := &script{host: host, holders: cmd[3], args: cmd[10:]}

@@ -73,7 +73,7 @@ func (c *checker) watch(f *fleet) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, w := range c.sems {
-		w.over, w.calls = []*wait{}, 0
+		w.over, w.calls, w.unused = []*wait{}, 0, time.Time{}
 	}
 }
 
@@ -83,7 +83,7 @@ func (c *checker) waitsSince(begin time.Time, bounds map[string]time.Duration) b
 	defer c.mu.Unlock()
 	for _, w := range c.sems {
 		for x := range w.waits {
-			if x.caller.process.isDead() || x.begin.After(begin) {
+			if x.caller.process.isDead() || x.begin.After(begin) || w.disagree(x.weight) {
 				continue
 			}
 			if waited := time.Since(begin); waited > bounds[w.name] {
@@ -95,6 +95,12 @@ func (c *checker) waitsSince(begin time.Time, bounds map[string]time.Duration) b
 		}
 	}
 	return false
+}
+
+// disagree reports whether some processes take a request for possible, and some do not. What becomes of it is
+// open: who believes the smaller capacity drops it, and its own process asks again.
+func (w *watched) disagree(weight int) bool {
+	return weight > slices.Min(w.capacities) && weight <= slices.Max(w.capacities)
 }
 
 // judge judges a calm time that began at begin: who was overtaken, and how often Redis was asked.
@@ -137,8 +143,12 @@ func (c *checker) judgeOrder(f *fleet, w *watched, over []*wait, begin time.Time
 }
 
 // registers reports whether all callers of x's process together are so few that each stands in the queue.
+// Where processes disagree on the capacity, one drops from the queue what another takes for possible.
 func (c *checker) registers(w *watched, x *wait, weights bool) bool {
 	n := x.caller.process.perSemaphore
+	if weights && len(w.capacities) > 1 {
+		return false
+	}
 	return n <= 2 || !weights && n <= slices.Min(w.capacities)+1
 }
 

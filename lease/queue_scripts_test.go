@@ -1,0 +1,413 @@
+package lease
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Ids of two owners.
+const (
+	mine  = "00000000-0000-7000-8000-00000000000%d@me~1"
+	yours = "00000000-0000-7000-8000-00000000000%d@you~2"
+)
+
+func my(n int) string   { return fmt.Sprintf(mine, n) }
+func your(n int) string { return fmt.Sprintf(yours, n) }
+
+const config = "{passbuddy-x}:config"
+
+// poll asks for id, which has waited for so long.
+func (s *scriptTest) poll(ttl time.Duration, capacity int, id string, waited time.Duration) []int64 {
+	s.Helper()
+	return s.run(acquire, ttl, capacity, 0, 0, id, waited.Microseconds())
+}
+
+// operate runs one of the scripts for people.
+func (s *scriptTest) operate(v verb, capacity int, args ...any) []any {
+	s.Helper()
+	k := keysOf("passbuddy", Config{Name: "x", TTL: 10 * second, Capacity: capacity})
+	all := append([]any{"eval", scripts[v].source}, k.args[:]...)
+	cmd := redis.NewSliceCmd(context.Background(), append(all, args...)...)
+	if err := s.client.Process(context.Background(), cmd); err != nil {
+		s.Fatal(err)
+	}
+	return cmd.Val()
+}
+
+// inbox subscribes to an owner's pushes.
+func (s *scriptTest) inbox(owner string) <-chan *redis.Message {
+	s.Helper()
+	sub := s.client.Subscribe(context.Background(), inboxPrefix+owner)
+	s.Cleanup(func() { _ = sub.Close() })
+	if _, err := sub.Receive(context.Background()); err != nil {
+		s.Fatal(err)
+	}
+	return sub.Channel()
+}
+
+// mustHear returns the next push.
+func (s *scriptTest) mustHear(from <-chan *redis.Message) push {
+	s.Helper()
+	select {
+	case m := <-from:
+		p, key, ok := parsePush(m.Payload)
+		if !ok || key != s.holders {
+			s.Fatalf("a push that nobody can read: %q", m.Payload)
+		}
+		return p
+	case <-time.After(10 * second): // not a wait: a lost push fails the test
+		s.Fatal("nothing was pushed")
+		return push{}
+	}
+}
+
+// mustBeSilent is called when all that could be said was said before something else that was heard.
+func (s *scriptTest) mustBeSilent(from <-chan *redis.Message) {
+	s.Helper()
+	select {
+	case m := <-from:
+		s.Fatalf("a push that nobody needs: %q", m.Payload)
+	default:
+	}
+}
+
+func (s *scriptTest) waiting() []string {
+	s.Helper()
+	return s.client.ZRange(context.Background(), s.queue, 0, -1).Val()
+}
+
+func (s *scriptTest) aliveUntil(owner string) int64 {
+	s.Helper()
+	return int64(s.client.ZScore(context.Background(), s.alive, owner).Val())
+}
+
+func TestPromise8ReleaseScriptServesWhoCameFirst(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		me, you := s.inbox("me~1"), s.inbox("you~2")
+		s.acquire(10*second, 1, 0, "a")
+		s.poll(20*second, 1, your(1), 2*second)
+		s.poll(10*second, 1, my(2), second)
+		s.poll(10*second, 1, my(3), 3*second) // came first, and asks last
+		if got, want := s.waiting(), []string{my(3), your(1), my(2)}; !slices.Equal(got, want) {
+			t.Fatalf("waiting: %v, want %v", got, want)
+		}
+		s.release("a")
+		p := s.mustHear(me)
+		if p.verb != pushGrant || p.id != my(3) || p.expiry != s.score(my(3)) || p.token < p.server {
+			t.Errorf("pushed %+v, the score is %d", p, s.score(my(3)))
+		}
+		s.release(my(3))
+		if p := s.mustHear(you); p.id != your(1) || p.expiry != s.aliveUntil("you~2") || p.expiry != s.score(your(1)) {
+			t.Errorf("pushed %+v; its process is alive until %d, the score is %d", p, s.aliveUntil("you~2"), s.score(your(1)))
+		}
+		s.mustBeSilent(me)
+		if got, want := s.waiting(), []string{my(2)}; !slices.Equal(got, want) {
+			t.Errorf("waiting: %v, want %v", got, want)
+		}
+	})
+}
+
+func TestPromise8PollKeepsItsPlaceAndAnOutageToo(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		s.acquire(10*second, 1, 0, "a")
+		s.poll(10*second, 1, my(1), 2*second)
+		place := s.client.ZScore(context.Background(), s.queue, my(1)).Val()
+		s.poll(10*second, 1, your(1), second)
+		s.poll(10*second, 1, my(1), 2*second)
+		if got := s.client.ZScore(context.Background(), s.queue, my(1)).Val(); got != place {
+			t.Errorf("the place moved from %.0f to %.0f", place, got)
+		}
+		s.client.Del(context.Background(), s.queue)
+		s.poll(10*second, 1, your(1), second)
+		s.poll(10*second, 1, my(1), 2*second)
+		if got, want := s.waiting(), []string{my(1), your(1)}; !slices.Equal(got, want) {
+			t.Errorf("after an outage: %v, want %v", got, want)
+		}
+	})
+}
+
+func TestPromoteDropsTheDeadWhereverTheyStand(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		me := s.inbox("me~1")
+		s.acquire(10*second, 3, 0, "a", "b", "c")
+		s.poll(10*second, 3, your(1)+"#3", 3*second)
+		s.poll(10*second, 3, my(1), 2*second)
+		s.poll(10*second, 3, your(2), second)
+		s.poll(10*second, 3, my(2), 0)
+		s.client.ZAdd(context.Background(), s.alive, redis.Z{Score: 1, Member: "you~2"})
+		s.run(release, 10*second, 3, 3, "a", "b")
+		if p := s.mustHear(me); p.id != my(1) {
+			t.Errorf("pushed %+v, want %s", p, my(1))
+		}
+		if p := s.mustHear(me); p.id != my(2) {
+			t.Errorf("pushed %+v, want %s", p, my(2))
+		}
+		if left := s.waiting(); len(left) != 0 {
+			t.Errorf("still waiting: %v", left)
+		}
+	})
+}
+
+func TestPromoteRefusesWhatACapacityHasMadeImpossible(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		me, you := s.inbox("me~1"), s.inbox("you~2")
+		s.acquire(10*second, 3, 0, "a", "b", "c")
+		s.poll(10*second, 3, your(1)+"#3", 2*second)
+		s.poll(10*second, 3, my(1), second)
+		s.operate(resize, 3, "2")
+		s.run(release, 10*second, 3, 3, "a", "b")
+		if p := s.mustHear(you); p.verb != pushRefuse || p.id != your(1)+"#3" || p.expiry != 2 {
+			t.Errorf("pushed %+v", p)
+		}
+		if p := s.mustHear(me); p.verb != pushGrant || p.id != my(1) {
+			t.Errorf("pushed %+v", p)
+		}
+		if r := s.poll(10*second, 3, my(2)+"#3", 0); r[8] != -1 || len(s.waiting()) != 0 {
+			t.Errorf("reply %v, waiting %v", r, s.waiting())
+		}
+	})
+}
+
+func TestAHeavyRequestIsNotOvertaken(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		me := s.inbox("me~1")
+		s.acquire(10*second, 3, 0, "a", "b", "c")
+		heavy := my(1) + "#2"
+		s.poll(10*second, 3, heavy, second)
+		if r := s.poll(10*second, 3, your(1), 0); r[8] != 0 {
+			t.Fatalf("reply %v", r)
+		}
+		s.run(release, 10*second, 3, 3, "a")
+		if r := s.acquire(10*second, 3, 0, "d"); r[8] != 0 {
+			t.Errorf("one that does not wait overtook: %v", r)
+		}
+		s.run(release, 10*second, 3, 3, "b")
+		if p := s.mustHear(me); p.id != heavy {
+			t.Errorf("pushed %+v", p)
+		}
+		if s.score(heavy+",1") == 0 || s.score(heavy+",2") != s.score(heavy+",1") || s.score(heavy) != 0 {
+			t.Error("the members are not there")
+		}
+		if got, want := s.waiting(), []string{your(1)}; !slices.Equal(got, want) {
+			t.Errorf("waiting: %v, want %v", got, want)
+		}
+	})
+}
+
+func TestPromise9APollThatPromotesItsOwnIsNotPushed(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		me, you := s.inbox("me~1"), s.inbox("you~2")
+		s.acquire(10*second, 2, 0, "a", "b")
+		s.poll(10*second, 2, my(1), second)
+		s.poll(10*second, 2, your(1), 0)
+		s.run(release, 10*second, 2, 1, "a", "b") // without promoting: an acquire follows
+		r := s.poll(10*second, 2, my(1), second)
+		if r[8] != s.score(my(1)) || r[8] == 0 {
+			t.Errorf("reply %v", r)
+		}
+		if p := s.mustHear(you); p.id != your(1) {
+			t.Errorf("pushed %+v", p)
+		}
+		s.mustBeSilent(me)
+	})
+}
+
+func TestPartOfAGrantIsNone(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		id := my(1) + "#3"
+		s.acquire(10*second, 3, 0, id)
+		s.client.ZRem(context.Background(), s.holders, id+",2")
+		if r := s.run(renew, 10*second, 3, id); !slices.Equal(r[3:], []int64{1}) {
+			t.Errorf("reply %v", r)
+		}
+		if n := s.client.ZCard(context.Background(), s.holders).Val(); n != 0 {
+			t.Errorf("%d members are left", n)
+		}
+		s.acquire(10*second, 3, 0, id)
+		s.client.ZRem(context.Background(), s.holders, id+",3")
+		s.put("other", time.Now().Add(time.Minute).UnixMilli())
+		if r := s.acquire(10*second, 3, 0, id); r[8] != 0 || s.score(id+",1") != 0 {
+			t.Errorf("granted though two of three are free: %v", r)
+		}
+	})
+}
+
+func TestNoScriptShortensANeighboursKeys(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		ctx := context.Background()
+		s.acquire(60*second, 1, 0, "a")
+		s.run(acquire, 60*second, 1, 0, 1, your(1), 1000)
+		s.run(acquire, second, 1, 0, 1, my(1), 1000)
+		s.run(renew, second, 1, "a")
+		s.run(release, second, 1, 3, my(1))
+		for key, least := range map[string]time.Duration{s.queue: 119 * second, s.alive: 119 * second, s.holders: 24 * time.Hour, s.fence: 24 * time.Hour} {
+			if ttl := s.client.PTTL(ctx, key).Val(); ttl < least {
+				t.Errorf("%s lives for %v, want %v", key, ttl, least)
+			}
+		}
+		until := s.aliveUntil("you~2")
+		s.poll(second, 1, your(1), second)
+		if s.aliveUntil("you~2") < until {
+			t.Error("a process is alive for less long than it was")
+		}
+	})
+}
+
+func TestPromise11ResizeWinsAndTakesNothingAway(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		me := s.inbox("me~1")
+		s.acquire(10*second, 2, 0, "a", "b")
+		s.poll(10*second, 2, my(1), second)
+		s.operate(resize, 2, "3")
+		if p := s.mustHear(me); p.id != my(1) {
+			t.Errorf("pushed %+v", p)
+		}
+		s.operate(resize, 2, "1")
+		if n := s.client.ZCard(context.Background(), s.holders).Val(); n != 3 {
+			t.Errorf("%d held after the capacity shrank, want all 3", n)
+		}
+		if r := s.acquire(10*second, 5, 0, "c"); r[2] != 1 || r[8] != 0 {
+			t.Errorf("a process that declares more got more: %v", r)
+		}
+		s.operate(resize, 2, "0")
+		s.run(release, 10*second, 2, 3, "a", "b", my(1))
+		if r := s.poll(10*second, 2, my(2), 0); r[2] != 0 || r[8] != 0 {
+			t.Errorf("granted while paused: %v", r)
+		}
+		if r := s.poll(10*second, 2, my(3)+"#2", 0); r[8] != 0 {
+			t.Errorf("refused because of a pause: %v", r)
+		}
+		s.operate(resize, 2, "")
+		if p := s.mustHear(me); p.id != my(2) {
+			t.Errorf("pushed %+v", p)
+		}
+		if n := s.client.Exists(context.Background(), config).Val(); n != 0 {
+			t.Error("the override is still there")
+		}
+	})
+}
+
+func TestRevokeScriptFreesNothing(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		me := s.inbox("me~1")
+		id := my(1) + "#2"
+		until := s.acquire(10*second, 2, 0, id)[8]
+		s.poll(10*second, 2, your(1), 0)
+		if r := s.operate(revoke, 2, id); integer(r, 0) != 1 {
+			t.Fatalf("reply %v", r)
+		}
+		if p := s.mustHear(me); p.verb != pushRevoke || p.id != id {
+			t.Errorf("pushed %+v", p)
+		}
+		if s.score("revoked,"+id+",1") != until || s.score("revoked,"+id+",2") != until || s.score(id+",1") != 0 {
+			t.Error("the members are not there under their other names")
+		}
+		if r := s.acquire(10*second, 2, 0, "c"); r[8] != 0 {
+			t.Errorf("somebody else got it: %v", r)
+		}
+		if r := s.run(renew, 10*second, 2, id); !slices.Equal(r[3:], []int64{-1}) {
+			t.Errorf("the holder's renewal says %v", r)
+		}
+		if r := s.operate(revoke, 2, id); integer(r, 0) != 3 {
+			t.Errorf("revoked again: %v", r)
+		}
+		if r := s.operate(revoke, 2, your(1)); integer(r, 0) != 2 {
+			t.Errorf("one who waits: %v", r)
+		}
+		if r := s.operate(revoke, 2, your(9)+"#1000"); integer(r, 0) != 0 {
+			t.Errorf("one who is unknown: %v", r)
+		}
+		you := s.inbox("you~2")
+		s.run(release, 10*second, 2, 3, id)
+		if p := s.mustHear(you); p.id != your(1) {
+			t.Errorf("pushed %+v", p)
+		}
+	})
+}
+
+// A request whose reply was lost is sent again, or one comes late: it must not undo a revocation.
+func TestARevokedIDIsNotGrantedAgain(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		for _, id := range []string{my(1), my(2) + "#2"} {
+			s.acquire(10*second, 5, 0, id)
+			s.operate(revoke, 5, id)
+			if r := s.acquire(10*second, 5, 0, id); r[8] != answerRevoked {
+				t.Errorf("%s is granted again: %v", id, r)
+			}
+			if r := s.poll(10*second, 5, id, 0); r[8] != answerRevoked || len(s.waiting()) != 0 {
+				t.Errorf("%s waits again: %v", id, r)
+			}
+			if r := s.acquire(10*second, 5, 0, "a"); r[8] == 0 {
+				t.Errorf("others are refused: %v", r)
+			}
+			s.run(release, 10*second, 5, 3, id, "a")
+			if r := s.acquire(10*second, 5, 0, id); r[8] <= 0 {
+				t.Errorf("%s was given back, and is refused: %v", id, r)
+			}
+			s.run(release, 10*second, 5, 3, id)
+		}
+		// When the last one's time is up, the mark goes.
+		s.client.HSet(context.Background(), config, "revoked", time.Now().Add(-second).UnixMilli())
+		s.acquire(10*second, 5, 0, "b")
+		if n := s.client.Exists(context.Background(), config).Val(); n != 0 {
+			t.Error("the mark of a revocation stays for ever")
+		}
+	})
+}
+
+func TestInspectScriptShowsWhatThereIsAndWritesNothing(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		ctx := context.Background()
+		s.acquire(20*second, 3, 0, my(1)+"#2", "node")
+		s.poll(10*second, 3, your(1), second)
+		s.operate(resize, 3, "2")
+		before := s.client.Keys(ctx, "*").Val()
+		r := s.operate(inspect, 3, 0, 0, 500)
+		if integer(r, 1) != 2 || integer(r, 2) != 3 || integer(r, 3) != 10_000 && integer(r, 3) != 20_000 || integer(r, 4) != 3 || integer(r, 5) != 1 {
+			t.Errorf("reply %v", r)
+		}
+		members, waiters := r[6].([]any), r[7].([]any)
+		if len(members) != 6 || len(waiters) != 3 || text(waiters, 0) != your(1) || integer(waiters, 2) != s.aliveUntil("you~2") {
+			t.Errorf("holders %v, waiters %v", members, waiters)
+		}
+		if page := s.operate(inspect, 3, 1, -1, 1); len(page[6].([]any)) != 2 || len(page[7].([]any)) != 0 {
+			t.Errorf("one of the holders, from the second: %v", page)
+		}
+		after := s.client.Keys(ctx, "*").Val()
+		slices.Sort(before)
+		slices.Sort(after)
+		if !reflect.DeepEqual(before, after) {
+			t.Errorf("keys %v, then %v", before, after)
+		}
+	})
+}
+
+// Inspect lists grants, and Revoke takes what people find in Redis: no member is revoked alone.
+func TestPeopleSeeGrantsAndNotTheirMembers(t *testing.T) {
+	var state State
+	id := my(1) + "#2"
+	listed := map[string]bool{}
+	for _, member := range []string{id + ",1", id + ",2", "revoked," + your(1), "revoked," + your(2) + "#2,1", "revoked," + your(2) + "#2,2", "node"} {
+		state.addHolder(listed, member, 2_000_000, 1)
+	}
+	var got []string
+	for _, h := range state.Holders {
+		got = append(got, fmt.Sprint(strings.TrimPrefix(h.ID, "00000000-0000-7000-8000-"), " ", h.Weight, " ", h.Revoked))
+	}
+	want := []string{"000000000001@me~1#2 2 false", "000000000001@you~2 1 true", "000000000002@you~2#2 2 true", "node 1 false"}
+	if !slices.Equal(got, want) || state.Held != 6 {
+		t.Errorf("held %d by %q, want %q", state.Held, got, want)
+	}
+	for _, member := range []string{id, id + ",1", "revoked," + id + ",2"} {
+		if got, _ := grantOf(member); got != id {
+			t.Errorf("%s is of %s, want %s", member, got, id)
+		}
+	}
+}
