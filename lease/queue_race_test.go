@@ -106,7 +106,7 @@ func TestDeskAsksUnderAnotherIDWhenItsOwnWasRevokedBeforeItKnew(t *testing.T) {
 	id := w.grant.id
 	ex := d.mustDepart(d.pollAt, acquire)
 	run(ex, ex.sent, 0)
-	ex.calls[0].reply[acquireHead] = answerRevoked
+	ex.calls[0].reply[2] = answerRevoked
 	now := ex.sent.add(time.Millisecond)
 	d.arrive(now, ex)
 	d.mustWait(w)

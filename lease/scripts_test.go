@@ -49,10 +49,20 @@ func (s *scriptTest) run(v verb, ttl time.Duration, capacity int, args ...any) [
 	return cmd.Val()
 }
 
+// flagsFor says whether some of ids weigh more than 1.
+func flagsFor(ids ...any) int {
+	for _, id := range ids {
+		if weightOf(id.(string)) > 1 {
+			return 2
+		}
+	}
+	return 0
+}
+
 // acquire asks for each of ids without waiting.
 func (s *scriptTest) acquire(ttl time.Duration, capacity int, notAfter int64, ids ...any) []int64 {
 	s.Helper()
-	args := []any{notAfter, 0}
+	args := []any{notAfter, flagsFor(ids...)}
 	for _, id := range ids {
 		args = append(args, id, "")
 	}
@@ -62,7 +72,7 @@ func (s *scriptTest) acquire(ttl time.Duration, capacity int, notAfter int64, id
 // wait asks for each of ids, and lets them wait.
 func (s *scriptTest) wait(ttl time.Duration, capacity int, ids ...any) []int64 {
 	s.Helper()
-	args := []any{0, 0}
+	args := []any{0, flagsFor(ids...)}
 	for i, id := range ids {
 		args = append(args, id, len(ids)-i) // who comes first has waited longest
 	}
