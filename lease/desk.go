@@ -514,6 +514,9 @@ func (d *desk) waitedInVain(now instant, w *waiter) error {
 func (d *desk) dropMoot(now instant) {
 	for i := len(d.owed) - 1; i >= 0; i-- {
 		if g := d.owed[i]; now.reached(g.moot) {
+			if g.hold != nil { // its window is longer: the server's clock has stepped back
+				d.settle(g.hold, d.unanswered("release"))
+			}
 			d.forget(g)
 		}
 	}

@@ -656,3 +656,21 @@ func TestDeskAsksAgainForAWaiterWhoseRequestCameLate(t *testing.T) {
 	d.arrive(ex.sent, ex)
 	d.mustBeServed(w)
 }
+
+// After a step back of the server's clock a window can be longer than two TTLs.
+func TestDeskAnswersAReleaseBeforeItForgetsIt(t *testing.T) {
+	d := newDeskTest(t, 1)
+	g := d.acquired(at(0))
+	g.until.set(at(10 * testTTL))
+	h := g.hold
+	h.settled = make(chan struct{})
+	d.release(at(1), h)
+	for now := at(1); !d.idle(); now = d.next() {
+		d.tick(now)
+		if ex := d.depart(now, reading{}); ex != nil {
+			fail(ex, errNet)
+			d.arrive(now, ex)
+		}
+	}
+	<-h.settled
+}

@@ -98,7 +98,8 @@ if from < #ARGV then
     local id = arrivals[2]
     local isNew = waiting == 0
     waiting = waiting + redis.call('ZADD', queue, 'NX', unpack(arrivals))
-    isNew = redis.call('ZADD', alive, 'GT', whole(expiry), string.match(id, '@([^#]+)')) == 1 or isNew
+    -- Without GT: after a step back of the clock a process is not taken to be alive for longer than its TTL.
+    isNew = redis.call('ZADD', alive, whole(expiry), string.match(id, '@([^#]+)')) == 1 or isNew
     if flags % 2 == 1 then
       sweep()
     end
