@@ -22,6 +22,7 @@ type desk struct {
 	retry  backoff.Policy
 	newID  func(weight int) string
 	random func() float64
+	born   instant // what Redis gave before is no business of this desk
 
 	waiting line     // in order of arrival
 	trying  line     // those who make one attempt and do not wait

@@ -190,6 +190,7 @@ func (m *Manager) converse(s *Semaphore, alive bool) (*conversation, error) {
 		if c == nil {
 			c = &conversation{manager: m, keys: s.keys}
 			c.desk = newDesk(cfg, m.pace, m.newID, rand.Float64)
+			c.desk.born = m.now()
 			if m.wire.cluster == nil {
 				c.server = m.theServer()
 			}
