@@ -24,9 +24,9 @@ bench:
 compare:
 	cd bench && go run . $(FLAGS)
 
-## sim: simulate a fleet for 2,000 seeds (make sim SEEDS=10000 for more)
+## sim: simulate a fleet for 2,000 seeds of ten minutes (make sim SEEDS=10000 for more)
 sim:
-	go test ./internal/sim -run TestFleetKeepsItsPromises -seeds $(SEEDS) -timeout 0
+	go test ./internal/sim -run TestFleetKeepsItsPromises -seeds $(SEEDS) -life 10m -timeout 0
 
 ## mutants: break the code on purpose and see the simulation find it
 mutants:

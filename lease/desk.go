@@ -19,6 +19,7 @@ type desk struct {
 	pace   float64       // in (0.9, 1]: keeps processes apart that renew
 	newID  func(weight int) string
 	random func() float64
+	born   instant // what Redis gave before is no business of this desk
 
 	waiting line     // in order of arrival
 	trying  line     // those who make one attempt and do not wait

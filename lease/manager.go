@@ -196,6 +196,7 @@ func (m *Manager) converse(s *Semaphore, alive bool) (*conversation, error) {
 			c = &conversation{manager: m, keys: s.keys}
 			c.desk = newDesk(cfg, m.pace, m.newID, rand.Float64)
 			c.desk.watched = m.watched
+			c.desk.born = m.now()
 			if m.wire.cluster == nil {
 				c.server = m.theServer()
 			}

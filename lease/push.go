@@ -42,7 +42,7 @@ func (d *desk) pushed(now instant, p push) {
 			d.full.capacity, d.full.busy = int(p.expiry), true
 			d.leave(now, g.waiter, d.tooHeavy(g.waiter))
 		}
-	case g == nil && p.token <= d.lapsed:
+	case g == nil && (p.token <= d.lapsed || !d.ours(p)):
 		// perhaps of a lease that ended, and its holder has not released it
 	case g == nil:
 		// It was released before, or asked for by a request that came twice, the second time late.
@@ -73,6 +73,13 @@ func (d *desk) measures(now instant, p push) bool {
 	elapsed := now.mono - d.pair.sent.mono
 	passed := time.Duration(p.server-d.pair.micros) * time.Microsecond
 	return d.pair.micros != 0 && !now.reached(d.pair.sent.add(d.cfg.TTL)) && passed <= elapsed+drift(elapsed)
+}
+
+// ours reports whether the server made a grant since this desk began. Desks come and go with their work, and the
+// one before may have left a lease that ended and has not been released: this one cannot tell.
+func (d *desk) ours(p push) bool {
+	before := d.pair.sent.mono - d.born.mono
+	return d.pair.micros != 0 && p.token > d.pair.micros-(before-drift(before)).Microseconds()
 }
 
 // find returns the grant of an id, nil when this desk does not know it.

@@ -74,27 +74,49 @@ func TestDeskMakesNoLeaseOfALatePushThatComesTwice(t *testing.T) {
 	d := newDeskTest(t, 1)
 	w := d.queued(at(0))
 	id := w.grant.id
-	d.pushed(at(time.Millisecond), granting(id, at(time.Millisecond)))
+	d.pushed(at(5*time.Millisecond), granting(id, at(5*time.Millisecond)))
 	g := d.mustBeServed(w)
-	d.release(at(2*time.Millisecond), g.hold)
-	ex := d.mustDepart(at(2*time.Millisecond), release)
-	run(ex, at(2*time.Millisecond), 0)
-	d.arrive(at(3*time.Millisecond), ex)
+	d.release(at(6*time.Millisecond), g.hold)
+	ex := d.mustDepart(at(6*time.Millisecond), release)
+	run(ex, at(6*time.Millisecond), 0)
+	d.arrive(at(7*time.Millisecond), ex)
 
 	other := d.queued(at(40 * time.Millisecond))
 	for range 3 {
-		d.pushed(at(50*time.Millisecond), granting(id, at(time.Millisecond)))
+		d.pushed(at(50*time.Millisecond), granting(id, at(5*time.Millisecond)))
 	}
 	d.mustWait(other)
 	ex = d.mustDepart(at(50*time.Millisecond), release, acquire)
-	d.pushed(at(60*time.Millisecond), granting(id, at(time.Millisecond))) // while the release is on its way
+	d.pushed(at(60*time.Millisecond), granting(id, at(5*time.Millisecond))) // while the release is on its way
 	d.mustWait(other)
 	run(ex, at(60*time.Millisecond), 0)
 	d.arrive(at(70*time.Millisecond), ex)
-	d.pushed(at(80*time.Millisecond), granting(id, at(time.Millisecond)))
+	d.pushed(at(80*time.Millisecond), granting(id, at(5*time.Millisecond)))
 	d.mustWait(other)
 	if len(d.held) != 0 {
 		t.Fatal("a lease was made of an id that was given back")
+	}
+}
+
+// A lease ends by MaxHold, and its holder tears down. Meanwhile its desk has nothing left to do and goes, and
+// the next caller gets a new one. A push for the grant that comes now, late or a second time, is of an id that
+// the new desk does not know: giving it back would take the permit away under its holder.
+func TestDeskLeavesAGrantAloneThatWasMadeBeforeItsTime(t *testing.T) {
+	d := newDeskTest(t, 1)
+	d.born = at(10 * time.Second)
+	d.queued(at(11 * time.Second))
+	d.pushed(at(12*time.Second), granting(idOf(99, 1), at(9*time.Second)))
+	if len(d.owed) != 0 {
+		t.Fatal("a permit is given back that may be held")
+	}
+	d.pushed(at(12*time.Second), granting(idOf(99, 1), at(11*time.Second+100*time.Millisecond)))
+	if len(d.owed) != 1 {
+		t.Fatal("a permit that nobody wants is not given back")
+	}
+	d.pair = pair{} // another server took over: nothing can be told
+	d.pushed(at(12*time.Second), granting(idOf(98, 1), at(11*time.Second+100*time.Millisecond)))
+	if len(d.owed) != 1 {
+		t.Fatal("a permit is given back, and nobody knows whose it is")
 	}
 }
 

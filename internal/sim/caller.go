@@ -179,6 +179,7 @@ func (c *caller) work(l *lease.Lease, wait *wait, cancel context.CancelCauseFunc
 		c.fleet.lost.Add(1)
 		c.fleet.checker.lost(l, err, c.fleet.plan.Gentle)
 	}
+	c.fleet.checker.releasing(life)
 	back := l.Release()
 	if !c.process.gate() {
 		return

@@ -69,6 +69,7 @@ type life struct {
 	weight  int
 	child   context.Context // of Held: it does not look at the clock by itself
 	grant   grant
+	back    bool // its holder has said that it may go back
 }
 
 func newChecker(n *Network, sems []semaphore) *checker {
@@ -165,6 +166,13 @@ func (c *checker) end(x *life) {
 	defer c.mu.Unlock()
 	w := c.of(x.lease.Name())
 	w.lives = slices.DeleteFunc(w.lives, func(y *life) bool { return x == y })
+}
+
+// releasing says that the holder of x is about to give its permit back.
+func (c *checker) releasing(x *life) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	x.back = true
 }
 
 // revoking says that an operator is about to revoke an id.

@@ -19,11 +19,11 @@ func TestMain(m *testing.M) {
 }
 
 var (
-	seeds = flag.Int("seeds", 20, "how many fleets to simulate")
+	seeds = flag.Int("seeds", 12, "how many fleets to simulate")
 	seed  = flag.Uint64("seed", 0, "the only seed to simulate, to replay it")
 	from  = flag.Uint64("from", 1, "the first seed")
 	trace = flag.Bool("trace", false, "show the commands that led to a violation")
-	life_ = flag.Duration("life", 10*time.Minute, "how long each fleet lives, in its own time")
+	life_ = flag.Duration("life", 3*time.Minute, "how long each fleet lives, in its own time")
 )
 
 // TestFleetKeepsItsPromises lives the life of many fleets, each under troubles drawn from its seed. Every
@@ -39,7 +39,7 @@ func TestFleetKeepsItsPromises(t *testing.T) {
 			r := Run(t, Plan{Seed: s, For: *life_, Gentle: s%2 == 0, Trace: *trace})
 			t.Log(r)
 			for _, v := range r.Violations {
-				t.Errorf("%s\nreplay: go test ./internal/sim -run TestFleetKeepsItsPromises -seed %d", v, s)
+				t.Errorf("%s\nreplay: go test ./internal/sim -run TestFleetKeepsItsPromises -life %v -seed %d", v, *life_, s)
 			}
 		})
 	}

@@ -26,6 +26,7 @@ func (c *checker) judgeCommand(w *watched, s *script, before, after view) {
 		}
 	}
 	c.judgeGrants(w, s, given, before, after)
+	c.judgeLosses(w, s, before, after)
 	c.judgeQueue(w, s, given, before, after)
 	c.judgeHead(w, s, before, after)
 	c.judgePushes(w, s, given, before, after)
@@ -63,6 +64,21 @@ func (c *checker) judgeGrants(w *watched, s *script, given []string, before, aft
 		}
 		if until := after.alive[ownerOf(id)]; !contains(own, id) && after.holders[id].expiry != until {
 			c.violateLocked("promise 7: %s of %s was given until %.0f, and its process is alive until %.0f", id, w.name, after.holders[id].expiry, until)
+		}
+	}
+}
+
+// judgeLosses, promise 5: a permit goes back when its holder says so, or when its time is up, and not because
+// its lease has ended: its holder may still be tearing down.
+func (c *checker) judgeLosses(w *watched, s *script, before, after view) {
+	for id, h := range before.holders {
+		if _, held := after.holders[id]; held || int64(h.expiry)*1000 <= after.server {
+			continue
+		}
+		for _, x := range w.lives {
+			if x.lease.ID() == id && !x.back && x.grant.epoch == c.epochs {
+				c.violateLocked("promise 5: %s took %s of %s away, and its holder has not released it", s.verb, id, w.name)
+			}
 		}
 	}
 }

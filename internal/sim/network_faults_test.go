@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -322,6 +323,53 @@ func TestDelayedPushesComeLaterAndInOrder(t *testing.T) {
 		}
 		if d := time.Since(start); d == 0 || d > time.Minute {
 			t.Fatalf("took %v", d)
+		}
+	})
+}
+
+func TestDuplicatedPushesComeOnceMore(t *testing.T) {
+	onNetwork(t, func(t *testing.T, n *sim.Network) {
+		ctx := t.Context()
+		sub := dialer(t, n.Host("a")).Subscribe(ctx, "c")
+		defer sub.Close()
+		_, _ = sub.Receive(ctx)
+		speaker := dialer(t, n.Host("b"))
+		n.DuplicatePushes(1, time.Minute)
+		_ = speaker.Publish(ctx, "c", "twice")
+		start := time.Now()
+		for range 2 {
+			if m, err := sub.ReceiveTimeout(ctx, time.Hour); err != nil || m.(*redis.Message).Payload != "twice" {
+				t.Fatal(m, err)
+			}
+		}
+		if d := time.Since(start); d == 0 || d > time.Minute {
+			t.Fatalf("the second came %v later", d)
+		}
+		if m, err := sub.ReceiveTimeout(ctx, time.Hour); err == nil {
+			t.Fatalf("and once more: %v", m)
+		}
+	})
+}
+
+func TestDeniedCommandsFailInScriptsTooAndForOneHostOnly(t *testing.T) {
+	onNetwork(t, func(t *testing.T, n *sim.Network) {
+		ctx := t.Context()
+		n.Host("a").Deny("PUBLISH")
+		muted, free := dialer(t, n.Host("a")), dialer(t, n.Host("b"))
+		var heard []string
+		n.OnPublish(func(channel, message string) { heard = append(heard, channel+" "+message) })
+		const script = "local r = redis.pcall('PUBLISH', KEYS[1], ARGV[1]); if type(r) == 'table' then return r.err end return 'sent'"
+		if err := muted.Publish(ctx, "c", "x").Err(); err == nil || !strings.HasPrefix(err.Error(), "NOPERM") {
+			t.Errorf("published: %v", err)
+		}
+		if got := muted.Eval(ctx, script, []string{"c"}, "x").Val(); !strings.HasPrefix(got.(string), "NOPERM") {
+			t.Errorf("published by a script: %v", got)
+		}
+		if got := free.Eval(ctx, script, []string{"c"}, "y").Val(); got != "sent" {
+			t.Errorf("not published: %v", got)
+		}
+		if len(heard) != 1 || heard[0] != "c y" {
+			t.Errorf("heard %q", heard)
 		}
 	})
 }

@@ -13,9 +13,10 @@ import (
 // in the middle comes back: no semaphore stays paused.
 type operator struct {
 	fleet *fleet
-	rand  *rand.Rand
+	turn  chan struct{} // full: somebody gives orders
 
-	turn   chan struct{} // full: somebody gives orders
+	// of whoever gives orders
+	rand   *rand.Rand
 	orders int
 }
 
@@ -23,7 +24,8 @@ func (o *operator) upTo(d time.Duration) time.Duration { return time.Duration(o.
 
 func (o *operator) run() {
 	ttl := o.fleet.shortestTTL()
-	for sleep(o.fleet.stop, o.upTo(8*ttl)) {
+	pace := rand.New(rand.NewPCG(o.fleet.plan.Seed, 5)) // o.rand is for whoever has the turn
+	for sleep(o.fleet.stop, time.Duration(pace.Int64N(int64(8*ttl)))) {
 		select {
 		case o.turn <- struct{}{}:
 		case <-o.fleet.stop.Done():
