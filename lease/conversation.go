@@ -42,6 +42,9 @@ func (c *conversation) unlock(now instant, inline bool) {
 	}
 	ends, notes, events := d.ends, d.notes, d.events
 	d.ends, d.notes, d.events = nil, nil, nil
+	if len(events) > 0 {
+		c.manager.teller.add(events)
+	}
 	if d.listening != c.listens {
 		c.listens = d.listening
 		c.manager.inbox.listen(c.listens)
@@ -70,9 +73,6 @@ func (c *conversation) unlock(now instant, inline bool) {
 	}
 	if send && !inline {
 		c.manager.wire.send(c, false)
-	}
-	for _, e := range events {
-		c.manager.events.tell(e)
 	}
 	if len(ends)+len(notes) > 0 {
 		c.manager.logs.Go(func() { // a slow logger holds up nothing

@@ -271,9 +271,7 @@ func (d *desk) postpone(g *grant) {
 		return
 	}
 	g.stale, g.sendAt = true, d.passing
-	if len(d.owed) == 1 {
-		d.settleAt = g.sendAt
-	}
+	d.settleAt = d.firstDebt()
 }
 
 // dropOrphans stops renewing the permits of leases that nobody can reach any more. They are not given

@@ -1,11 +1,14 @@
 package lease
 
-import "time"
+import (
+	"sync"
+	"time"
+)
 
 // Events are told what happens to the semaphores of a manager: for metrics, traces and logs of one's own.
-// Each function may be nil; what is nil costs nothing. They are called after the fact, in the goroutine
-// that made it happen and without any lock, possibly several at a time. No context waits for them, but
-// renewals may: they must return soon, and must not panic.
+// Each function may be nil; what is nil costs nothing. They are called after the fact, one at a time and in
+// order, in a goroutine of their own: nothing waits for them but Close. What a slow one has not been told
+// yet is kept in memory. They must not panic.
 type Events struct {
 	Waiting       func(Event) // a caller has to wait
 	Acquired      func(Event) // a lease begins
@@ -45,6 +48,42 @@ const (
 	eventReleased
 	eventDisagreement
 )
+
+// A teller calls the functions, so that nothing else waits for them. Safe for concurrent use.
+type teller struct {
+	events *Events
+	logs   *sync.WaitGroup
+
+	mu      sync.Mutex
+	pending []deskEvent
+	telling bool
+}
+
+func (t *teller) add(events []deskEvent) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.pending = append(t.pending, events...)
+	if !t.telling {
+		t.telling = true
+		t.logs.Go(t.run)
+	}
+}
+
+func (t *teller) run() {
+	for {
+		t.mu.Lock()
+		now := t.pending
+		t.pending = nil
+		t.telling = len(now) > 0
+		t.mu.Unlock()
+		if len(now) == 0 {
+			return
+		}
+		for _, e := range now {
+			t.events.tell(e)
+		}
+	}
+}
 
 // A deskEvent waits for the desk's lock to be let go.
 type deskEvent struct {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -51,6 +52,7 @@ func TestEventsTellALeasesLife(t *testing.T) {
 		if !errors.Is(l.Err(), lease.ErrLost) {
 			w.Fatal(l.Err())
 		}
+		synctest.Wait()
 		log.mu.Lock()
 		defer log.mu.Unlock()
 		want := []string{

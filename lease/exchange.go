@@ -153,8 +153,8 @@ func (d *desk) addReleases(now instant, ex *exchange) {
 	for _, g := range d.owed {
 		if now.reached(g.sendAt) || g.stale && g.settled(now) {
 			c := ex.add(release, g)
-			c.queued = c.queued || g.queued
-			g.released = true
+			c.queued = c.queued || g.queued || g.unanswered > 0
+			g.released, g.sure = true, g.settled(now)
 		}
 	}
 }
@@ -274,6 +274,9 @@ func (d *desk) arrive(now instant, ex *exchange) {
 	if renewed {
 		d.endAt = d.firstEnd()
 	}
+	if ex.poll && trouble == nil && d.full.busy && d.cfg.MaxAttempts > 0 {
+		d.polled(now, ex)
+	}
 	d.reschedule()
 }
 
@@ -282,10 +285,15 @@ func (d *desk) reschedule() {
 	if d.waiting.len == 0 && d.trying.len == 0 {
 		d.pollAt, d.joinAt = instant{}, instant{}
 	}
-	d.settleAt = instant{}
+	d.settleAt = d.firstDebt()
+}
+
+// firstDebt is when the first release is due.
+func (d *desk) firstDebt() (at instant) {
 	for _, g := range d.owed {
-		d.settleAt = earlier(d.settleAt, g.sendAt)
+		at = earlier(at, g.sendAt)
 	}
+	return at
 }
 
 // interval is the time between two polls, with jitter.
@@ -361,7 +369,7 @@ func (d *desk) status(status int64) {
 func (d *desk) released(now instant, c *call) {
 	d.status(c.reply[0])
 	if c.plain && c.reply[1] < int64(len(c.grants)) {
-		d.full.busy = true // one may have been revoked, and then goes by another name: the script knows it
+		d.full.busy, d.full.capacity = true, d.capacity() // one may have been revoked, and then goes by another name: the script knows it
 		for _, g := range c.grants {
 			g.sendAt = now
 		}
@@ -374,9 +382,12 @@ func (d *desk) released(now instant, c *call) {
 		if g.hold != nil {
 			d.settle(g.hold, g.hold.ending)
 		}
-		if g.settled(now) {
+		switch {
+		case g.sure:
 			d.forget(g)
-		} else {
+		case g.settled(now): // by an answer that came after the release had left
+			g.sendAt, g.stale = now, false
+		default:
 			g.sendAt, g.stale = g.lateBy, false // a request may still be on its way: once more, after it
 		}
 	}
@@ -479,14 +490,16 @@ func (d *desk) acquired(now instant, ex *exchange, c *call) {
 		return
 	}
 	d.pollAt = earlier(d.pollAt, earlier(now.add(d.interval()), d.full.free))
-	if ex.poll && d.cfg.MaxAttempts > 0 { // a poll asks for those as well who are not in the shared queue
-		for w := d.waiting.first; w != nil; {
-			next := w.next
-			if w.grant == nil {
-				d.refused(now, ex, w)
-			}
-			w = next
+}
+
+// polled counts a poll that found no room for those as well who are not in the shared queue.
+func (d *desk) polled(now instant, ex *exchange) {
+	for w := d.waiting.first; w != nil; {
+		next := w.next
+		if w.grant == nil && w.since.mono < ex.sent.mono {
+			d.refused(now, ex, w)
 		}
+		w = next
 	}
 }
 

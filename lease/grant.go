@@ -70,6 +70,7 @@ type grant struct {
 	queued   bool // it may be in the shared queue
 	waits    bool // Redis has said that it is
 	released bool // a release of it was sent: the id is never used again
+	sure     bool // and when it left, no request could take a permit for g any more
 	stale    bool // owed: its waiter was served otherwise; there is no hurry
 
 	unanswered int32   // requests for it that no reply has settled

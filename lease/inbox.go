@@ -160,7 +160,7 @@ func (in *inbox) receive(ctx context.Context) (confirmed bool, err error) {
 func (in *inbox) take(payload string) {
 	p, key, ok := parsePush(payload)
 	name, ours := strings.CutPrefix(key, in.manager.prefix+"-")
-	if !ok || !ours || !strings.HasSuffix(strings.SplitN(p.id, "#", 2)[0], "@"+in.manager.owner) {
+	if !ok || !ours || !validWeight(p.id) || !strings.HasSuffix(strings.SplitN(p.id, "#", 2)[0], "@"+in.manager.owner) {
 		in.ignored.Add(1)
 		in.manager.warn("", "garbage", "lease: a message in the inbox makes no sense and is ignored; does somebody else publish there?", "channel", in.channel, "bytes", len(payload))
 		return

@@ -153,7 +153,8 @@ func (h *hold) giveBack(wait bool) error {
 	}
 	now := m.now()
 	c.desk.release(now, h)
-	c.unlock(now, wait && m.wire.bounded) // who waits anyway may carry it, if that cannot last
+	// Who waits anyway may carry it, if that cannot last for longer than the window.
+	c.unlock(now, wait && m.wire.bounded && now.until(h.grant.until.end()) > h.semaphore.cfg.attempt())
 	if !wait {
 		return nil
 	}

@@ -50,8 +50,9 @@ type Manager struct {
 	pace     float64
 	log      *slog.Logger
 	events   Events
-	watched  bool           // events has a function
-	logs     sync.WaitGroup // what is being logged
+	watched  bool // events has a function
+	teller   teller
+	logs     sync.WaitGroup // what is being logged or told
 	renewer  *renewer       // calls conversations to work
 	watchdog *renewer       // calls them where a trust window ends
 	wire     *wire
@@ -122,6 +123,7 @@ func New(client redis.UniversalClient, opts Options) (*Manager, error) {
 		}
 		return nil, err
 	}
+	m.teller = teller{events: &m.events, logs: &m.logs}
 	m.ctx, m.cancel = context.WithCancelCause(context.Background())
 	m.renewer = newRenewer(m, 50*time.Millisecond, func(c *conversation) *appointment { return &c.work })
 	m.watchdog = newRenewer(m, 0, func(c *conversation) *appointment { return &c.end })
@@ -271,6 +273,13 @@ func (m *Manager) newID(weight int) string {
 		id = strconv.AppendInt(append(id, '#'), int64(weight), 10)
 	}
 	return string(id)
+}
+
+// validWeight reports whether the weight in an id is one that newID writes.
+func validWeight(id string) bool {
+	_, weight, found := strings.Cut(id, "#")
+	n, err := strconv.Atoi(weight)
+	return !found || err == nil && n > 1 && n <= maxWeight && strconv.Itoa(n) == weight
 }
 
 // weightOf reads the weight in an id.

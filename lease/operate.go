@@ -50,6 +50,9 @@ func (s *Semaphore) Revoke(ctx context.Context, id string) error {
 		return &OptionError{"id", id, "pass the id of a holder, as Inspect lists it"}
 	}
 	id, _ = grantOf(id) // who looks into Redis sees members: one of them must not be revoked alone
+	if !validWeight(id) {
+		return fmt.Errorf("%w: %q is no id of this library's", ErrUnknownID, id)
+	}
 	reply, err := s.run(ctx, revoke, id)
 	if err != nil {
 		return err

@@ -9,13 +9,14 @@
 -- in µs, now in µs, id, holders, with spaces between.
 
 local limit = capacity -- in force
+local overridden       -- whether that is the operator's, and not the caller's
 local waiting = 0      -- how many are in the queue
 local said = {}        -- owner and message of each push, sent when all data is written
 
 local function override()
   local n = tonumber(redis.call('HGET', config, 'capacity') or '')
   if n and n >= 0 then
-    limit = n
+    limit, overridden = n, true
   end
 end
 
@@ -71,7 +72,7 @@ local function promote(own)
       end
       if until_[owner] * 1000 <= now then
         gone[#gone + 1] = id
-      elseif weight > limit or weight > maxWeight then
+      elseif weight > maxWeight or weight > limit and (overridden or own and own[id]) then
         gone[#gone + 1] = id
         if own and own[id] then
           own[id] = {-1, 0}

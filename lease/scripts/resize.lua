@@ -10,7 +10,9 @@
 readClock()
 if ARGV[3] == '' then
   redis.call('HDEL', config, 'capacity')
+  redis.call('PEXPIRE', config, keep) -- what revoke has left there
 else
   redis.call('HSET', config, 'capacity', ARGV[3])
+  redis.call('PERSIST', config)
 end
 local reply, statusAt = {now, 0}, 2

@@ -32,5 +32,8 @@ end
 redis.call('ZADD', holders, unpack(args)) -- before the old names go, so that the key does not vanish
 redis.call('ZREM', holders, unpack(members))
 redis.call('HSET', config, 'revoked', whole(until_))
+if not redis.call('HGET', config, 'capacity') then -- an override lasts, this does not
+  redis.call('PEXPIRE', config, keep)
+end
 say(id, 'revoke 0 0')
 return {1, publish()}

@@ -12,7 +12,7 @@ local asked = (#ARGV - 4) / 2
 if keys == 0 and flags < 2 and not late and held + asked <= capacity then
   local token = takeTokens(asked)
   local expiry = later + ttl
-  local score = string.format('%d', expiry)
+  local score = whole(expiry)
   local reply = {now, 0, expiry, token}
   if asked == 1 then
     redis.call('ZADD', holders, 'GT', score, ARGV[5])
