@@ -9,14 +9,13 @@
 -- in µs, now in µs, id, holders, with spaces between.
 
 local limit = capacity -- in force
-local overridden       -- whether that is the operator's, and not the caller's
 local waiting = 0      -- how many are in the queue
 local said = {}        -- owner and message of each push, sent when all data is written
 
 local function override()
   local n = tonumber(redis.call('HGET', config, 'capacity') or '')
   if n and n >= 0 then
-    limit, overridden = n, true
+    limit = n
   end
 end
 
@@ -72,7 +71,7 @@ local function promote(own)
       end
       if until_[owner] * 1000 <= now then
         gone[#gone + 1] = id
-      elseif weight > maxWeight or weight > limit and (overridden or own and own[id]) then
+      elseif weight > limit or weight > maxWeight then
         gone[#gone + 1] = id
         if own and own[id] then
           own[id] = {-1, 0}
