@@ -99,7 +99,7 @@ var uses = []mutant{
 		edit{"lease/lose.go", "c.desk.lose(now, g, LossExpired)", "c.desk.release(now, h)"}).of("./lease/leasetest"),
 
 	unit("Node's permits that are dropped before their time", "TTLOfNode|MixedFleet",
-		edit{now, "string.format('%.0f', whole)", "string.format('%.0f', whole + 1000)"}),
+		edit{shared, "whole(math.floor(now / 1000))", "whole(math.floor(now / 1000) + 1000)"}),
 	unit("permits that Node drops", "NodeExpires|MixedFleet",
 		edit{renew, "local expiry = later + ARGV[1]", "local expiry = later + 50"}),
 }
