@@ -1,18 +1,20 @@
 package main
 
 const (
-	desk     = "lease/desk.go"
-	exchange = "lease/exchange.go"
-	grant    = "lease/grant.go"
-	leaseGo  = "lease/lease.go"
-	call     = "lease/call.go"
-	acquire  = "lease/scripts/acquire.lua"
-	renew    = "lease/scripts/renew.lua"
-	shared   = "lease/scripts/shared.lua"
-	promote  = "lease/scripts/promote.lua"
-	release  = "lease/scripts/release.lua"
-	revoke   = "lease/scripts/revoke.lua"
-	pushGo   = "lease/push.go"
+	desk        = "lease/desk.go"
+	exchange    = "lease/exchange.go"
+	grant       = "lease/grant.go"
+	leaseGo     = "lease/lease.go"
+	call        = "lease/call.go"
+	acquire     = "lease/scripts/acquire.lua"
+	renew       = "lease/scripts/renew.lua"
+	shared      = "lease/scripts/shared.lua"
+	grantLua    = "lease/scripts/grant.lua"
+	uncontended = "lease/scripts/uncontended.lua"
+	promote     = "lease/scripts/promote.lua"
+	release     = "lease/scripts/release.lua"
+	revoke      = "lease/scripts/revoke.lua"
+	pushGo      = "lease/push.go"
 )
 
 // unit are the tests of package lease that need no real time.
@@ -30,7 +32,7 @@ var mutants = []mutant{
 	unit("capacity off by one", "Promise1|AcquireScript",
 		edit{acquire, "if held + weight > limit and (purge() == 0 or held + weight > limit) then", "if held + weight > limit + 1 and (purge() == 0 or held + weight > limit + 1) then"}),
 	unit("unconditional delete", "Promise4|Script|Desk",
-		edit{shared, "redis.call('ZREMRANGEBYSCORE', holders, '-inf', expired)", "redis.call('ZREMRANGEBYRANK', holders, 0, -1)"}),
+		edit{shared, "redis.call('ZREMRANGEBYSCORE', holders, '-inf', whole(math.floor(now / 1000)))", "redis.call('ZREMRANGEBYRANK', holders, 0, -1)"}),
 	fleet("renewal that adds",
 		edit{renew, "'XX', 'GT', 'CH'", "'GT', 'CH'"}),
 	unit("renewal that adds, seen by the script's test", "RenewScript",
@@ -38,9 +40,9 @@ var mutants = []mutant{
 	unit("renewal that revives an expired permit", "RenewScript",
 		edit{renew, "local freed = purge()", "local freed = 0"}),
 	fleet("client clock in a script",
-		edit{shared, "now = clock[1] * 1000000 + clock[2]", "now = tonumber(string.match(ARGV[1], ':(%d+)') or clock[1] * 1000000 + clock[2])"},
+		edit{shared, "now = seconds * 1000000 + micros", "now = tonumber(string.match(ARGV[1], ':(%d+)') or seconds * 1000000 + micros)"},
 		edit{shared, "local ttl, capacity = ARGV[1] + 0,", "local ttl, capacity = tonumber(string.match(ARGV[1], '%d+')),"},
-		edit{call, "	return redis.NewIntSliceCmd(ctx, args...)", "	args[8] = fmt.Sprintf(\"%d:%d\", args[8], o.conversation.manager.clock.Now().UnixMicro())\n	return redis.NewIntSliceCmd(ctx, args...)"}),
+		edit{call, "	return routed(redis.NewIntSliceCmd(ctx, args...))", "	args[8] = fmt.Sprintf(\"%d:%d\", args[8], o.conversation.manager.clock.Now().UnixMicro())\n	return routed(redis.NewIntSliceCmd(ctx, args...))"}),
 
 	// Promise 2, told in time.
 	unit("window from receipt", "Desk",
@@ -49,17 +51,17 @@ var mutants = []mutant{
 		edit{exchange, "d.granted(now, ex.sent, g, windowEnd(ex.sent, expiry, server, d.cfg.Margin)", "d.granted(now, ex.sent, g, windowEnd(now, expiry, server, 0)"},
 		edit{exchange, "end := windowEnd(ex.sent, c.reply[1], c.reply[0], d.cfg.Margin)", "end := windowEnd(now, c.reply[1], c.reply[0], 0)"}),
 	unit("timer tied to the renewer", "Promise2",
-		edit{"lease/conversation.go", "	at := c.desk.endAt\n	if at.isZero() {", "	at := c.desk.endAt\n	if true {"}),
+		edit{"lease/conversation.go", "if at := c.desk.endAt; !at.isZero() {", "if at := c.desk.endAt; !at.isZero() && false {"}),
 	unit("margin dropped", "Window|Promise2",
 		edit{grant, "time.Microsecond - margin)", "time.Microsecond)"}),
 	unit("expiry counted for longer than Redis keeps it", "Script",
-		edit{acquire, "reply[from + 4], reply[from + 5] = expiry, grant(", "reply[from + 4], reply[from + 5] = expiry + 1, grant("}),
+		edit{acquire, "reply[from - 2], reply[from - 1] = expiry, grant(", "reply[from - 2], reply[from - 1] = expiry + 1, grant("}),
 	unit("a score lowered by another TTL", "Script",
 		edit{renew, "'XX', 'GT', 'CH'", "'XX', 'CH'"}),
 	unit("a score lowered by another TTL at acquire", "Script",
-		edit{shared, "redis.call('ZADD', holders, 'GT', score, id)", "redis.call('ZADD', holders, score, id)"}),
+		edit{grantLua, "redis.call('ZADD', holders, 'GT', score, id)", "redis.call('ZADD', holders, score, id)"}),
 	unit("re-grant that does not extend", "Script",
-		edit{shared, "redis.call('ZADD', holders, 'GT', score, id)", "redis.call('ZADD', holders, 'NX', score, id)"}),
+		edit{grantLua, "redis.call('ZADD', holders, 'GT', score, id)", "redis.call('ZADD', holders, 'NX', score, id)"}),
 	unit("wall clock ignored after a suspend", "TimeHasPassed",
 		edit{grant, "return i.mono >= at.mono || i.wall >= at.wall", "return i.mono >= at.mono"}),
 	unit("only the wall clock", "TimeHasPassed",
@@ -104,8 +106,8 @@ var mutants = []mutant{
 	unit("MaxHold ignored", "Promise5|Desk",
 		edit{desk, "d.holdAt = earlier(d.holdAt, w.hold.endsAt)", ""}),
 	unit("MaxHold gives the permit back", "Promise5",
-		edit{desk, "		d.end(h, ended, &HoldError{Name: d.cfg.Name, ID: g.id, Token: h.token, MaxHold: h.maxHold})",
-			"		d.end(h, ended, &HoldError{Name: d.cfg.Name, ID: g.id, Token: h.token, MaxHold: h.maxHold})\n		d.owe(now, g)"}),
+		edit{desk, "		d.end(now, h, ended, &HoldError{Name: d.cfg.Name, ID: g.id, Token: h.token, MaxHold: h.maxHold})",
+			"		d.end(now, h, ended, &HoldError{Name: d.cfg.Name, ID: g.id, Token: h.token, MaxHold: h.maxHold})\n		d.owe(now, g)"}),
 	unit("Close gives back", "Promise5",
 		edit{"lease/manager.go", "	m.renewer.stop()\n", "	for _, c := range m.all() {\n		for _, g := range c.desk.held {\n			m.client.ZRem(context.Background(), c.keys.holders, g.id)\n		}\n	}\n	m.renewer.stop()\n"}),
 
@@ -119,7 +121,7 @@ var mutants = []mutant{
 	unit("cancelled acquire that forgets its clean-up", "Promise7|Desk",
 		edit{desk, "	case g.unanswered > 0 || g.queued:\n		d.owe(now, g)", "	case g.unanswered > 0 || g.queued:\n		g.state = gone"}),
 	unit("a given-up acquire still takes a permit", "AcquireScript|Promise7",
-		edit{acquire, "local late = notAfter > 0 and now > notAfter", "local late = false"}),
+		edit{uncontended, "local late = notAfter > 0 and now > notAfter", "local late = false"}),
 	unit("a given-up acquire has no limit", "Desk|Promise7",
 		edit{exchange, "ex.notAfter = server.notAfter(ex.giveUp)", "ex.notAfter = 0"}),
 	unit("release sent before the request can be too late", "Desk",
@@ -127,15 +129,14 @@ var mutants = []mutant{
 	unit("debts of an outage are kept for ever", "Desk|Promise7",
 		edit{desk, "now.reached(g.moot)", "false"}),
 	unit("a collected lease is renewed for ever", "ALeaseThatIsCollected",
-		edit{exchange, "		d.dropOrphans()\n", ""}),
+		edit{exchange, "		d.dropOrphans(now)\n", ""}),
 
 	// Promise 10, tokens grow.
 	unit("token counted from one", "Promise10|AcquireScript",
-		edit{shared, "    token = now\n    before = redis.call('SET', fence, whole(now) .. declared, 'KEEPTTL', 'GET')",
-			"    before = redis.call('GET', fence)\n    token = (before and tonumber(string.match(before, '^%d+')) or 0) + 1\n    redis.call('SET', fence, whole(token) .. declared, 'KEEPTTL')"},
-		edit{shared, "    if latest >= now then\n      token = latest + 1\n    end\n", ""}),
+		edit{shared, "  local first = now\n", "  local first = (before and tonumber(string.match(before, '^%d+')) or 0) + 1\n"},
+		edit{shared, "  if before and before >= text then\n", "  if false then\n"}),
 	unit("the fence forgets a clock that stepped back", "Promise10|AcquireScript",
-		edit{shared, "    if latest >= now then\n      token = latest + 1\n    end\n", ""}),
+		edit{shared, "  if before and before >= text then\n", "  if false then\n"}),
 
 	// Promise 8, first come, first served: nobody is forgotten, and nobody blocks.
 	fleet("a lost wake-up: nobody is told",
@@ -143,11 +144,11 @@ var mutants = []mutant{
 	fleet("a lost wake-up: a release does not promote",
 		edit{release, "if flags < 2 or redis.call('EXISTS', queue) == 0 then", "if true then"}),
 	fleet("a lost wake-up: a desk that does not have it promote",
-		edit{exchange, "			ex.calls[releases-1].promote = true\n", ""}),
+		edit{exchange, "c.promote, c.plain = true, d.nobodySeemsToWait(now, c)", "c.promote, c.plain = false, false"}),
 	fleet("a lost wake-up: a desk that polls no more",
 		edit{exchange, "	d.pollAt = earlier(d.pollAt, earlier(now.add(d.interval()), d.full.free))\n", ""}),
 	unit("a lost wake-up: a join forgets the next poll", "Desk",
-		edit{exchange, "	if ex.poll {\n		d.pollAt = instant{}\n	}\n	before", "	d.pollAt = instant{}\n	before"}),
+		edit{exchange, "	d.joinAt = instant{}\n	if ex.poll ||", "	d.joinAt, d.pollAt = instant{}, instant{}\n	if ex.poll ||"}),
 	unit("a dead head blocks", "Promote",
 		edit{promote, "      if until_[owner] * 1000 <= now then\n        gone[#gone + 1] = id\n", "      if until_[owner] * 1000 <= now then\n        blocked = true\n        break\n"}),
 	fleet("a dead head blocks, in a fleet",
@@ -192,9 +193,9 @@ var mutants = []mutant{
 	fleet("a late push releases a held grant, in a fleet",
 		edit{pushGo, "		// held already\n", "		d.drop(g)\n		d.owe(now, g)\n"}),
 	unit("a late push that comes twice makes a lease", "Desk",
-		edit{pushGo, "weight: int32(weightOf(p.id)), released: true}", "weight: int32(weightOf(p.id))}"}),
+		edit{pushGo, "queued: true, released: true}", "queued: true}"}),
 	fleet("a late push that comes twice makes a lease, in a fleet",
-		edit{pushGo, "weight: int32(weightOf(p.id)), released: true}", "weight: int32(weightOf(p.id))}"}),
+		edit{pushGo, "queued: true, released: true}", "queued: true}"}),
 	unit("a push that overtakes its reply is ignored", "Desk",
 		edit{pushGo, "	case g.state != asked && g.state != owed:\n", "	case g.state != asked && g.state != owed || g.unanswered > 0:\n"}),
 	unit("a reply that says waiting takes a pushed grant away", "Desk",
@@ -235,5 +236,5 @@ var mutants = []mutant{
 	unit("the holders' lifetime shortened under a neighbour", "Neighbour",
 		edit{renew, "redis.call('PEXPIRE', holders, keep)", "redis.call('PEXPIRE', holders, whole(2 * ttl))"}),
 	fleet("a process that polled is alive for less long",
-		edit{acquire, "redis.call('ZADD', alive, 'GT', whole(expiry),", "redis.call('ZADD', alive, 'NX', whole(expiry),"}),
+		edit{acquire, "redis.call('ZADD', alive, whole(expiry),", "redis.call('ZADD', alive, 'NX', whole(expiry),"}),
 }

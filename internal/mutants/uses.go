@@ -93,7 +93,10 @@ var uses = []mutant{
 	unit("Retry-After rounded down", "WhatARequest",
 		edit{middleware, "(full.RetryAfter+time.Second-1)/time.Second", "full.RetryAfter/time.Second"}),
 	unit("ten permits for 200 clients, and one more", "200Clients",
-		edit{acquire, "local granted = held < capacity", "local granted = held <= capacity"}),
+		edit{uncontended, "held + asked <= capacity then", "held + asked <= capacity + 1 then"},
+		edit{acquire, "if held + weight > limit and (purge() == 0 or held + weight > limit) then", "if held + weight > limit + 1 and (purge() == 0 or held + weight > limit + 1) then"},
+		edit{promote, "elseif held + weight <= limit then", "elseif held + weight <= limit + 1 then"},
+		edit{promote, "while held < limit and waiting > 0 do", "while held < limit + 1 and waiting > 0 do"}),
 
 	unit("Lose that gives the permit to others", "LoseEnds",
 		edit{"lease/lose.go", "c.desk.lose(now, g, LossExpired)", "c.desk.release(now, h)"}).of("./lease/leasetest"),
@@ -101,7 +104,7 @@ var uses = []mutant{
 	unit("Node's permits that are dropped before their time", "TTLOfNode|MixedFleet",
 		edit{shared, "whole(math.floor(now / 1000))", "whole(math.floor(now / 1000) + 1000)"}),
 	unit("permits that Node drops", "NodeExpires|MixedFleet",
-		edit{renew, "local expiry = later + ARGV[1]", "local expiry = later + 50"}),
+		edit{renew, "local expiry = later + ttl", "local expiry = later + 50"}),
 }
 
 func init() { mutants = append(mutants, uses...) }
