@@ -210,7 +210,11 @@ func limitChild(line *proc.Child, s side) error {
 		}
 		return step()
 	}
-	if err := pair(func() error { return nil }); err != nil {
+	pause := func() error { // as long as the recorded pair takes: what is held for a moment may go back by other means
+		time.Sleep(settle)
+		return nil
+	}
+	if err := pair(pause); err != nil {
 		return err
 	}
 	return pair(func() error {
