@@ -411,7 +411,7 @@ func TestThoseOfOneCallWaitInTheirOrder(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
 		s.acquire(10*second, 1, 0, "a")
 		want := []string{my(3), my(1), my(2)}
-		if r := s.wait(10*second, 1, my(3), my(1), my(2)); r[4] != 3 || r[8] != 0 || r[10] != 0 || r[12] != 0 {
+		if r := s.wait(10*second, 1, my(3), my(1), my(2)); r[10] != 3 || r[2] != 0 || r[4] != 0 || r[6] != 0 {
 			t.Errorf("reply %v", r)
 		}
 		if got := s.waiting(); !slices.Equal(got, want) {
