@@ -229,3 +229,22 @@ func TestDeskRefusesWhatACapacityHasMadeImpossibleWhileItsPollIsOnItsWay(t *test
 		t.Fatalf("refused with %v", w.err)
 	}
 }
+
+// The same within one desk: the lease has ended by MaxHold, and its holder has not released it.
+func TestDeskLeavesThePermitOfAnEndedLeaseAloneWhenItsPushComesLate(t *testing.T) {
+	d := newDeskTest(t, 2)
+	w := d.queued(at(0))
+	w.hold.maxHold = time.Second
+	id := w.grant.id
+	d.pushed(at(5*time.Millisecond), granting(id, at(5*time.Millisecond)))
+	g := d.mustBeServed(w)
+	d.queued(at(time.Second)) // so that the desk lives on
+	d.tick(at(2 * time.Second))
+	if g.state != ended {
+		t.Fatalf("MaxHold did not end it: %v", g.state)
+	}
+	d.pushed(at(2*time.Second), granting(id, at(5*time.Millisecond)))
+	if len(d.owed) != 0 {
+		t.Fatal("the permit is given back under its holder")
+	}
+}

@@ -278,8 +278,12 @@ func (c *checker) judgeLives(w *watched, seen view, now time.Time) {
 		if x.grant.at.Before(oldest) {
 			oldest = x.grant.at
 		}
-		if got := seen.holders[x.lease.ID()].live; got != x.weight {
-			c.violateLocked("promise 2: lease %s of %s lives, and Redis counts %d of its %d permits", x.lease.ID(), w.name, got, x.weight)
+		h := seen.holders[x.lease.ID()]
+		if h.live != x.weight {
+			c.violateLocked("promise 2: lease %s of %s lives, and Redis counts %d of its %d permits", x.lease.ID(), w.name, h.live, x.weight)
+		}
+		if over := x.lease.TrustedUntil().Sub(time.UnixMilli(int64(h.expiry)).Add(-c.network.offset)); over > 0 {
+			c.violateLocked("promise 2: lease %s of %s is trusted for %v longer than Redis keeps its permit", x.lease.ID(), w.name, over)
 		}
 	}
 	if most := c.largestSince(w, oldest); live > most {
