@@ -14,7 +14,7 @@ import (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	logging.Disable()       // go-redis reports each refused connection
-	debug.SetGCPercent(800) // miniredis makes a Lua state of 200 KB for each script
+	debug.SetGCPercent(800) // there is little to keep
 	os.Exit(m.Run())
 }
 

@@ -60,6 +60,7 @@ type Network struct {
 	ended      bool
 	offset     time.Duration
 	errorReply string // instead of executing, unless empty
+	scripts    *interpreter
 	onCommand  []func(host string, now time.Time, cmd []string)
 	onPublish  []func(channel, message string)
 	calling    *Host // whose request is being executed
@@ -88,6 +89,7 @@ func NewNetwork(seed uint64) *Network {
 	n.resumed.L = &n.exec
 	n.pushFaults.Store(&pushFaults{})
 	n.srv.SetPreHook(n.before)
+	n.scripts = newInterpreter(n.srv.Dispatch)
 	return n
 }
 

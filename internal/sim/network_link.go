@@ -65,7 +65,7 @@ func (c *conn) handle(r request) bool {
 	n := c.host.network
 	// The answer leaves before the server does anything else, so that no
 	// message of a channel comes before the word that it is subscribed.
-	if !n.execute(c.host.name, c.peer, r.cmd, c.live, func() { c.answer(r.fate) }) {
+	if !n.execute(c.host.name, c.peer, r.cmd, c.multi, c.live, func() { c.answer(r.fate) }) {
 		return false
 	}
 	switch verb {

@@ -117,6 +117,7 @@ func (n *Network) flushScripts() {
 	var reply strings.Builder
 	p := server.NewPeer(bufio.NewWriter(&reply))
 	n.srv.Dispatch(p, []string{"SCRIPT", "FLUSH"})
+	n.scripts.forget()
 	p.Flush()
 	if reply.String() != "+OK\r\n" {
 		// Server().SetError answers this command too. Going on with the scripts
@@ -137,9 +138,9 @@ func (n *Network) SetClockOffset(d time.Duration) {
 
 // execute has the server run one request for p as soon as it is not stalled,
 // and reports whether it did: it does not when the network was closed or live
-// says no by then. What the server answers is written to p's writer; answered is
+// says no by then. queue: it is inside a MULTI. What the server answers is written to p's writer; answered is
 // called after that, still on the server's thread.
-func (n *Network) execute(host string, p *server.Peer, cmd []string, live func() bool, answered func()) bool {
+func (n *Network) execute(host string, p *server.Peer, cmd []string, queue bool, live func() bool, answered func()) bool {
 	n.exec.Lock()
 	defer n.exec.Unlock()
 	for n.stalled && !n.ended {
@@ -156,8 +157,11 @@ func (n *Network) execute(host string, p *server.Peer, cmd []string, live func()
 		p.WriteError("ERR sim: commands that block are not simulated")
 	case n.errorReply != "" && standsAlone(cmd):
 		p.WriteError(n.errorReply)
+	case !queue && strings.EqualFold(cmd[0], "EVALSHA"):
+		n.scripts.evalsha(p, cmd)
 	default:
 		n.srv.Dispatch(p, cmd)
+		n.scripts.learn(cmd)
 	}
 	p.Flush()
 	n.calling = nil
@@ -181,7 +185,7 @@ func (n *Network) repeat(host, db string, cmd []string, after time.Duration) {
 			n.srv.Dispatch(p, []string{"SELECT", db})
 			n.exec.Unlock()
 		}
-		n.execute(host, p, cmd, func() bool { return true }, func() {})
+		n.execute(host, p, cmd, false, func() bool { return true }, func() {})
 	})
 }
 
