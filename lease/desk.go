@@ -125,7 +125,7 @@ func (d *desk) join(now instant) {
 	}
 	at := now
 	if d.full.busy && len(d.held) > 0 && !now.reached(d.passing) {
-		at = d.passing
+		at = earlier(d.passing, now.add(d.cfg.RetryInterval))
 	}
 	d.joinAt = earlier(d.joinAt, at)
 }

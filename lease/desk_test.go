@@ -674,3 +674,46 @@ func TestDeskAnswersAReleaseBeforeItForgetsIt(t *testing.T) {
 	}
 	<-h.settled
 }
+
+// The first call of a process makes a connection, and the next one is quicker: it must not put its callers
+// in front of the first call's. The server counts a place from when it executes the call.
+func TestDeskKeepsTheOrderOfItsCallersWhenTheirFirstCallIsSlow(t *testing.T) {
+	d := newDeskTest(t, 3)
+	ms := func(n int) instant { return at(time.Duration(n) * time.Millisecond) }
+	place := func(ex *exchange, ran instant) int64 { return serverAt(ran) - ex.calls[len(ex.calls)-1].ages[0] }
+	first := d.waiter(ms(0))
+	slow := d.mustDepart(ms(0), acquire)
+	second, third := d.waiter(ms(5)), d.waiter(ms(6))
+	run(slow, ms(20), 0)
+	d.arrive(ms(20), slow)
+	quick := d.mustDepart(ms(20), acquire)
+	run(quick, ms(20), 0)
+	d.arrive(ms(20), quick)
+	d.leave(ms(21), first, context.Canceled) // the third moves up
+	last := d.mustDepart(ms(21), release, acquire)
+	places := []int64{place(slow, ms(20)), place(quick, ms(20)), place(last, ms(21))}
+	if len(last.calls[1].grants) != 2 {
+		t.Fatalf("the last call asks for %d, want two: the second and the third", len(last.calls[1].grants))
+	}
+	places[2] += last.calls[1].ages[0] - last.calls[1].ages[1]
+	if places[0] >= places[1] || places[1] >= places[2] {
+		t.Errorf("places in the queue are %v, want them in the order of arrival", places)
+	}
+	d.mustWait(second)
+	d.mustWait(third)
+}
+
+// While permits pass from caller to caller inside a process, places in the shared queue are not worth a call;
+// but a long Handover must not keep a caller out of the queue for long.
+func TestDeskJoinsTheQueueWithinARetryInterval(t *testing.T) {
+	d := newDeskTest(t, 1)
+	long := *d.cfg
+	long.Handover = time.Minute
+	d.cfg = &long
+	d.acquired(at(0))
+	d.full.busy = true
+	d.waiter(at(0))
+	if d.mustNotDepart(at(0)); d.joinAt.isZero() || at(0).until(d.joinAt) > long.RetryInterval {
+		t.Errorf("the second caller joins the queue in %v, want at most %v", at(0).until(d.joinAt), long.RetryInterval)
+	}
+}

@@ -170,19 +170,26 @@ func (d *desk) addRequests(now instant, ex *exchange) {
 		d.pollAt = now.add(d.interval()) // the answer says when it is next
 	}
 	ahead, oneMore := 0, false
+	var behind time.Duration // whose place none of the next may come before
 	for w := d.waiting.first; w != nil && !oneMore; w = w.next {
 		oneMore = ahead >= d.capacity()
 		ahead += w.weight
+		if w.joined == 0 {
+			w.joined = max(w.since.mono, behind+time.Microsecond)
+		}
+		behind = w.joined + w.lag
 		if all || w.grant == nil || !w.grant.waits || w.grant.unanswered > 0 {
-			d.request(now, ex, w)
+			d.request(now, ex, w, (now.mono - w.joined).Microseconds())
 		}
 	}
 	for w := d.trying.first; w != nil; w = w.next {
-		d.request(now, ex, w)
+		d.request(now, ex, w, once)
 	}
 }
 
-func (d *desk) request(now instant, ex *exchange, w *waiter) {
+// request asks for w, whose place in the queue is age µs before the server's time. That is when the call is
+// executed, and not when it was sent: whoever comes behind w must not gain by a quicker call. So w.lag.
+func (d *desk) request(now instant, ex *exchange, w *waiter, age int64) {
 	g := w.grant
 	if g == nil {
 		g = &grant{id: d.newID(w.weight), weight: int32(w.weight)}
@@ -200,11 +207,7 @@ func (d *desk) request(now instant, ex *exchange, w *waiter) {
 	}
 	c := ex.add(acquire, g)
 	c.refresh = now.reached(d.refreshAt)
-	age := int64(once)
-	if !w.once {
-		g.queued = true
-		age = (now.mono - w.since.mono).Microseconds()
-	}
+	g.queued = !w.once
 	c.ages = append(c.ages, age)
 }
 
@@ -477,7 +480,9 @@ func (d *desk) acquired(now instant, ex *exchange, c *call) {
 			g.queued = false
 			d.leave(now, g.waiter, d.tooHeavy(g.waiter))
 		case g.state == asked:
-			g.waits = true
+			if !g.waits {
+				g.waits, g.waiter.lag = true, now.mono-ex.sent.mono
+			}
 			d.refused(now, ex, g.waiter)
 		case g.state == owed && expiry > 0:
 			d.adopt(now, ex.sent, g, windowEnd(ex.sent, expiry, server, d.cfg.Margin), token)

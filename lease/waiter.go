@@ -15,13 +15,15 @@ type waiter struct {
 	// the desk's
 	prev, next *waiter
 	inLine     bool
-	since      instant // its arrival: no two of one line have the same microsecond
-	grant      *grant  // under which id it asks
-	answered   bool    // Redis has refused it, at least once
-	attempts   int     // refusals
-	silent     int     // attempts given up before the first answer
-	trouble    error   // why its latest attempt failed; nil when Redis answered it
-	err        error   // why there is no lease; valid when done is closed
+	since      instant       // its arrival: no two of one line have the same microsecond
+	joined     time.Duration // its place in the shared queue, as it asked for it
+	lag        time.Duration // how much later that may have become
+	grant      *grant        // under which id it asks
+	answered   bool          // Redis has refused it, at least once
+	attempts   int           // refusals
+	silent     int           // attempts given up before the first answer
+	trouble    error         // why its latest attempt failed; nil when Redis answered it
+	err        error         // why there is no lease; valid when done is closed
 }
 
 // A line is a queue from whose middle waiters can leave in constant time.

@@ -22,7 +22,7 @@ type interpreter struct {
 	state    *lua.LState
 	peer     *server.Peer // whom miniredis answers what scripts call
 	answers  bytes.Buffer
-	reader   *bufio.Reader // of answers
+	reader   *bufio.Reader                 // of answers
 	sources  map[string]*lua.FunctionProto // by the name that EVALSHA has for them
 }
 
