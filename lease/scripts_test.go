@@ -131,6 +131,31 @@ func TestAcquireScriptGrantsUpToTheCapacity(t *testing.T) {
 	})
 }
 
+// Where there is room and nobody waits, a shorter way leads to the same.
+func TestAcquireScriptWhereNobodyWaits(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		for _, ids := range [][]any{{"a"}, {"b", "c"}} {
+			for _, ttl := range []time.Duration{10 * second, 20 * second} { // the second time it is extended
+				r := s.acquire(ttl, 9, 0, ids...)
+				if len(r) < 2+2*len(ids) || r[1]&^statusDetails != 0 {
+					t.Fatalf("reply %v", r)
+				}
+				for i, id := range ids {
+					want := (r[0]+999)/1000 + ttl.Milliseconds()
+					if got := s.score(id.(string)); got != want || r[2+2*i] != want {
+						t.Errorf("%s expires at %d, and the reply says %d; want %d", id, got, r[2+2*i], want)
+					}
+				}
+			}
+			before := s.score(ids[0].(string))
+			s.acquire(second, 9, 0, ids...)
+			if got := s.score(ids[0].(string)); got != before {
+				t.Errorf("a caller with a shorter TTL moved the expiry by %d ms", got-before)
+			}
+		}
+	})
+}
+
 func TestAcquireScriptCountsNoExpiredPermit(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
 		s.put("dead", time.Now().Add(-time.Millisecond).UnixMilli())

@@ -204,7 +204,10 @@ func (m mutant) overlay(dir string) (string, error) {
 func (m mutant) test(overlay string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	args := []string{"test", "-count=1", "-timeout=120s", "-vet=off", "-run", m.run}
+	args := []string{"test", "-count=1", "-timeout=120s", "-vet=off", "-ldflags=-s -w", "-run", m.run}
+	if len(m.args) == 0 { // no fleet: compiling takes longer than running
+		args = append(args, "-gcflags=-N -l")
+	}
 	if overlay != "" {
 		args = append(args, "-overlay", overlay)
 	}
