@@ -47,7 +47,7 @@ func (c *checker) judgeGrants(w *watched, s *script, given []string, before, aft
 		if held && h.expiry < old.expiry {
 			c.violateLocked("promise 2: %s of %s was shortened", id, w.name)
 		}
-		if held && !h.revoked && old.revoked {
+		if held && !h.revoked && old.revoked && int64(old.expiry)*1000 > after.server { // its time is not up
 			c.violateLocked("promise 4: %s of %s was revoked and is held again", id, w.name)
 		}
 	}
