@@ -36,12 +36,12 @@ func load(parts ...string) *script {
 }
 
 var scripts = [...]*script{
-	release: load("shared", "release", "grant", "promote", "then_promote"),
-	renew:   load("shared", "renew", "grant", "promote", "then_promote"),
-	acquire: load("shared", "uncontended", "grant", "promote", "acquire"),
-	inspect: load("shared", "inspect"),
-	resize:  load("shared", "resize", "grant", "promote", "then_promote"),
-	revoke:  load("shared", "grant", "promote", "revoke"),
+	release: load("shared", "permits", "release", "clock", "grant", "promote", "then_promote"),
+	renew:   load("shared", "clock", "permits", "renew", "grant", "promote", "then_promote"),
+	acquire: load("shared", "clock", "uncontended", "permits", "grant", "promote", "acquire"),
+	inspect: load("shared", "clock", "inspect"),
+	resize:  load("shared", "clock", "permits", "resize", "grant", "promote", "then_promote"),
+	revoke:  load("shared", "clock", "permits", "grant", "promote", "revoke"),
 }
 
 // keys are what the scripts are called with for one semaphore, boxed once: how many keys, its Redis keys,

@@ -300,8 +300,10 @@ func TestScriptsTakeAsManyIdsAsADeskSends(t *testing.T) {
 		for i := range ids {
 			ids[i] = fmt.Sprintf("%036d@host/12345~0123abcd", i)
 		}
-		if r := s.acquire(10*second, maxIDs, 0, ids...); len(r) != 2+2*maxIDs || r[1+2*maxIDs] == 0 {
-			t.Errorf("%d integers", len(r))
+		for range 2 {
+			if r := s.acquire(10*second, maxIDs, 0, ids...); len(r) < 2+2*maxIDs || r[1+2*maxIDs] == 0 {
+				t.Errorf("%d integers", len(r))
+			}
 		}
 		if r := s.renew(10*second, ids...); len(r) != 3 {
 			t.Errorf("%d lost", len(r)-3)

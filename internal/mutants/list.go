@@ -8,7 +8,9 @@ const (
 	call        = "lease/call.go"
 	acquire     = "lease/scripts/acquire.lua"
 	renew       = "lease/scripts/renew.lua"
+	clockLua    = "lease/scripts/clock.lua"
 	shared      = "lease/scripts/shared.lua"
+	permits     = "lease/scripts/permits.lua"
 	grantLua    = "lease/scripts/grant.lua"
 	uncontended = "lease/scripts/uncontended.lua"
 	promote     = "lease/scripts/promote.lua"
@@ -34,7 +36,7 @@ var mutants = []mutant{
 	unit("capacity off by one, where nobody waits", "Promise1|AcquireScript",
 		edit{uncontended, "held + asked <= capacity then", "held + asked <= capacity + 1 then"}),
 	unit("unconditional delete", "Promise4|Script|Desk",
-		edit{shared, "redis.call('ZREMRANGEBYSCORE', holders, '-inf', whole(math.floor(now / 1000)))", "redis.call('ZREMRANGEBYRANK', holders, 0, -1)"}),
+		edit{permits, "redis.call('ZREMRANGEBYSCORE', holders, '-inf', whole(math.floor(now / 1000)))", "redis.call('ZREMRANGEBYRANK', holders, 0, -1)"}),
 	fleet("renewal that adds",
 		edit{renew, "'XX', 'GT', 'CH'", "'GT', 'CH'"}),
 	unit("renewal that adds, seen by the script's test", "RenewScript",
@@ -42,7 +44,7 @@ var mutants = []mutant{
 	unit("renewal that revives an expired permit", "RenewScript",
 		edit{renew, "local freed = purge()", "local freed = 0"}),
 	fleet("client clock in a script",
-		edit{shared, "now = seconds * 1000000 + micros", "now = tonumber(string.match(ARGV[1], ':(%d+)') or seconds * 1000000 + micros)"},
+		edit{clockLua, "now = seconds * 1000000 + micros ", "now = tonumber(string.match(ARGV[1], ':(%d+)') or seconds * 1000000 + micros) "},
 		edit{shared, "local ttl, capacity = ARGV[1] + 0,", "local ttl, capacity = tonumber(string.match(ARGV[1], '%d+')),"},
 		edit{call, "	return routed(redis.NewIntSliceCmd(ctx, args...))", "	args[8] = fmt.Sprintf(\"%d:%d\", args[8], o.conversation.manager.clock.Now().UnixMicro())\n	return routed(redis.NewIntSliceCmd(ctx, args...))"}),
 
@@ -59,7 +61,7 @@ var mutants = []mutant{
 	unit("expiry counted for longer than Redis keeps it", "Script",
 		edit{acquire, "reply[from - 2], reply[from - 1] = expiry, grant(", "reply[from - 2], reply[from - 1] = expiry + 1, grant("}),
 	unit("expiry counted for longer than Redis keeps it, where nobody waits", "AcquireScript",
-		edit{uncontended, "local reply = {now, 0, expiry, token}", "local reply = {now, 0, expiry + 1, token}"}),
+		edit{uncontended, "local reply = {now, 0, expiry, now}", "local reply = {now, 0, expiry + 1, now}"}),
 	unit("a score lowered by another TTL", "Script",
 		edit{renew, "'XX', 'GT', 'CH'", "'XX', 'CH'"}),
 	unit("a score lowered by another TTL at acquire", "Script",
@@ -141,10 +143,15 @@ var mutants = []mutant{
 
 	// Promise 10, tokens grow.
 	unit("token counted from one", "Promise10|AcquireScript",
-		edit{shared, "  local first = now\n", "  local first = (before and tonumber(string.match(before, '^%d+')) or 0) + 1\n"},
-		edit{shared, "  if before and before >= text then\n", "  if false then\n"}),
+		edit{grantLua, "  local first = now\n", "  local first = (before and tonumber(string.match(before, '^%d+')) or 0) + 1\n"},
+		edit{grantLua, "  if before and before >= text then\n", "  if false then\n"},
+		edit{uncontended, "  if not before or before < text and", "  if false and"}),
 	unit("the fence forgets a clock that stepped back", "Promise10|AcquireScript",
-		edit{shared, "  if before and before >= text then\n", "  if false then\n"}),
+		edit{grantLua, "  if before and before >= text then\n", "  if false then\n"}),
+	unit("the fence forgets a clock that stepped back, where nobody waits", "Promise10|AcquireScript",
+		edit{uncontended, "  if not before or before < text and", "  if not before or"}),
+	unit("the fence is not put back as it was", "Promise10|AcquireScript",
+		edit{uncontended, "redis.call('SET', fence, before, 'KEEPTTL')", "local _ = before"}),
 
 	// Promise 8, first come, first served: nobody is forgotten, and nobody blocks.
 	fleet("a lost wake-up: nobody is told",

@@ -9,17 +9,30 @@
 --                   already; empty: it does not wait
 -- Reply integers: now in µs, status (as shared), then two per id unless the call was late: its expiry in
 --       ms and its token in µs; 0 and 0: it waits, or was refused; -1 and 0: it is heavier than the
---       capacity in force; -2 and 0: it was granted and then revoked, and has not been given back. Then, where the status says so: capacity in force, held, waiting, earliest
---       expiry in ms (0: nobody was refused), other capacity, other TTL.
+--       capacity in force; -2 and 0: it was granted and then revoked, and has not been given back. Then, where
+--       the status says so: capacity in force, held, waiting, earliest expiry in ms (0: nobody was refused),
+--       other capacity, other TTL.
 -- Writes holders and fence where something is granted or expired, queue and alive where somebody waits.
 -- Arrival is now less the time waited: a place survives polls, and an outage that loses the queue.
 -- An id that is held already is granted again and never shortened: a lost reply and a client's own
--- retry are harmless. Cost when there is room: TIME, EXISTS, ZCARD, SET, ZADD, and PEXPIRE for a new key.
+-- retry are harmless. Cost when there is room: TIME, EXISTS, SET, ZADD; and ZCARD where somebody holds,
+-- PEXPIRE where nobody does.
+
+-- Adds to a reply how full the semaphore is, and the capacity and the TTL in ms that the caller of the grant
+-- before declared, if they are others (0: they are the same).
+local function detail(reply, limit, waiting, first)
+  local theirs, ms = string.match(other or '', ' (%d+) (%d+)$')
+  local n = #reply
+  reply[2] = reply[2] + DETAILS
+  reply[n + 1], reply[n + 2], reply[n + 3], reply[n + 4] = limit, held, waiting, first
+  reply[n + 5], reply[n + 6] = (theirs or 0) + 0, (ms or 0) + 0
+  return reply
+end
 
 local revoked = 0 -- 1: there may be permits under their revoked names
-if keys > 0 then
+if others > 0 then
   waiting = redis.call('ZCARD', queue)
-  if keys == 2 or waiting == 0 then
+  if others == 2 or waiting == 0 then
     override()
     local last = tonumber(redis.call('HGET', config, 'revoked') or '')
     if last and last * 1000 > now then

@@ -1,12 +1,35 @@
 -- Shared: grants one id after the other.
 
+local other -- what the fence said before this call's first grant, if its caller declared other limits
+local aged  -- whether the lifetimes of fence and holders are due: every thousand seconds
+
+-- Returns a new token, the first of this call. Tokens follow the server's clock and never stand still: a
+-- fence from before a step back wins. It has as many digits as the clock, so that they compare as text.
+local function firstToken()
+  local text = seconds .. micros
+  local declared = ' ' .. ARGV[2] .. ' ' .. ARGV[1]
+  local before = redis.call('SET', fence, text .. declared, 'KEEPTTL', 'GET')
+  local first = now
+  if before and before >= text then
+    first = math.max(now, (string.match(before, '^%d+') or 0) + 1)
+  end
+  aged = not before or string.sub(before, 1, 7) ~= string.sub(text, 1, 7)
+  other = before and string.sub(before, #text + 1) ~= declared and before
+  if aged then
+    redis.call('SET', fence, whole(first) .. declared, 'PX', keep)
+  elseif first ~= now then
+    redis.call('SET', fence, whole(first) .. declared, 'KEEPTTL')
+  end
+  return first
+end
+
 local token   -- of the latest grant of this call
 local oldest  -- and of the first, which the fence has
 local created -- whether holders was made by this call
 
 -- Takes the permits of an id, or extends those that it has; nothing is ever shortened. Returns its token.
 local function grant(id, weight, expiry)
-  oldest = oldest or takeTokens(1)
+  oldest = oldest or firstToken()
   token = token and token + 1 or oldest
   created = created or held == 0
   local score = whole(expiry)

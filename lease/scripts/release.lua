@@ -31,4 +31,3 @@ end
 if flags < 2 or redis.call('EXISTS', queue) == 0 then
   return reply
 end
-readClock()

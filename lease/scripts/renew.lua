@@ -11,7 +11,6 @@
 -- Cost: TIME, ZREMRANGEBYSCORE, one ZADD for all ids, PEXPIRE; more only when an id is missing or was
 -- renewed twice within a millisecond, or something had expired.
 
-readClock()
 local expiry = later + ttl
 local score = whole(expiry)
 held = 0

@@ -7,7 +7,6 @@
 -- Reply integers: now in µs, status (as shared).
 -- Writes config; queue, holders and fence where it grants.
 
-readClock()
 if ARGV[3] == '' then
   redis.call('HDEL', config, 'capacity')
   redis.call('PEXPIRE', config, keep) -- what revoke has left there

@@ -10,7 +10,6 @@
 -- Writes holders, and to config until when there are revoked permits: an acquire that comes late, or whose
 -- reply was lost, must not grant the id again beside them.
 
-readClock()
 local id = ARGV[3]
 local members = {}
 addMembers(members, id, math.min(weightOf(id), maxWeight))

@@ -1,36 +1,43 @@
--- acquire's hot path: nobody waits, nothing overrides the capacity, and there is room for all. Otherwise
--- it does nothing, and acquire.lua goes on. It stands in front of what it does not need, so that Redis
--- does not make those functions for each call. acquire.lua says what the arguments and the reply are.
+-- acquire's hot path: there is room for all, nobody waits, nothing overrides the capacity, and the fence only
+-- moves on. Otherwise it changes nothing, and acquire.lua goes on, which says what the arguments and the
+-- reply are. Here every call and every piece of text counts.
 
-readClock()
-local flags = ARGV[4] + 0
-local notAfter = ARGV[3] + 0
+local flags, notAfter = ARGV[4] + 0, ARGV[3] + 0
 local late = notAfter > 0 and now > notAfter
-held = redis.call('ZCARD', holders)
-local keys = redis.call('EXISTS', queue, config)
 local asked = (#ARGV - 4) / 2
-if keys == 0 and flags < 2 and not late and held + asked <= capacity then
-  local token = takeTokens(asked)
-  local expiry = later + ttl
-  local score = whole(expiry)
-  local reply = {now, 0, expiry, token}
-  if asked == 1 then
-    redis.call('ZADD', holders, 'GT', score, ARGV[5])
-  else
-    local args = {}
-    for i = 5, #ARGV, 2 do
-      args[#args + 1] = score
-      args[#args + 1] = ARGV[i]
-      reply[i - 2], reply[i - 1] = expiry, token + (i - 5) / 2
+held = 0
+local others = redis.call('EXISTS', holders, queue, config)
+if others > 0 then
+  held = redis.call('ZCARD', holders)
+  others = held > 0 and others - 1 or others -- how many of queue and config
+end
+if others == 0 and flags < 2 and not late and held + asked <= capacity then
+  local text, declared = seconds .. micros, ' ' .. ARGV[2] .. ' ' .. ARGV[1]
+  local latest = asked == 1 and text or string.format('%.0f', now + asked - 1)
+  local before = redis.call('SET', fence, latest .. declared, 'KEEPTTL', 'GET')
+  if not before or before < text and string.sub(before, #text + 1) == declared then
+    local expiry = later + ttl
+    local score = string.format('%.0f', expiry)
+    local reply = {now, 0, expiry, now}
+    if asked == 1 then
+      redis.call('ZADD', holders, 'GT', score, ARGV[5])
+    else
+      local args = {}
+      for i = 5, #ARGV, 2 do
+        args[#args + 1] = score
+        args[#args + 1] = ARGV[i]
+        reply[i - 2], reply[i - 1] = expiry, now + (i - 5) / 2
+      end
+      redis.call('ZADD', holders, 'GT', unpack(args))
     end
-    redis.call('ZADD', holders, 'GT', unpack(args))
+    local aged = not before or string.sub(before, 1, 7) ~= string.sub(text, 1, 7) -- every thousand seconds
+    if aged then
+      redis.call('PEXPIRE', fence, keep)
+    end
+    if held == 0 or aged then
+      redis.call('PEXPIRE', holders, keep)
+    end
+    return reply
   end
-  if held == 0 or aged then
-    redis.call('PEXPIRE', holders, keep)
-  end
-  if other then
-    held = held + asked
-    return detail(reply, capacity, 0, 0)
-  end
-  return reply
+  redis.call('SET', fence, before, 'KEEPTTL') -- it is ahead of the clock, or its caller declared other limits
 end
