@@ -120,17 +120,28 @@ func hunt(all []mutant) error {
 	return nil
 }
 
-// healthy runs the tests of all mutants on the code as it is.
+// healthy runs the tests of all mutants on the code as it is, each once.
 func healthy(all []mutant) error {
-	done := map[string]bool{}
+	groups := map[string]mutant{} // by package and arguments: all its tests in one run
 	for _, m := range all {
-		key := fmt.Sprint(m.pkg, m.run, m.args)
-		if done[key] {
-			continue
+		key := fmt.Sprint(m.pkg, m.args)
+		if g, seen := groups[key]; seen {
+			m.run = g.run + "|" + m.run
 		}
-		done[key] = true
-		if out, err := m.test(""); err != nil || strings.Contains(out, "no tests to run") {
-			return fmt.Errorf("without a mutant, %s in %s: %v\n%s", m.run, m.pkg, err, out)
+		groups[key] = m
+	}
+	for _, g := range groups {
+		out, err := exec.Command("go", "test", "-list", ".", g.pkg).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("the tests of %s: %v\n%s", g.pkg, err, out)
+		}
+		for _, word := range strings.Split(g.run, "|") {
+			if !regexp.MustCompile("(?m)^Test.*" + word).Match(out) {
+				return fmt.Errorf("%s has no test that matches %s", g.pkg, word)
+			}
+		}
+		if out, err := g.test(""); err != nil {
+			return fmt.Errorf("without a mutant, %s in %s: %v\n%s", g.run, g.pkg, err, out)
 		}
 	}
 	return nil
@@ -202,9 +213,9 @@ func (m mutant) overlay(dir string) (string, error) {
 
 // test runs m's tests, on the code as it is when overlay is empty.
 func (m mutant) test(overlay string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	args := []string{"test", "-count=1", "-timeout=120s", "-vet=off", "-ldflags=-s -w", "-run", m.run}
+	args := []string{"test", "-count=1", "-timeout=5m", "-vet=off", "-ldflags=-s -w", "-run", m.run}
 	if len(m.args) == 0 { // no fleet: compiling takes longer than running
 		args = append(args, "-gcflags=-N -l")
 	}

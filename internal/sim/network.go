@@ -46,6 +46,7 @@ type Network struct {
 	wg    sync.WaitGroup
 
 	pushFaults atomic.Pointer[pushFaults]
+	epoch      atomic.Int64 // how often the data were lost, or the clock set
 
 	// mu guards who is connected. It is taken before a connection's mu.
 	mu     sync.Mutex

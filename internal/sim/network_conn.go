@@ -63,6 +63,7 @@ type chunk struct {
 	arrives time.Time
 	data    []byte
 	err     error
+	epoch   int64 // of a reply: of the network's, when the request was executed
 }
 
 // newConn connects h and starts the server's end. network.mu is held.
@@ -116,6 +117,7 @@ func (c *conn) take(first *chunk, b []byte) (int, error) {
 		}
 		return 0, c.fail("read", first.err)
 	}
+	c.host.hear(first.epoch)
 	n := copy(b, first.data)
 	if first.data = first.data[n:]; len(first.data) == 0 {
 		c.inbound = c.inbound[1:]

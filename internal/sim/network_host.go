@@ -20,12 +20,32 @@ type Host struct {
 
 	faults atomic.Pointer[Faults]
 	denied atomic.Pointer[[]string] // commands
+	heard  atomic.Pointer[heard]
 
 	// Guarded by network.mu.
 	conns   map[*conn]struct{}
 	dialled int // connections so far, for their numbers
 	reach   reach
 	changed chan struct{} // closed and replaced when reach changes
+}
+
+// heard is since when a host knows of an epoch of the server, by a reply.
+type heard struct {
+	epoch int64
+	at    time.Time
+}
+
+func (h *Host) hear(epoch int64) {
+	if last := h.heard.Load(); last == nil || last.epoch < epoch {
+		h.heard.Store(&heard{epoch, time.Now()})
+	}
+}
+
+// Knows reports whether the host has read a reply before now that the server gave since its data were lost or
+// its clock was set for the last time.
+func (h *Host) Knows(now time.Time) bool {
+	epoch, last := h.network.epoch.Load(), h.heard.Load()
+	return epoch == 0 || last != nil && last.epoch == epoch && last.at.Before(now)
 }
 
 // reach says what becomes of a host's new connections.

@@ -96,7 +96,7 @@ func (c *conn) answer(f fate) {
 	case f.cutReply:
 		c.resetLocked()
 	default:
-		c.sendLocked(chunk{data: reply}, f.back)
+		c.sendLocked(chunk{data: reply, epoch: c.host.network.epoch.Load()}, f.back)
 		if c.peer.Closed() { // QUIT
 			c.sendLocked(chunk{err: io.EOF}, f.back)
 			c.gone = true
@@ -181,6 +181,7 @@ func (c *conn) sendLocked(x chunk, d time.Duration) {
 		x.arrives = later(x.arrives, last.arrives)
 		if x.err == nil && last.arrives.Equal(x.arrives) {
 			last.data = append(last.data, x.data...)
+			last.epoch = max(last.epoch, x.epoch)
 			c.inbox.Broadcast()
 			return
 		}

@@ -89,6 +89,7 @@ func (n *Network) Restart(keepData bool) {
 	n.mu.Unlock()
 	n.flushScripts()
 	if !keepData {
+		n.epoch.Add(1)
 		n.redis.FlushAll()
 	}
 	n.stalled = false
@@ -133,6 +134,7 @@ func (n *Network) SetClockOffset(d time.Duration) {
 	n.exec.Lock()
 	defer n.exec.Unlock()
 	n.offset = d
+	n.epoch.Add(1)
 	n.redis.SetTime(time.Now().Add(d))
 }
 

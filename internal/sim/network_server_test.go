@@ -145,6 +145,31 @@ func TestServersClockIsTheBubblesPlusItsOffset(t *testing.T) {
 	})
 }
 
+func TestHostKnowsOfAJumpWhenAReplyHasTold(t *testing.T) {
+	onNetwork(t, func(t *testing.T, n *sim.Network) {
+		h := n.Host("h")
+		c := dialer(t, h)
+		warm(t, c)
+		time.Sleep(time.Millisecond)
+		if !h.Knows(time.Now()) {
+			t.Error("before any jump there is nothing that a host does not know")
+		}
+		n.SetClockOffset(time.Hour)
+		time.Sleep(time.Second)
+		if h.Knows(time.Now()) {
+			t.Error("nobody has told the host that the clock was set")
+		}
+		warm(t, c)
+		if h.Knows(time.Now()) {
+			t.Error("it may not have read the reply yet: this is the same instant")
+		}
+		time.Sleep(time.Nanosecond)
+		if !h.Knows(time.Now()) {
+			t.Error("a reply has told it")
+		}
+	})
+}
+
 func TestKeysExpireWithTheClockOnlyWhenAsked(t *testing.T) {
 	onNetwork(t, func(t *testing.T, n *sim.Network) {
 		ctx := t.Context()
