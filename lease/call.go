@@ -113,13 +113,13 @@ func execute(ctx context.Context, client redis.UniversalClient, calls []outgoing
 // command is the call as Redis wants it: with the script's name, or with its source.
 func (o *outgoing) command(ctx context.Context, source bool) redis.Cmder {
 	c, k := o.call, o.conversation.keys
-	args := make([]any, 0, 2+len(k)+2+2*len(c.grants))
+	args := make([]any, 0, 2+len(k)+3+2*len(c.grants))
 	args = append(scripts[c.verb].start(args, source), k[:]...)
 	switch c.verb {
 	case release:
 		args = append(args, c.releaseFlags())
 	case acquire:
-		args = append(args, o.exchange.notAfter, c.acquireFlags())
+		args = append(args, o.exchange.notAfter, c.acquireFlags(), c.behind)
 	}
 	for i, g := range c.grants {
 		args = append(args, g.id)
@@ -160,6 +160,7 @@ func (s *script) start(args []any, source bool) []any {
 
 // acquireFlags are acquire.lua's.
 func (c *call) acquireFlags() (flags int) {
+	flags = 4 * c.stood
 	if c.refresh {
 		flags |= 1
 	}

@@ -533,6 +533,9 @@ func (d *desk) fail(now instant, err error) {
 // shorten takes back what a jump of the server's clock took from every window, and renews at once.
 func (d *desk) shorten(now instant, by time.Duration) {
 	d.pair = pair{}
+	for w := d.waiting.first; w != nil && !w.asked.isZero(); w = w.next {
+		w.place, w.asked = 0, instant{} // by another clock
+	}
 	for _, g := range d.held {
 		g.until.set(g.until.end().add(-by))
 	}

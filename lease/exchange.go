@@ -44,6 +44,8 @@ type call struct {
 	grants  []*grant
 	permits int     // of all grants together
 	ages    []int64 // acquire: for how many µs each has waited; once: it does not wait
+	stood   int     // acquire: the first so many have a place in the queue
+	behind  int64   // acquire: and the others come after this place
 	refresh bool    // acquire: see to the queue's lifetime
 	promote bool    // release: give what is freed to those who wait; an acquire does so anyway
 	queued  bool    // release: some may be in the shared queue
@@ -170,26 +172,31 @@ func (d *desk) addRequests(now instant, ex *exchange) {
 		d.pollAt = now.add(d.interval()) // the answer says when it is next
 	}
 	ahead, oneMore := 0, false
-	var behind time.Duration // whose place none of the next may come before
+	var behind int64 // the latest place of those in front
+	youngest := now.mono
 	for w := d.waiting.first; w != nil && !oneMore; w = w.next {
 		oneMore = ahead >= d.capacity()
 		ahead += w.weight
-		if w.joined == 0 {
-			w.joined = max(w.since.mono, behind+time.Microsecond)
+		age := now.mono - w.since.mono
+		if w.place == 0 {
+			age = min(age, youngest)
 		}
-		behind = w.joined + w.lag
 		if all || w.grant == nil || !w.grant.waits || w.grant.unanswered > 0 {
-			d.request(now, ex, w, (now.mono - w.joined).Microseconds())
+			d.request(now, ex, w, age.Microseconds(), behind)
+		}
+		behind = max(behind, w.place)
+		if w.place == 0 && !w.grant.waits { // what it has asked for may be carried out at any time until now
+			youngest = min(youngest, w.asked.mono-w.since.mono)
 		}
 	}
 	for w := d.trying.first; w != nil; w = w.next {
-		d.request(now, ex, w, once)
+		d.request(now, ex, w, once, 0)
 	}
 }
 
-// request asks for w, whose place in the queue is age µs before the server's time. That is when the call is
-// executed, and not when it was sent: whoever comes behind w must not gain by a quicker call. So w.lag.
-func (d *desk) request(now instant, ex *exchange, w *waiter, age int64) {
+// request asks for w, which has waited for age µs. The server takes that from its time when it carries the call
+// out, and not when it was sent: who comes behind w may be in a quicker call, and must not be in front for that.
+func (d *desk) request(now instant, ex *exchange, w *waiter, age, behind int64) {
 	g := w.grant
 	if g == nil {
 		g = &grant{id: d.newID(w.weight), weight: int32(w.weight)}
@@ -205,8 +212,16 @@ func (d *desk) request(now instant, ex *exchange, w *waiter, age int64) {
 	if g.lateBy.mono < ex.lateBy.mono {
 		g.lateBy = ex.lateBy
 	}
+	if w.asked.isZero() {
+		w.asked = now
+	}
 	c := ex.add(acquire, g)
 	c.refresh = now.reached(d.refreshAt)
+	if w.place != 0 && c.stood == len(c.ages) {
+		c.stood++
+	} else if c.stood == len(c.ages) {
+		c.behind = behind
+	}
 	g.queued = !w.once
 	c.ages = append(c.ages, age)
 }
@@ -457,7 +472,14 @@ func (d *desk) acquired(now instant, ex *exchange, c *call) {
 			d.refreshAt = ex.sent.add(d.cfg.TTL / 2)
 		}
 	}
+	place := int64(0) // as the script counts it
 	for i, g := range c.grants {
+		if i == c.stood {
+			place = max(place, c.behind)
+		}
+		if c.ages[i] != once {
+			place = max(server-c.ages[i], place+1)
+		}
 		if g.unanswered > 0 && !now.reached(ex.lateBy) {
 			g.unanswered--
 		}
@@ -480,9 +502,8 @@ func (d *desk) acquired(now instant, ex *exchange, c *call) {
 			g.queued = false
 			d.leave(now, g.waiter, d.tooHeavy(g.waiter))
 		case g.state == asked:
-			if !g.waits {
-				g.waits, g.waiter.lag = true, now.mono-ex.sent.mono
-			}
+			g.waits = true
+			g.waiter.stands(server, place)
 			d.refused(now, ex, g.waiter)
 		case g.state == owed && expiry > 0:
 			d.adopt(now, ex.sent, g, windowEnd(ex.sent, expiry, server, d.cfg.Margin), token)

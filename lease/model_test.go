@@ -124,6 +124,7 @@ func (m *modelRedis) acquire(ex *exchange, c *call) []int64 {
 	}
 	m.purge()
 	own := map[string][2]int64{}
+	places := placesOf(c, m.now)
 	for i, g := range c.grants {
 		_, granted := m.holders[g.id]
 		switch weight := int(g.weight); {
@@ -135,7 +136,7 @@ func (m *modelRedis) acquire(ex *exchange, c *call) []int64 {
 		default:
 			own[g.id] = [2]int64{}
 			if c.ages[i] != once {
-				m.join(g.id, m.now-c.ages[i])
+				m.join(g.id, places[i])
 			}
 		}
 	}
@@ -151,6 +152,21 @@ func (m *modelRedis) acquire(ex *exchange, c *call) []int64 {
 		r = append(r, own[g.id][0], own[g.id][1])
 	}
 	return append(r, int64(m.capacity()), int64(m.held()), int64(len(m.queue)), first, 0, 0)
+}
+
+// placesOf are the places in the queue that acquire.lua gives those who have none, when it runs at now.
+func placesOf(c *call, now int64) []int64 {
+	places, last := make([]int64, len(c.ages)), int64(0)
+	for i, age := range c.ages {
+		if i == c.stood {
+			last = max(last, c.behind)
+		}
+		if age != once {
+			last = max(now-age, last+1)
+		}
+		places[i] = last
+	}
+	return places
 }
 
 func (m *modelRedis) join(id string, arrival int64) {

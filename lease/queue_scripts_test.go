@@ -26,7 +26,7 @@ const config = "{passbuddy-x}:config"
 // poll asks for id, which has waited for so long.
 func (s *scriptTest) poll(ttl time.Duration, capacity int, id string, waited time.Duration) []int64 {
 	s.Helper()
-	return s.run(acquire, ttl, capacity, 0, flagsFor(id), id, waited.Microseconds())
+	return s.run(acquire, ttl, capacity, 0, flagsFor(id), 0, id, waited.Microseconds())
 }
 
 // operate runs one of the scripts for people.
@@ -110,6 +110,24 @@ func TestPromise8ReleaseScriptServesWhoCameFirst(t *testing.T) {
 		s.mustBeSilent(me)
 		if got, want := s.waiting(), []string{my(2)}; !slices.Equal(got, want) {
 			t.Errorf("waiting: %v, want %v", got, want)
+		}
+	})
+}
+
+// Those who have no place yet come behind the one that the caller names, and in the order of the call.
+func TestAcquireScriptPutsNobodyBeforeAPlaceOfTheSameProcess(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		s.put("holder", time.Now().Add(time.Hour).UnixMilli())
+		now := s.wait(10*second, 1, "first@me~1")[0]
+		behind := now + 5_000_000
+		// The first stands in the queue; the second and the third have waited for longer than the place allows.
+		s.run(acquire, 10*second, 1, 0, 4, behind, "first@me~1", 10_000_000, "second@me~1", 9_000_000, "third@me~1", 8_000_000)
+		got := map[string]float64{}
+		for _, z := range s.client.ZRangeWithScores(context.Background(), s.queue, 0, -1).Val() {
+			got[z.Member.(string)] = z.Score
+		}
+		if got["first@me~1"] > float64(now) || got["second@me~1"] != float64(behind+1) || got["third@me~1"] != float64(behind+2) {
+			t.Errorf("places %v, behind %d", got, behind)
 		}
 	})
 }
@@ -243,8 +261,8 @@ func TestNoScriptShortensANeighboursKeys(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
 		ctx := context.Background()
 		s.acquire(60*second, 1, 0, "a")
-		s.run(acquire, 60*second, 1, 0, 1, your(1), 1000)
-		s.run(acquire, second, 1, 0, 1, my(1), 1000)
+		s.run(acquire, 60*second, 1, 0, 1, 0, your(1), 1000)
+		s.run(acquire, second, 1, 0, 1, 0, my(1), 1000)
 		s.run(renew, second, 1, "a")
 		s.run(release, second, 1, 3, my(1))
 		for key, least := range map[string]time.Duration{s.queue: 119 * second, s.alive: 119 * second, s.holders: 24 * time.Hour, s.fence: 24 * time.Hour} {

@@ -62,7 +62,7 @@ func flagsFor(ids ...any) int {
 // acquire asks for each of ids without waiting.
 func (s *scriptTest) acquire(ttl time.Duration, capacity int, notAfter int64, ids ...any) []int64 {
 	s.Helper()
-	args := []any{notAfter, flagsFor(ids...)}
+	args := []any{notAfter, flagsFor(ids...), 0}
 	for _, id := range ids {
 		args = append(args, id, "")
 	}
@@ -72,7 +72,7 @@ func (s *scriptTest) acquire(ttl time.Duration, capacity int, notAfter int64, id
 // wait asks for each of ids, and lets them wait.
 func (s *scriptTest) wait(ttl time.Duration, capacity int, ids ...any) []int64 {
 	s.Helper()
-	args := []any{0, flagsFor(ids...)}
+	args := []any{0, flagsFor(ids...), 0}
 	for i, id := range ids {
 		args = append(args, id, len(ids)-i) // who comes first has waited longest
 	}

@@ -15,15 +15,15 @@ type waiter struct {
 	// the desk's
 	prev, next *waiter
 	inLine     bool
-	since      instant       // its arrival: no two of one line have the same microsecond
-	joined     time.Duration // its place in the shared queue, as it asked for it
-	lag        time.Duration // how much later that may have become
-	grant      *grant        // under which id it asks
-	answered   bool          // Redis has refused it, at least once
-	attempts   int           // refusals
-	silent     int           // attempts given up before the first answer
-	trouble    error         // why its latest attempt failed; nil when Redis answered it
-	err        error         // why there is no lease; valid when done is closed
+	since      instant // its arrival: no two of one line have the same microsecond
+	asked      instant // when its first request was sent; zero: there was none
+	place      int64   // in the shared queue, µs of the server's clock: at the latest; 0: it has none
+	grant      *grant  // under which id it asks
+	answered   bool    // Redis has refused it, at least once
+	attempts   int     // refusals
+	silent     int     // attempts given up before the first answer
+	trouble    error   // why its latest attempt failed; nil when Redis answered it
+	err        error   // why there is no lease; valid when done is closed
 }
 
 // A line is a queue from whose middle waiters can leave in constant time.
@@ -67,4 +67,13 @@ func (l *line) remove(w *waiter) {
 	w.prev, w.next, w.inLine = nil, nil, false
 	l.len--
 	l.weight -= w.weight
+}
+
+// stands says that w has a place in the shared queue. It may have come by it earlier, by a request that was not
+// answered and was carried out later than it should: hardly later than the one that was answered.
+func (w *waiter) stands(server, place int64) {
+	if w.place == 0 {
+		place = max(place, server-(w.asked.mono-w.since.mono).Microseconds())
+	}
+	w.place = max(w.place, place)
 }

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"context"
 	"net"
 	"slices"
@@ -41,7 +42,17 @@ func (h *Host) hear(epoch int64) {
 	}
 }
 
-// Knows reports whether the host has read a reply before now that the server gave since its data were lost or
+// epochIn is the epoch that a reply tells of: none, unless it begins with the server's time in µs.
+func (n *Network) epochIn(reply []byte) int64 {
+	_, first, _ := bytes.Cut(reply, []byte("\r\n:"))
+	digits, _, _ := bytes.Cut(first, []byte("\r\n"))
+	if len(digits) < 15 || reply[0] != '*' {
+		return 0
+	}
+	return n.epoch.Load()
+}
+
+// Knows reports whether the host has read a reply before now that told it the server's time since its data were lost or
 // its clock was set for the last time.
 func (h *Host) Knows(now time.Time) bool {
 	epoch, last := h.network.epoch.Load(), h.heard.Load()

@@ -96,7 +96,7 @@ func (c *conn) answer(f fate) {
 	case f.cutReply:
 		c.resetLocked()
 	default:
-		c.sendLocked(chunk{data: reply, epoch: c.host.network.epoch.Load()}, f.back)
+		c.sendLocked(chunk{data: reply, epoch: c.host.network.epochIn(reply)}, f.back)
 		if c.peer.Closed() { // QUIT
 			c.sendLocked(chunk{err: io.EOF}, f.back)
 			c.gone = true

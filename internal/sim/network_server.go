@@ -160,7 +160,9 @@ func (n *Network) execute(host string, p *server.Peer, cmd []string, queue bool,
 	case n.errorReply != "" && standsAlone(cmd):
 		p.WriteError(n.errorReply)
 	case !queue && strings.EqualFold(cmd[0], "EVALSHA"):
-		n.scripts.evalsha(p, cmd)
+		if !n.before(p, "EVALSHA", cmd[1:]...) {
+			n.scripts.evalsha(p, cmd)
+		}
 	default:
 		n.srv.Dispatch(p, cmd)
 		n.scripts.learn(cmd)

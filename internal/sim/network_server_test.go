@@ -149,6 +149,11 @@ func TestHostKnowsOfAJumpWhenAReplyHasTold(t *testing.T) {
 	onNetwork(t, func(t *testing.T, n *sim.Network) {
 		h := n.Host("h")
 		c := dialer(t, h)
+		ask := func() {
+			if err := c.Eval(t.Context(), "local t = redis.call('TIME') return {t[1] * 1000000 + t[2], 0}", nil).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
 		warm(t, c)
 		time.Sleep(time.Millisecond)
 		if !h.Knows(time.Now()) {
@@ -160,6 +165,11 @@ func TestHostKnowsOfAJumpWhenAReplyHasTold(t *testing.T) {
 			t.Error("nobody has told the host that the clock was set")
 		}
 		warm(t, c)
+		time.Sleep(time.Nanosecond)
+		if h.Knows(time.Now()) {
+			t.Error("a PONG does not say what the time is")
+		}
+		ask()
 		if h.Knows(time.Now()) {
 			t.Error("it may not have read the reply yet: this is the same instant")
 		}

@@ -111,7 +111,7 @@ func (c *checker) script(host string, cmd []string) *script {
 func (s *script) ids() (ids []string) {
 	switch s.verb {
 	case "acquire":
-		for i := 2; i+1 < len(s.args); i += 2 {
+		for i := 3; i+1 < len(s.args); i += 2 {
 			ids = append(ids, s.args[i])
 		}
 	case "release":
@@ -129,7 +129,12 @@ func (s *script) arrival(id string, before, after view) float64 {
 	}
 	if i := slices.Index(s.args, id); s.verb == "acquire" && i >= 0 {
 		if age, err := strconv.ParseInt(s.args[i+1], 10, 64); err == nil {
-			return float64(after.server - age)
+			at := float64(after.server - age)
+			flags, _ := strconv.Atoi(s.args[1])
+			if behind, err := strconv.ParseFloat(s.args[2], 64); err == nil && (i-3)/2 >= flags/4 {
+				at = max(at, behind+1)
+			}
+			return at
 		}
 	}
 	return float64(after.server)

@@ -4,8 +4,10 @@
 -- KEYS  as shared
 -- ARGV  1 ttl, 2 capacity
 --       3 notAfter  µs of this server's clock; past it nothing is asked for; 0 = no limit
---       4 flags     1: see to the lifetime of the queue, 2: some weigh more than 1
---       5… pairs    at most 500 permits' ids, in order of arrival; with each, for how many µs it has waited
+--       4 flags     1: see to the lifetime of the queue, 2: some weigh more than 1, 4n: the first n have a place
+--                   in the queue
+--       5 behind    µs of this server's clock: the places of the others come after this
+--       6… pairs    at most 500 permits' ids, in order of arrival; with each, for how many µs it has waited
 --                   already; empty: it does not wait
 -- Reply integers: now in µs, status (as shared), then two per id unless the call was late: its expiry in
 --       ms and its token in µs; 0 and 0: it waits, or was refused; -1 and 0: it is heavier than the
@@ -13,7 +15,8 @@
 --       the status says so: capacity in force, held, waiting, earliest expiry in ms (0: nobody was refused),
 --       other capacity, other TTL.
 -- Writes holders and fence where something is granted or expired, queue and alive where somebody waits.
--- Arrival is now less the time waited: a place survives polls, and an outage that loses the queue.
+-- A place is now less the time waited, and after that of the id before: it survives polls, and an outage that
+-- loses the queue.
 -- An id that is held already is granted again and never shortened: a lost reply and a client's own
 -- retry are harmless. Cost when there is room: TIME, EXISTS, SET, ZADD; and ZCARD where somebody holds,
 -- PEXPIRE where nobody does.
@@ -47,7 +50,7 @@ local status = 0
 local first = 0 -- earliest expiry
 local expiry = later + ttl
 local reply = {now, 0}
-local from = 5 -- the first that finds no room, or somebody ahead
+local from = 6 -- the first that finds no room, or somebody ahead
 
 if late then
   status = LATE
@@ -59,7 +62,7 @@ elseif waiting == 0 and revoked == 0 then
     if held + weight > limit and (purge() == 0 or held + weight > limit) then
       break
     end
-    reply[from - 2], reply[from - 1] = expiry, grant(id, weight, expiry)
+    reply[from - 3], reply[from - 2] = expiry, grant(id, weight, expiry)
     from = from + 2
   end
 end
@@ -76,6 +79,7 @@ if from < #ARGV then
   end
   local scores = redis.call('ZMSCORE', holders, unpack(members))
   local own, arrivals, leave, at = {}, {}, {}, 0
+  local stood, place = math.floor(flags / 4), 0
   for i = from, #ARGV, 2 do
     local id, weight, live = ARGV[i], weightOf(ARGV[i]), 0
     for n = at + 1, at + weight do
@@ -98,7 +102,11 @@ if from < #ARGV then
         own[id][1] = -1
         leave[#leave + 1] = id
       elseif ARGV[i + 1] ~= '' then
-        arrivals[#arrivals + 1] = whole(now - ARGV[i + 1])
+        if i - 6 >= 2 * stood then
+          place = math.max(place, ARGV[5] + 0)
+        end
+        place = math.max(now - ARGV[i + 1], place + 1)
+        arrivals[#arrivals + 1] = whole(place)
         arrivals[#arrivals + 1] = id
       end
     end
@@ -130,7 +138,7 @@ if from < #ARGV then
     if ARGV[i + 1] == '' and own[id][1] == 0 and waiting == 0 and held + weight <= limit then
       own[id] = {expiry, grant(id, weight, expiry)}
     end
-    reply[i - 2], reply[i - 1] = own[id][1], own[id][2]
+    reply[i - 3], reply[i - 2] = own[id][1], own[id][2]
   end
   local earliest = redis.call('ZRANGE', holders, 0, 0, 'WITHSCORES')
   first = (earliest[2] or 0) + 0

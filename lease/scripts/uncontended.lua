@@ -4,7 +4,7 @@
 
 local flags, notAfter = ARGV[4] + 0, ARGV[3] + 0
 local late = notAfter > 0 and now > notAfter
-local asked = (#ARGV - 4) / 2
+local asked = (#ARGV - 5) / 2
 held = 0
 local others = redis.call('EXISTS', holders, queue, config)
 if others > 0 then
@@ -20,13 +20,13 @@ if others == 0 and flags < 2 and not late and held + asked <= capacity then
     local score = string.format('%.0f', expiry)
     local reply = {now, 0, expiry, now}
     if asked == 1 then
-      redis.call('ZADD', holders, 'GT', score, ARGV[5])
+      redis.call('ZADD', holders, 'GT', score, ARGV[6])
     else
       local args = {}
-      for i = 5, #ARGV, 2 do
+      for i = 6, #ARGV, 2 do
         args[#args + 1] = score
         args[#args + 1] = ARGV[i]
-        reply[i - 2], reply[i - 1] = expiry, now + (i - 5) / 2
+        reply[i - 3], reply[i - 2] = expiry, now + (i - 6) / 2
       end
       redis.call('ZADD', holders, 'GT', unpack(args))
     end
