@@ -185,7 +185,7 @@ func (d *desk) addRequests(now instant, ex *exchange) {
 			d.request(now, ex, w, age.Microseconds(), behind)
 		}
 		behind = max(behind, w.place)
-		if w.place == 0 && !w.grant.waits { // what it has asked for may be carried out at any time until now
+		if w.place == 0 && !w.grant.waits && !w.asked.isZero() { // what it has asked for may be carried out at any time until now
 			youngest = min(youngest, w.asked.mono-w.since.mono)
 		}
 	}
@@ -474,7 +474,7 @@ func (d *desk) acquired(now instant, ex *exchange, c *call) {
 	}
 	place := int64(0) // as the script counts it
 	for i, g := range c.grants {
-		if i == c.stood {
+		if i == c.stood && c.behind-server < 1000 {
 			place = max(place, c.behind)
 		}
 		if c.ages[i] != once {

@@ -158,7 +158,7 @@ func (m *modelRedis) acquire(ex *exchange, c *call) []int64 {
 func placesOf(c *call, now int64) []int64 {
 	places, last := make([]int64, len(c.ages)), int64(0)
 	for i, age := range c.ages {
-		if i == c.stood {
+		if i == c.stood && c.behind-now < 1000 {
 			last = max(last, c.behind)
 		}
 		if age != once {
@@ -171,12 +171,14 @@ func placesOf(c *call, now int64) []int64 {
 
 func (m *modelRedis) join(id string, arrival int64) {
 	m.alive[ownerIn(id)] = max(m.alive[ownerIn(id)], m.later()+m.ttl)
-	if !slices.ContainsFunc(m.queue, func(w modelWaiter) bool { return w.id == id }) {
+	if i := slices.IndexFunc(m.queue, func(w modelWaiter) bool { return w.id == id }); i >= 0 {
+		m.queue[i].arrival = min(m.queue[i].arrival, arrival)
+	} else {
 		m.queue = append(m.queue, modelWaiter{id, arrival})
-		slices.SortFunc(m.queue, func(a, b modelWaiter) int {
-			return cmp.Or(cmp.Compare(a.arrival, b.arrival), cmp.Compare(a.id, b.id))
-		})
 	}
+	slices.SortFunc(m.queue, func(a, b modelWaiter) int {
+		return cmp.Or(cmp.Compare(a.arrival, b.arrival), cmp.Compare(a.id, b.id))
+	})
 }
 
 func (m *modelRedis) firstExpiry() (first int64) {

@@ -124,18 +124,21 @@ func (s *script) ids() (ids []string) {
 
 // arrival is when an id began to wait, as the queue or the call itself has it.
 func (s *script) arrival(id string, before, after view) float64 {
-	if at, waits := before.queue[id]; waits {
-		return at
-	}
+	at, waits := before.queue[id]
 	if i := slices.Index(s.args, id); s.verb == "acquire" && i >= 0 {
 		if age, err := strconv.ParseInt(s.args[i+1], 10, 64); err == nil {
-			at := float64(after.server - age)
+			asks := float64(after.server - age)
 			flags, _ := strconv.Atoi(s.args[1])
-			if behind, err := strconv.ParseFloat(s.args[2], 64); err == nil && (i-3)/2 >= flags/4 {
-				at = max(at, behind+1)
+			if behind, err := strconv.ParseFloat(s.args[2], 64); err == nil && (i-3)/2 >= flags/4 && behind < float64(after.server+1000) {
+				asks = max(asks, behind+1)
 			}
-			return at
+			if !waits || asks < at {
+				return asks
+			}
 		}
+	}
+	if waits {
+		return at
 	}
 	return float64(after.server)
 }

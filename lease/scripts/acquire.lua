@@ -15,8 +15,8 @@
 --       the status says so: capacity in force, held, waiting, earliest expiry in ms (0: nobody was refused),
 --       other capacity, other TTL.
 -- Writes holders and fence where something is granted or expired, queue and alive where somebody waits.
--- A place is now less the time waited, and after that of the id before: it survives polls, and an outage that
--- loses the queue.
+-- A place is now less the time waited, and after that of the id before: it survives an outage that loses the
+-- queue. A poll can only better it: the call before may have been slow, and the clock may have been set back.
 -- An id that is held already is granted again and never shortened: a lost reply and a client's own
 -- retry are harmless. Cost when there is room: TIME, EXISTS, SET, ZADD; and ZCARD where somebody holds,
 -- PEXPIRE where nobody does.
@@ -102,7 +102,7 @@ if from < #ARGV then
         own[id][1] = -1
         leave[#leave + 1] = id
       elseif ARGV[i + 1] ~= '' then
-        if i - 6 >= 2 * stood then
+        if i - 6 >= 2 * stood and ARGV[5] - now < 1000 then -- else it is by another clock
           place = math.max(place, ARGV[5] + 0)
         end
         place = math.max(now - ARGV[i + 1], place + 1)
@@ -118,7 +118,7 @@ if from < #ARGV then
   if #arrivals > 0 then
     local id = arrivals[2]
     local isNew = waiting == 0
-    waiting = waiting + redis.call('ZADD', queue, 'NX', unpack(arrivals))
+    waiting = waiting + redis.call('ZADD', queue, 'LT', unpack(arrivals))
     -- Without GT: after a step back of the clock a process is not taken to be alive for longer than its TTL.
     isNew = redis.call('ZADD', alive, whole(expiry), string.match(id, '@([^#]+)')) == 1 or isNew
     if flags % 2 == 1 then
