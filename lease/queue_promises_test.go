@@ -327,6 +327,7 @@ func TestPromise11LimitsAreExplicit(t *testing.T) {
 				_ = w.acquire(sa).Release()
 				_ = w.acquire(sb).Release()
 			}
+			synctest.Wait() // nothing waits for the log
 			if n := strings.Count(w.log.String(), "declares other limits"); n != 2 {
 				w.Errorf("%d lines in the log, want one for each:\n%s", n, w.log)
 			}
