@@ -131,26 +131,29 @@ func TestAcquireScriptGrantsUpToTheCapacity(t *testing.T) {
 	})
 }
 
-// Where there is room and nobody waits, a shorter way leads to the same.
+// Where there is room and nobody waits, and the caller before declared the same, a shorter way leads to the same.
 func TestAcquireScriptWhereNobodyWaits(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
 		for _, ids := range [][]any{{"a"}, {"b", "c"}} {
-			for _, ttl := range []time.Duration{10 * second, 20 * second} { // the second time it is extended
-				r := s.acquire(ttl, 9, 0, ids...)
-				if len(r) < 2+2*len(ids) || r[1]&^statusDetails != 0 {
+			id := ids[0].(string)
+			want := int64(0)
+			for _, held := range []time.Duration{0, second, time.Hour} { // not yet; for less long; for longer
+				if held > 0 {
+					s.put(id, time.Now().Add(held).UnixMilli())
+				}
+				before := s.score(id)
+				r := s.acquire(10*second, 9, 0, ids...)
+				if len(r) != 2+2*len(ids) || r[1] != 0 {
 					t.Fatalf("reply %v", r)
 				}
-				for i, id := range ids {
-					want := (r[0]+999)/1000 + ttl.Milliseconds()
-					if got := s.score(id.(string)); got != want || r[2+2*i] != want {
-						t.Errorf("%s expires at %d, and the reply says %d; want %d", id, got, r[2+2*i], want)
+				for i := range ids {
+					if want = (r[0]+999)/1000 + 10_000; r[2+2*i] != want {
+						t.Errorf("%s: the reply says that it expires at %d, want %d", ids[i], r[2+2*i], want)
 					}
 				}
-			}
-			before := s.score(ids[0].(string))
-			s.acquire(second, 9, 0, ids...)
-			if got := s.score(ids[0].(string)); got != before {
-				t.Errorf("a caller with a shorter TTL moved the expiry by %d ms", got-before)
+				if want = max(want, before); s.score(id) != want {
+					t.Errorf("%s, held for %v: expires at %d, want %d", id, held, s.score(id), want)
+				}
 			}
 		}
 	})
