@@ -215,7 +215,11 @@ func (m mutant) overlay(dir string) (string, error) {
 func (m mutant) test(overlay string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	args := []string{"test", "-count=1", "-timeout=5m", "-vet=off", "-failfast", "-ldflags=-s -w", "-run", m.run}
+	timeout := "-timeout=5m"
+	if overlay != "" {
+		timeout = "-timeout=60s" // some turn in circles
+	}
+	args := []string{"test", "-count=1", timeout, "-vet=off", "-failfast", "-ldflags=-s -w", "-run", m.run}
 	if len(m.args) == 0 { // no fleet: compiling takes longer than running, and nothing needs real time
 		args = append(args, "-gcflags=-N -l", "-skip", "RealRedis")
 	}
