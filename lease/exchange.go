@@ -185,7 +185,8 @@ func (d *desk) addRequests(now instant, ex *exchange) {
 			d.request(now, ex, w, age.Microseconds(), behind)
 		}
 		behind = max(behind, w.place)
-		if w.place == 0 && !w.grant.waits && !w.asked.isZero() { // what it has asked for may be carried out at any time until now
+		if w.place == 0 && !w.grant.waits && !w.asked.isZero() {
+			// No answer has settled what it asked for: that may be carried out as late as now.
 			youngest = min(youngest, w.asked.mono-w.since.mono)
 		}
 	}
@@ -459,6 +460,10 @@ func slackOf(now instant, grants []*grant) (slack time.Duration) {
 // details is how many integers an acquire's reply has about the semaphore, at its end.
 const details = 6
 
+// otherClock is from how far ahead of the server's time on, in µs, acquire.lua takes a place to be by a clock that
+// has been set back since. The callers of one call stand a microsecond apart, which can lead a little ahead.
+const otherClock = 1000
+
 // What it says instead of an id's expiry; 0: it waits, -1: it is too heavy.
 const answerRevoked = -2
 
@@ -474,7 +479,7 @@ func (d *desk) acquired(now instant, ex *exchange, c *call) {
 	}
 	place := int64(0) // as the script counts it
 	for i, g := range c.grants {
-		if i == c.stood && c.behind-server < 1000 {
+		if i == c.stood && c.behind-server < otherClock {
 			place = max(place, c.behind)
 		}
 		if c.ages[i] != once {

@@ -158,7 +158,7 @@ func (m *modelRedis) acquire(ex *exchange, c *call) []int64 {
 func placesOf(c *call, now int64) []int64 {
 	places, last := make([]int64, len(c.ages)), int64(0)
 	for i, age := range c.ages {
-		if i == c.stood && c.behind-now < 1000 {
+		if i == c.stood && c.behind-now < otherClock {
 			last = max(last, c.behind)
 		}
 		if age != once {
