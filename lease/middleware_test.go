@@ -502,11 +502,24 @@ func TestTheMiddlewareUnder200Clients(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	patience, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
 	var inside, most, lost, panicked atomic.Int64
+	full := make(chan struct{}) // closed when all permits have been in use at once; until then nobody is done
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n := inside.Add(1)
 		defer inside.Add(-1)
-		for seen := most.Load(); n > seen && !most.CompareAndSwap(seen, n); seen = most.Load() {
+		for seen := most.Load(); n > seen; seen = most.Load() {
+			if most.CompareAndSwap(seen, n) && n == capacity {
+				close(full)
+			}
+		}
+		select {
+		case <-full:
+		case <-r.Context().Done():
+			return
+		case <-patience.Done(): // they never were: an error below
+			return
 		}
 		select {
 		case <-time.After(time.Duration(rand.IntN(3000)) * time.Microsecond): // the work
@@ -529,13 +542,22 @@ func TestTheMiddlewareUnder200Clients(t *testing.T) {
 		}
 		_, _ = io.WriteString(w, "ok")
 	})
-	server := httptest.NewUnstartedServer(s.Middleware(lease.MiddlewareOptions{MaxWait: 100 * time.Millisecond})(handler))
+	// On a busy machine the hasty are refused; the patient are served on any.
+	hasty := s.Middleware(lease.MiddlewareOptions{MaxWait: 100 * time.Millisecond})(handler)
+	patient := s.Middleware(lease.MiddlewareOptions{MaxWait: 2 * time.Minute})(handler)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Prefer") == "wait" {
+			patient.ServeHTTP(w, r)
+		} else {
+			hasty.ServeHTTP(w, r)
+		}
+	}))
 	server.Config.ErrorLog = log.New(io.Discard, "", 0) // the panics
 	server.Start()
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: clients}}
 
 	var ok, refused, hungUp, broken atomic.Int64
-	full, err := s.Acquire(t.Context(), lease.Weight(capacity)) // who comes now is refused
+	everything, err := s.Acquire(t.Context(), lease.Weight(capacity)) // who comes now is refused
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -545,7 +567,7 @@ func TestTheMiddlewareUnder200Clients(t *testing.T) {
 		refused.Add(1)
 		_ = resp.Body.Close()
 	}
-	_ = full.Release()
+	_ = everything.Release()
 	var all sync.WaitGroup
 	for c := range clients {
 		all.Go(func() {
@@ -558,6 +580,9 @@ func TestTheMiddlewareUnder200Clients(t *testing.T) {
 				req, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL+path, nil)
 				if err != nil {
 					t.Error(err)
+				}
+				if (c+i)%2 == 0 {
+					req.Header.Set("Prefer", "wait")
 				}
 				resp, err := client.Do(req)
 				switch {
