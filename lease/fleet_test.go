@@ -52,6 +52,16 @@ func TestFleetSharesOnePermitFairlyAndCheaply(t *testing.T) {
 					working = append(working, p.send(order{Do: "work", Callers: size.callers, Section: section}))
 				}
 				time.Sleep(2 * time.Second) // they work
+				redistest.Eventually(t, "each has had 20 turns, on average", func(context.Context) error {
+					n := 0
+					for _, p := range fleet {
+						n += judge.turns(p.slot)
+					}
+					if n < 20*len(fleet) {
+						return fmt.Errorf("%d turns", n)
+					}
+					return nil
+				})
 				for _, p := range fleet {
 					p.must(order{Do: "stop"})
 				}
@@ -71,11 +81,15 @@ func TestFleetSharesOnePermitFairlyAndCheaply(t *testing.T) {
 				perGrant, perAcquire := executed/float64(grants), executed/float64(judge.served())
 				t.Logf("%d acquires, one in %v, %d grants of Redis; Jain index of callers %.4f (%d to %d), of processes' turns %.4f, inside a process %.4f; %.2f commands per acquire, %.1f per grant",
 					judge.served(), each, grants, jain(all), slices.Min(all), slices.Max(all), jain(turns), inside, perAcquire, perGrant)
-				if jain(turns) < 0.95 || inside < 0.95 || jain(all) < 0.99 && !machineIsSlow(each, section) {
+				slow, least := machineIsSlow(each, section), 0.95
+				if slow { // a process that is not run for the length of a round asks for its next turn a round later
+					least = 0.8
+				}
+				if jain(turns) < least || inside < least || jain(all) < 0.99 && !slow {
 					t.Errorf("unfair: callers had %v, processes %v turns", all, turns)
 				}
 				// What can be done in a turn depends on the machine, what a turn costs does not.
-				if perGrant > 25 || perAcquire > 5 && !machineIsSlow(each, section) {
+				if perGrant > 25 || perAcquire > 5 && !slow {
 					t.Errorf("%.2f commands per acquire, want 5 at most", perAcquire)
 				}
 				if judge.most() > 1 {
