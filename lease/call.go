@@ -19,6 +19,7 @@ var sources embed.FS
 // A script is one verb's Lua, with the shared parts that it needs in front.
 type script struct {
 	source, sha string
+	evalsha     any // sha, boxed once
 }
 
 func load(parts ...string) *script {
@@ -32,6 +33,7 @@ func load(parts ...string) *script {
 	}
 	sum := sha1.Sum([]byte(s.source))
 	s.sha = hex.EncodeToString(sum[:])
+	s.evalsha = s.sha
 	return &s
 }
 
@@ -69,7 +71,7 @@ type outgoing struct {
 // execute runs calls in order and fills in their replies. A server that does not know a script says
 // NOSCRIPT; the calls then go on from the first that failed, in order, and carry the source. Those that
 // run twice by that find their work done: every script is safe against it.
-func execute(ctx context.Context, client redis.UniversalClient, calls []outgoing) {
+func execute(ctx context.Context, client redis.UniversalClient, pipe redis.Pipeliner, calls []outgoing) {
 	const passes = 3 // a server may restart between two of them
 	for pass := 1; ; pass++ {
 		var loaded [len(scripts)]bool
@@ -87,7 +89,6 @@ func execute(ctx context.Context, client redis.UniversalClient, calls []outgoing
 		if len(calls) == 1 && calls[0].exists == nil {
 			_ = client.Process(ctx, calls[0].cmd)
 		} else {
-			pipe := client.Pipeline()
 			for i := range calls {
 				_ = pipe.Process(ctx, calls[i].cmd)
 				if calls[i].exists != nil {
@@ -110,7 +111,8 @@ func execute(ctx context.Context, client redis.UniversalClient, calls []outgoing
 	}
 }
 
-// command is the call as Redis wants it: with the script's name, or with its source.
+// command is the call as Redis wants it: with the script's name, or with its source. What differs from call
+// to call is passed as pointers, which go-redis follows: so nothing has to be boxed.
 func (o *outgoing) command(ctx context.Context, source bool) redis.Cmder {
 	c, k := o.call, o.conversation.keys
 	args := make([]any, 0, 2+len(k)+3+2*len(c.grants))
@@ -119,10 +121,10 @@ func (o *outgoing) command(ctx context.Context, source bool) redis.Cmder {
 	case release:
 		args = append(args, c.releaseFlags())
 	case acquire:
-		args = append(args, o.exchange.notAfter, c.acquireFlags(), c.behind)
+		args = append(args, &o.exchange.notAfter, c.acquireFlags(), &c.behind)
 	}
 	for i, g := range c.grants {
-		args = append(args, g.id)
+		args = append(args, &g.id)
 		if c.verb == acquire {
 			args = append(args, c.age(i))
 		}
@@ -144,7 +146,7 @@ func (o *outgoing) plainRelease(ctx context.Context) {
 	k := o.conversation.keys
 	args := append(make([]any, 0, 2+len(o.call.grants)), "zrem", k.holders())
 	for _, g := range o.call.grants {
-		args = append(args, g.id)
+		args = append(args, &g.id)
 	}
 	o.cmd = redis.NewIntCmd(ctx, args...)
 	o.exists = redis.NewIntCmd(ctx, "exists", k.queue())
@@ -155,7 +157,7 @@ func (s *script) start(args []any, source bool) []any {
 	if source {
 		return append(args, "eval", s.source)
 	}
-	return append(args, "evalsha", s.sha)
+	return append(args, "evalsha", s.evalsha)
 }
 
 // acquireFlags are acquire.lua's.
@@ -186,7 +188,7 @@ func (c *call) age(i int) any {
 	if c.ages[i] == once {
 		return ""
 	}
-	return c.ages[i]
+	return &c.ages[i]
 }
 
 // finish takes the command's answer over.
@@ -198,7 +200,8 @@ func (o *outgoing) finish() {
 	}
 	if c.plain {
 		if c.err = o.exists.Err(); c.err == nil {
-			c.reply = []int64{statusMore * o.exists.Val(), o.cmd.(*redis.IntCmd).Val()}
+			c.short = [2]int64{statusMore * o.exists.Val(), o.cmd.(*redis.IntCmd).Val()}
+			c.reply = c.short[:]
 		}
 		return
 	}

@@ -325,7 +325,7 @@ func (d *desk) third() time.Duration { return time.Duration(float64(d.window/3) 
 func (d *desk) drop(g *grant) {
 	d.held = cut(d.held, g)
 	if len(d.held) == 0 {
-		d.renewAt, d.held = instant{}, nil
+		d.renewAt, d.held = instant{}, emptied(d.held)
 	}
 }
 
@@ -349,8 +349,16 @@ func (d *desk) forget(g *grant) {
 	g.state = gone
 	d.owed = cut(d.owed, g)
 	if len(d.owed) == 0 {
-		d.settleAt, d.owed = instant{}, nil
+		d.settleAt, d.owed = instant{}, emptied(d.owed)
 	}
+}
+
+// emptied is what to keep of a list that has become empty: its memory, while that is little.
+func emptied(list []*grant) []*grant {
+	if cap(list) > 64 {
+		return nil
+	}
+	return list[:0]
 }
 
 // cut removes g from the list that it is in, in constant time.

@@ -20,7 +20,14 @@ type exchange struct {
 	lateBy   instant // when the server's clock has passed notAfter for certain
 	poll     bool    // its requests are a poll, which counts for MaxAttempts
 	calls    []call
-	one      [1]call // calls, most of the time
+	one      lone
+}
+
+// lone is where an exchange keeps a first call of one grant, which is most of the time the only one.
+type lone struct {
+	call  [1]call
+	grant [1]*grant
+	age   [1]int64
 }
 
 type verb uint8
@@ -52,6 +59,8 @@ type call struct {
 	plain   bool    // release: without a script, since nobody seems to wait
 	reply   []int64
 	err     error
+
+	short [2]int64 // reply, of a plain release
 }
 
 const once = -1 << 63
@@ -89,7 +98,7 @@ func (d *desk) depart(now instant, server reading) *exchange {
 	if ex.notAfter = server.notAfter(ex.giveUp); ex.notAfter > 0 {
 		ex.lateBy = server.surelyAfter(ex.notAfter)
 	}
-	ex.calls = ex.one[:0]
+	ex.calls = ex.one.call[:0]
 	asks := due(now, d.pollAt) || due(now, d.joinAt)
 	if due(now, d.settleAt) || asks {
 		d.addReleases(now, ex)
@@ -142,6 +151,9 @@ func (d *desk) nobodySeemsToWait(now instant, c *call) bool {
 func (ex *exchange) add(v verb, g *grant) *call {
 	if n := len(ex.calls); n == 0 || ex.calls[n-1].verb != v || !ex.calls[n-1].hasRoom(g) {
 		ex.calls = append(ex.calls, call{verb: v})
+		if n == 0 {
+			ex.calls[0].grants, ex.calls[0].ages = ex.one.grant[:0], ex.one.age[:0]
+		}
 	}
 	c := &ex.calls[len(ex.calls)-1]
 	c.grants = append(c.grants, g)

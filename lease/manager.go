@@ -2,6 +2,7 @@ package lease
 
 import (
 	"context"
+	crand "crypto/rand"
 	"encoding/hex"
 	"fmt"
 	"log/slog"
@@ -258,12 +259,14 @@ func (m *Manager) theServer() *serverTime {
 // newID returns <uuid>@<owner>, and #<weight> when that is not 1. The UUID begins with the time, by this
 // process's clock (RFC 9562, version 7), for people who look at holders and waiters.
 func (m *Manager) newID(weight int) string {
-	u := uuid.New()
+	var u uuid.UUID
+	_, _ = crand.Read(u[:]) // never fails
 	ms := uint64(m.clock.Now().UnixMilli())
 	u[0], u[1], u[2], u[3], u[4], u[5] = byte(ms>>40), byte(ms>>32), byte(ms>>24), byte(ms>>16), byte(ms>>8), byte(ms)
 	u[6] = 0x70 | u[6]&0x0f
-	id := make([]byte, 0, 37+len(m.owner)+5)
-	id = append(hex.AppendEncode(id, u[:4]), '-')
+	u[8] = 0x80 | u[8]&0x3f
+	var buf [128]byte
+	id := append(hex.AppendEncode(buf[:0], u[:4]), '-')
 	id = append(hex.AppendEncode(id, u[4:6]), '-')
 	id = append(hex.AppendEncode(id, u[6:8]), '-')
 	id = append(hex.AppendEncode(id, u[8:10]), '-')

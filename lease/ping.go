@@ -37,7 +37,7 @@ func (m *Manager) Ping(ctx context.Context) error {
 	for i := range calls {
 		out[i] = outgoing{conversation: c, exchange: ex, call: &calls[i]}
 	}
-	execute(ctx, m.client, out)
+	execute(ctx, m.client, m.client.Pipeline(), out)
 	for i := range calls {
 		if calls[i].err != nil {
 			return fail(calls[i].err)

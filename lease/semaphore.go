@@ -50,6 +50,20 @@ type acquireOptions struct {
 	once    bool
 }
 
+// with applies opts. What they are given a pointer to is made only where there are any.
+func (o acquireOptions) with(opts []AcquireOption) (acquireOptions, error) {
+	if len(opts) == 0 {
+		return o, nil
+	}
+	changed := o
+	for _, opt := range opts {
+		if err := opt(&changed); err != nil {
+			return o, err
+		}
+	}
+	return changed, nil
+}
+
 // Weight asks for n permits at once, or none: 1 to 1000, and no more than the capacity in force. Requests
 // are served in order, so that a heavy one is not starved: those behind it wait until it fits.
 func Weight(n int) AcquireOption {
@@ -92,11 +106,9 @@ func MaxHold(d time.Duration) AcquireOption {
 //
 // The lease's context is derived from ctx. Safe for concurrent use.
 func (s *Semaphore) Acquire(ctx context.Context, opts ...AcquireOption) (*Lease, error) {
-	o := acquireOptions{weight: 1, maxWait: s.cfg.MaxWait, maxHold: s.cfg.MaxHold}
-	for _, opt := range opts {
-		if err := opt(&o); err != nil {
-			return nil, err
-		}
+	o, err := acquireOptions{weight: 1, maxWait: s.cfg.MaxWait, maxHold: s.cfg.MaxHold}.with(opts)
+	if err != nil {
+		return nil, err
 	}
 	return s.acquire(ctx, o)
 }

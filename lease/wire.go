@@ -3,6 +3,7 @@ package lease
 import (
 	"context"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,8 +41,14 @@ type flight struct {
 	wire     *wire
 	stuck    bool // guarded by wire.mu: a desk gave this trip up
 	trip     int  // guarded by wire.mu, written by its own goroutine only
+	batch    []*conversation
 	legs     []leg
 	outgoing []outgoing
+	pipe     redis.Pipeliner // empty between two trips
+
+	ctx      context.Context // bounds a trip
+	deadline time.Time
+	cancel   context.CancelFunc
 }
 
 type leg struct {
@@ -82,7 +89,11 @@ func (w *wire) flightLocked() *flight {
 		w.idle = w.idle[:n]
 		return f
 	}
-	return &flight{wire: w}
+	return w.newFlight()
+}
+
+func (w *wire) newFlight() *flight {
+	return &flight{wire: w, pipe: w.client.Pipeline(), cancel: func() {}}
 }
 
 // run carries what is ready until nothing is, or until its pipeline was given up: then another flight
@@ -120,12 +131,10 @@ func (f *flight) run(once bool) {
 			go f.run(false)
 			return
 		}
-		batch := w.ready[:n:n]
-		if w.ready = w.ready[n:]; len(w.ready) == 0 {
-			w.ready = nil
-		}
+		f.batch = append(f.batch, w.ready[:n]...)
+		w.ready = slices.Delete(w.ready, 0, n)
 		w.mu.Unlock()
-		f.carry(batch)
+		f.carry()
 	}
 }
 
@@ -144,14 +153,16 @@ func (w *wire) giveUp(f *flight, trip int) {
 	}
 }
 
-// carry takes one exchange of each conversation to Redis and back.
-func (f *flight) carry(batch []*conversation) {
+// carry takes one exchange of each conversation of its batch to Redis and back.
+func (f *flight) carry() {
 	f.legs = f.legs[:0]
-	for _, c := range batch {
+	for _, c := range f.batch {
 		if ex := c.depart(f); ex != nil {
 			f.legs = append(f.legs, leg{conversation: c, exchange: ex})
 		}
 	}
+	clear(f.batch)
+	f.batch = f.batch[:0]
 	if len(f.legs) == 0 {
 		return
 	}
@@ -160,8 +171,7 @@ func (f *flight) carry(batch []*conversation) {
 		return
 	}
 	// One pipeline for each node: a dead one cannot hold up the answers of the living.
-	ctx, cancel := f.wire.attempt(f.legs)
-	defer cancel()
+	ctx := f.attempt(f.legs)
 	nodes := map[string][]leg{}
 	for _, l := range f.legs {
 		addr := ""
@@ -173,8 +183,9 @@ func (f *flight) carry(batch []*conversation) {
 	var others sync.WaitGroup
 	for addr, legs := range nodes {
 		others.Go(func() {
-			g := &flight{wire: f.wire}
+			g := f.wire.newFlight()
 			g.deliver(legs, f.wire.server(addr))
+			g.cancel()
 		})
 	}
 	others.Wait()
@@ -183,15 +194,14 @@ func (f *flight) carry(batch []*conversation) {
 
 // deliver runs the calls of legs in one pipeline and hands each desk what came of its own.
 func (f *flight) deliver(legs []leg, server *serverTime) {
-	ctx, cancel := f.wire.attempt(legs)
-	defer cancel()
+	ctx := f.attempt(legs)
 	f.outgoing = f.outgoing[:0]
 	for _, l := range legs {
 		for i := range l.exchange.calls {
 			f.outgoing = append(f.outgoing, outgoing{conversation: l.conversation, exchange: l.exchange, call: &l.exchange.calls[i]})
 		}
 	}
-	execute(ctx, f.wire.client, f.outgoing)
+	execute(ctx, f.wire.client, f.pipe, f.outgoing)
 	for _, l := range legs {
 		l.conversation.arrive(l.exchange, server)
 	}
@@ -202,7 +212,11 @@ func (f *flight) deliver(legs []leg, server *serverTime) {
 // attempt bounds what the client does for legs, where the client lets a context bound it. Where it does
 // not, the desks give up by themselves; a request then leaves the client the time for its own retries,
 // whose error says more than a deadline.
-func (w *wire) attempt(legs []leg) (context.Context, context.CancelFunc) {
+//
+// To make such a context takes longer than all else that is made for a trip. One bounds the trips of a
+// flight until a quarter of its time is over.
+func (f *flight) attempt(legs []leg) context.Context {
+	w := f.wire
 	var longest time.Duration
 	for _, l := range legs {
 		d := l.conversation.desk.cfg.attempt()
@@ -211,7 +225,12 @@ func (w *wire) attempt(legs []leg) (context.Context, context.CancelFunc) {
 		}
 		longest = max(longest, d)
 	}
-	return context.WithTimeout(w.ctx, longest)
+	if left := time.Until(f.deadline); left < longest/4*3 || left > longest {
+		f.cancel()
+		f.deadline = time.Now().Add(longest)
+		f.ctx, f.cancel = context.WithDeadline(w.ctx, f.deadline)
+	}
+	return f.ctx
 }
 
 // isBounded reports whether a context bounds the client's calls.
