@@ -51,9 +51,10 @@ var scripts = [...]*script{
 type keys [8]any
 
 func keysOf(prefix string, cfg Config) *keys {
-	k := prefix + "-" + cfg.Name
-	tag := "{" + k + "}:"
-	return &keys{5, k, tag + "fence", tag + "queue", tag + "alive", tag + "config", cfg.TTL.Milliseconds(), cfg.Capacity}
+	tag := "{" + prefix + "-" + cfg.Name + "}:"
+	fence := tag + "fence"
+	holders := fence[1 : len(tag)-2]
+	return &keys{5, holders, fence, tag + "queue", tag + "alive", tag + "config", cfg.TTL.Milliseconds(), cfg.Capacity}
 }
 
 func (k *keys) holders() any { return k[1] }

@@ -40,10 +40,9 @@ func (c *conversation) unlock(now instant, inline bool) {
 	if send {
 		d.queued = true
 	}
-	ends, notes, events := d.ends, d.notes, d.events
-	d.ends, d.notes, d.events = nil, nil, nil
-	if len(events) > 0 {
-		c.manager.teller.add(events)
+	left := d.takeLeft()
+	if len(left.events) > 0 {
+		c.manager.teller.add(left.events)
 	}
 	if d.listening != c.listens {
 		c.listens = d.listening
@@ -65,7 +64,7 @@ func (c *conversation) unlock(now instant, inline bool) {
 	}
 	c.mu.Unlock()
 
-	for _, h := range ends {
+	for _, h := range left.ends {
 		h.end(h.ending)
 	}
 	if stuck != nil {
@@ -74,12 +73,12 @@ func (c *conversation) unlock(now instant, inline bool) {
 	if send && !inline {
 		c.manager.wire.send(c, false)
 	}
-	if len(ends)+len(notes) > 0 {
+	if len(left.ends)+len(left.notes) > 0 {
 		c.manager.logs.Go(func() { // a slow logger holds up nothing
-			for _, h := range ends {
+			for _, h := range left.ends {
 				c.manager.report(h)
 			}
-			for _, n := range notes {
+			for _, n := range left.notes {
 				c.manager.note(d.cfg, n)
 			}
 		})

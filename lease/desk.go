@@ -8,7 +8,7 @@ import (
 // A desk is one semaphore's state in this process: who waits, what is held, what is still to be given
 // back, and the one exchange with Redis that is under way. It is pure. Its methods take the time and an
 // event; they change the state, wake waiters by closing their channels, and leave the leases that have
-// ended in ends. They start nothing, block on nothing and read no clock, so that every race between a
+// ended in left. They start nothing, block on nothing and read no clock, so that every race between a
 // caller, a reply and the time is a sequence of calls that a test can write down.
 //
 // A conversation guards it, sends what it wants sent and calls it at the time that it names.
@@ -27,14 +27,17 @@ type desk struct {
 	held    []*grant // renewed together
 	owed    []*grant // to be given back
 	flight  *exchange
-	queued  bool // handed to the wire, which calls depart
+
+	queued    bool // handed to the wire, which calls depart
+	more      bool // Redis has more to promote than one call does
+	listening bool // somebody waits in the shared queue: pushes are wanted
+	watched   bool // somebody listens to events
 
 	renewAt   instant // when held is renewed next; zero: nothing is held
 	pollAt    instant // when the waiters poll next; zero: nobody waits
 	joinAt    instant // when those who are not in the shared queue ask next; zero: nobody is
 	settleAt  instant // when a release is sent next; zero: nothing is owed
 	refreshAt instant // when the queue's lifetime is seen to next
-	more      bool    // Redis has more to promote than one call does
 
 	// No later than the first of its kind; looked at again when it has come.
 	endAt  instant // end of a trust window
@@ -45,15 +48,34 @@ type desk struct {
 	trouble  error // why the latest one did
 	full     fullness
 
-	pair      pair    // of the latest answer: by it, pushes are trusted
-	lapsed    int64   // the largest token that Redis gave a lease which ended before it was released
-	listening bool    // somebody waits in the shared queue: pushes are wanted
-	passing   instant // until when a grant of this process is likely to be handed over inside it
+	pair    pair    // of the latest answer: by it, pushes are trusted
+	lapsed  int64   // the largest token that Redis gave a lease which ended before it was released
+	passing instant // until when a grant of this process is likely to be handed over inside it
 
-	ends    []*hold     // whose contexts must end, for the caller to carry out without the desk's lock
-	notes   []note      // for the log, likewise
-	events  []deskEvent // likewise
-	watched bool        // somebody listens to events
+	left *aftermath // nil: nothing is
+}
+
+// An aftermath is what a desk leaves to its conversation, to be carried out without the lock.
+type aftermath struct {
+	ends   []*hold // whose contexts must end
+	notes  []note  // for the log
+	events []deskEvent
+}
+
+// after is where to add to what is left.
+func (d *desk) after() *aftermath {
+	if d.left == nil {
+		d.left = &aftermath{}
+	}
+	return d.left
+}
+
+// takeLeft hands over what is left.
+func (d *desk) takeLeft() (left aftermath) {
+	if d.left != nil {
+		left, d.left = *d.left, nil
+	}
+	return left
 }
 
 // fullness is what Redis said of the semaphore when it was asked for a permit last.
@@ -75,6 +97,11 @@ const (
 	noteMuted    noteKind = iota // pushes are not permitted
 	noteDisagree                 // another process declares another capacity or TTL
 )
+
+func (d *desk) note(n note) {
+	left := d.after()
+	left.notes = append(left.notes, n)
+}
 
 func newDesk(cfg *Config, pace float64, newID func(weight int) string, random func() float64) desk {
 	return desk{
@@ -292,7 +319,8 @@ func (d *desk) end(now instant, h *hold, state grantState, reason error) {
 	g.state, g.hold = state, nil
 	d.lapsed = max(d.lapsed, g.token)
 	h.ending = reason
-	d.ends = append(d.ends, h)
+	left := d.after()
+	left.ends = append(left.ends, h)
 }
 
 // settle tells the caller of Release how it went; err is nil when the permit was given back.

@@ -334,7 +334,7 @@ func (f *fuzzFleet) settle() {
 				f.served(d, w)
 			}
 		}
-		for _, h := range d.ends {
+		for _, h := range d.takeLeft().ends {
 			for _, l := range f.leases {
 				if l.hold == h {
 					l.over = true
@@ -344,7 +344,6 @@ func (f *fuzzFleet) settle() {
 				f.Fatal("a lease ended for no reason")
 			}
 		}
-		d.ends, d.notes = nil, nil
 	}
 }
 

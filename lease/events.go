@@ -128,5 +128,6 @@ func (d *desk) happened(now instant, kind eventKind, h *hold, ev Event) {
 			ev.Held = now.mono - h.began
 		}
 	}
-	d.events = append(d.events, deskEvent{kind, ev})
+	left := d.after()
+	left.events = append(left.events, deskEvent{kind, ev})
 }

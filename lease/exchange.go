@@ -391,7 +391,7 @@ func (d *desk) status(status int64) {
 		d.more = true
 	}
 	if status&statusMuted != 0 {
-		d.notes = append(d.notes, note{kind: noteMuted})
+		d.note(note{kind: noteMuted})
 	}
 }
 
@@ -559,7 +559,7 @@ func (d *desk) learn(now instant, c *call) {
 		d.full.free = now.add(time.Duration(first*1000-c.reply[0])*time.Microsecond + time.Millisecond)
 	}
 	if r[4] > 0 {
-		d.notes = append(d.notes, note{kind: noteDisagree, capacity: r[4], ttl: r[5]})
+		d.note(note{kind: noteDisagree, capacity: r[4], ttl: r[5]})
 		d.happened(now, eventDisagreement, nil, Event{Capacity: int(r[4]), TTL: time.Duration(r[5]) * time.Millisecond})
 	}
 }

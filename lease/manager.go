@@ -49,6 +49,7 @@ type Manager struct {
 	owner    string
 	defaults Config
 	pace     float64
+	mint     func(weight int) string // newID, made once for all desks
 	log      *slog.Logger
 	events   Events
 	watched  bool // events has a function
@@ -124,6 +125,7 @@ func New(client redis.UniversalClient, opts Options) (*Manager, error) {
 		}
 		return nil, err
 	}
+	m.mint = m.newID
 	m.teller = teller{events: &m.events, logs: &m.logs}
 	m.ctx, m.cancel = context.WithCancelCause(context.Background())
 	m.renewer = newRenewer(m, 50*time.Millisecond, func(c *conversation) *appointment { return &c.work })
@@ -197,7 +199,7 @@ func (m *Manager) converse(s *Semaphore, alive bool) (*conversation, error) {
 		c := m.conversations[cfg.Name]
 		if c == nil {
 			c = &conversation{manager: m, keys: s.keys}
-			c.desk = newDesk(cfg, m.pace, m.newID, rand.Float64)
+			c.desk = newDesk(cfg, m.pace, m.mint, rand.Float64)
 			c.desk.watched = m.watched
 			c.desk.born = m.now()
 			if m.wire.cluster == nil {
