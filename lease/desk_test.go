@@ -80,7 +80,7 @@ func run(ex *exchange, ran instant, granted int) {
 		c := &ex.calls[i]
 		switch c.verb {
 		case release:
-			c.reply = []int64{0, int64(len(c.grants))}
+			c.reply, c.removed = []int64{0}, len(c.grants)
 		case renew:
 			c.reply = []int64{serverAt(ran), expiryAt(ran), 0}
 		case acquire:

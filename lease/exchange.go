@@ -55,12 +55,13 @@ type call struct {
 	behind  int64   // acquire: and the others come after this place
 	refresh bool    // acquire: see to the queue's lifetime
 	promote bool    // release: give what is freed to those who wait; an acquire does so anyway
-	queued  bool    // release: some may be in the shared queue
-	plain   bool    // release: without a script, since nobody seems to wait
+	look    bool    // release: nobody seems to wait; look whether that is so
+	queued  bool    // release: some may be in the shared queue, or go by another name
+	removed int     // release, a plain one: how many were held
 	reply   []int64
 	err     error
 
-	short [2]int64 // reply, of a plain release
+	short [1]int64 // reply, of a release without a script
 }
 
 const once = -1 << 63
@@ -121,7 +122,8 @@ func (d *desk) depart(now instant, server reading) *exchange {
 		}
 		if releases > 0 {
 			c := &ex.calls[releases-1]
-			c.promote, c.plain = true, d.nobodySeemsToWait(now, c)
+			c.look = d.nobodySeemsToWait(now, c)
+			c.promote = !c.look
 		}
 	}
 	d.more = false
@@ -136,7 +138,7 @@ func (d *desk) depart(now instant, server reading) *exchange {
 // nobodySeemsToWait reports whether a release needs no script: Redis has just said that there was room, and
 // all that goes back was held for a moment only.
 func (d *desk) nobodySeemsToWait(now instant, c *call) bool {
-	if d.full.busy || c.queued || c.permits != len(c.grants) {
+	if d.full.busy || !c.plain() {
 		return false
 	}
 	for _, g := range c.grants {
@@ -144,7 +146,12 @@ func (d *desk) nobodySeemsToWait(now instant, c *call) bool {
 			return false
 		}
 	}
-	return len(c.grants) > 0
+	return true
+}
+
+// plain reports whether a release needs no script to take its ids out.
+func (c *call) plain() bool {
+	return c.verb == release && !c.queued && len(c.grants) > 0 && c.permits == len(c.grants)
 }
 
 // add puts g into the latest call of the verb, or into a new one when that is full.
@@ -167,7 +174,7 @@ func (d *desk) addReleases(now instant, ex *exchange) {
 	for _, g := range d.owed {
 		if now.reached(g.sendAt) || g.stale && g.settled(now) {
 			c := ex.add(release, g)
-			c.queued = c.queued || g.queued || g.unanswered > 0
+			c.queued = c.queued || g.queued || g.unanswered > 0 || g.released
 			g.released, g.sure = true, g.settled(now)
 		}
 	}
@@ -399,8 +406,8 @@ func (d *desk) status(status int64) {
 // may have sent the release twice, when the first reply was lost.
 func (d *desk) released(now instant, c *call) {
 	d.status(c.reply[0])
-	if c.plain && c.reply[1] < int64(len(c.grants)) {
-		d.full.busy, d.full.capacity = true, d.capacity() // one may have been revoked, and then goes by another name: the script knows it
+	if c.plain() && c.removed < len(c.grants) {
+		// One may have been revoked, and then goes by another name: the script knows it.
 		for _, g := range c.grants {
 			g.sendAt = now
 		}

@@ -79,7 +79,7 @@ func (m *modelRedis) run(ex *exchange, c *call) []int64 {
 			if _, found := m.holders[g.id]; found {
 				removed++
 			}
-			if c.plain {
+			if c.plain() {
 				delete(m.holders, g.id)
 				continue
 			}
@@ -92,11 +92,14 @@ func (m *modelRedis) run(ex *exchange, c *call) []int64 {
 				m.unqueue(g.id)
 			}
 		}
-		if c.promote && !c.plain {
+		if c.plain() {
+			c.removed = removed
+		}
+		if c.promote {
 			m.promote(nil)
 		}
-		if c.plain {
-			return []int64{int64(min(len(m.queue), 1)) * statusMore, int64(removed)}
+		if c.look {
+			return []int64{int64(min(len(m.queue), 1)) * statusMore}
 		}
 		return []int64{0}
 	case renew:

@@ -89,7 +89,7 @@ func (s *scriptTest) aliveUntil(owner string) int64 {
 }
 
 func TestPromise8ReleaseScriptServesWhoCameFirst(t *testing.T) {
-	onEach(t, func(s *scriptTest) {
+	onEachWay(t, func(s *scriptTest) {
 		me, you := s.inbox("me~1"), s.inbox("you~2")
 		s.acquire(10*second, 1, 0, "a")
 		s.poll(20*second, 1, your(1), 2*second)
@@ -98,12 +98,12 @@ func TestPromise8ReleaseScriptServesWhoCameFirst(t *testing.T) {
 		if got, want := s.waiting(), []string{my(3), your(1), my(2)}; !slices.Equal(got, want) {
 			t.Fatalf("waiting: %v, want %v", got, want)
 		}
-		s.release("a")
+		s.release(1, "a")
 		p := s.mustHear(me)
 		if p.verb != pushGrant || p.id != my(3) || p.expiry != s.score(my(3)) || p.token < p.server {
 			t.Errorf("pushed %+v, the score is %d", p, s.score(my(3)))
 		}
-		s.release(my(3))
+		s.release(1, my(3))
 		if p := s.mustHear(you); p.id != your(1) || p.expiry != s.aliveUntil("you~2") || p.expiry != s.score(your(1)) {
 			t.Errorf("pushed %+v; its process is alive until %d, the score is %d", p, s.aliveUntil("you~2"), s.score(your(1)))
 		}
@@ -158,7 +158,7 @@ func TestPromise8PollKeepsItsPlaceAndAnOutageToo(t *testing.T) {
 }
 
 func TestPromoteDropsTheDeadWhereverTheyStand(t *testing.T) {
-	onEach(t, func(s *scriptTest) {
+	onEachWay(t, func(s *scriptTest) {
 		me := s.inbox("me~1")
 		s.acquire(10*second, 3, 0, "a", "b", "c")
 		s.poll(10*second, 3, your(1)+"#3", 3*second)
@@ -166,7 +166,7 @@ func TestPromoteDropsTheDeadWhereverTheyStand(t *testing.T) {
 		s.poll(10*second, 3, your(2), second)
 		s.poll(10*second, 3, my(2), 0)
 		s.client.ZAdd(context.Background(), s.alive, redis.Z{Score: 1, Member: "you~2"})
-		s.run(release, 10*second, 3, 3, "a", "b")
+		s.release(3, "a", "b")
 		if p := s.mustHear(me); p.id != my(1) {
 			t.Errorf("pushed %+v, want %s", p, my(1))
 		}
@@ -180,13 +180,13 @@ func TestPromoteDropsTheDeadWhereverTheyStand(t *testing.T) {
 }
 
 func TestPromoteRefusesWhatACapacityHasMadeImpossible(t *testing.T) {
-	onEach(t, func(s *scriptTest) {
+	onEachWay(t, func(s *scriptTest) {
 		me, you := s.inbox("me~1"), s.inbox("you~2")
 		s.acquire(10*second, 3, 0, "a", "b", "c")
 		s.poll(10*second, 3, your(1)+"#3", 2*second)
 		s.poll(10*second, 3, my(1), second)
 		s.operate(resize, 3, "2")
-		s.run(release, 10*second, 3, 3, "a", "b")
+		s.release(3, "a", "b")
 		if p := s.mustHear(you); p.verb != pushRefuse || p.id != your(1)+"#3" || p.expiry != 2 {
 			t.Errorf("pushed %+v", p)
 		}
@@ -200,7 +200,7 @@ func TestPromoteRefusesWhatACapacityHasMadeImpossible(t *testing.T) {
 }
 
 func TestAHeavyRequestIsNotOvertaken(t *testing.T) {
-	onEach(t, func(s *scriptTest) {
+	onEachWay(t, func(s *scriptTest) {
 		me := s.inbox("me~1")
 		s.acquire(10*second, 3, 0, "a", "b", "c")
 		heavy := my(1) + "#2"
@@ -208,11 +208,11 @@ func TestAHeavyRequestIsNotOvertaken(t *testing.T) {
 		if r := s.poll(10*second, 3, your(1), 0); r[2] != 0 {
 			t.Fatalf("reply %v", r)
 		}
-		s.run(release, 10*second, 3, 3, "a")
+		s.release(3, "a")
 		if r := s.acquire(10*second, 3, 0, "d"); r[2] != 0 {
 			t.Errorf("one that does not wait overtook: %v", r)
 		}
-		s.run(release, 10*second, 3, 3, "b")
+		s.release(3, "b")
 		if p := s.mustHear(me); p.id != heavy {
 			t.Errorf("pushed %+v", p)
 		}
@@ -280,7 +280,7 @@ func TestNoScriptShortensANeighboursKeys(t *testing.T) {
 }
 
 func TestPromise11ResizeWinsAndTakesNothingAway(t *testing.T) {
-	onEach(t, func(s *scriptTest) {
+	onEachWay(t, func(s *scriptTest) {
 		me := s.inbox("me~1")
 		s.acquire(10*second, 2, 0, "a", "b")
 		s.poll(10*second, 2, my(1), second)
@@ -296,7 +296,7 @@ func TestPromise11ResizeWinsAndTakesNothingAway(t *testing.T) {
 			t.Errorf("a process that declares more got more: %v", r)
 		}
 		s.operate(resize, 2, "0")
-		s.run(release, 10*second, 2, 3, "a", "b", my(1))
+		s.release(2, "a", "b", my(1))
 		if r := s.poll(10*second, 2, my(2), 0); r[4] != 0 || r[2] != 0 {
 			t.Errorf("granted while paused: %v", r)
 		}
@@ -314,7 +314,7 @@ func TestPromise11ResizeWinsAndTakesNothingAway(t *testing.T) {
 }
 
 func TestRevokeScriptFreesNothing(t *testing.T) {
-	onEach(t, func(s *scriptTest) {
+	onEachWay(t, func(s *scriptTest) {
 		me := s.inbox("me~1")
 		id := my(1) + "#2"
 		until := s.acquire(10*second, 2, 0, id)[2]
@@ -344,7 +344,7 @@ func TestRevokeScriptFreesNothing(t *testing.T) {
 			t.Errorf("one who is unknown: %v", r)
 		}
 		you := s.inbox("you~2")
-		s.run(release, 10*second, 2, 3, id)
+		s.release(2, id)
 		if p := s.mustHear(you); p.id != your(1) {
 			t.Errorf("pushed %+v", p)
 		}
@@ -353,7 +353,7 @@ func TestRevokeScriptFreesNothing(t *testing.T) {
 
 // A request whose reply was lost is sent again, or one comes late: it must not undo a revocation.
 func TestARevokedIDIsNotGrantedAgain(t *testing.T) {
-	onEach(t, func(s *scriptTest) {
+	onEachWay(t, func(s *scriptTest) {
 		for _, id := range []string{my(1), my(2) + "#2"} {
 			s.acquire(10*second, 5, 0, id)
 			s.operate(revoke, 5, id)
@@ -366,11 +366,11 @@ func TestARevokedIDIsNotGrantedAgain(t *testing.T) {
 			if r := s.acquire(10*second, 5, 0, "a"); r[2] == 0 {
 				t.Errorf("others are refused: %v", r)
 			}
-			s.run(release, 10*second, 5, 3, id, "a")
+			s.release(5, id, "a")
 			if r := s.acquire(10*second, 5, 0, id); r[2] <= 0 {
 				t.Errorf("%s was given back, and is refused: %v", id, r)
 			}
-			s.run(release, 10*second, 5, 3, id)
+			s.release(5, id)
 		}
 		// When the last one's time is up, the mark goes.
 		s.client.HSet(context.Background(), config, "revoked", time.Now().Add(-second).UnixMilli())

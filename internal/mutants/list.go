@@ -13,6 +13,7 @@ const (
 	permits     = "lease/scripts/permits.lua"
 	grantLua    = "lease/scripts/grant.lua"
 	uncontended = "lease/scripts/uncontended.lua"
+	nextWaiter  = "lease/scripts/next_waiter.lua"
 	promote     = "lease/scripts/promote.lua"
 	release     = "lease/scripts/release.lua"
 	revoke      = "lease/scripts/revoke.lua"
@@ -159,7 +160,33 @@ var mutants = []mutant{
 	fleet("a lost wake-up: a release does not promote",
 		edit{release, "if flags < 2 or redis.call('EXISTS', queue) == 0 then", "if true then"}),
 	fleet("a lost wake-up: a desk that does not have it promote",
-		edit{exchange, "c.promote, c.plain = true, d.nobodySeemsToWait(now, c)", "c.promote, c.plain = false, false"}),
+		edit{exchange, "			c.promote = !c.look\n", "			c.look = false\n"}),
+	fleet("a lost wake-up: nobody is told where one permit goes to the next",
+		edit{nextWaiter, "redis.pcall('PUBLISH', 'passbuddy:inbox:' .. owner, push)", "0"}),
+	unit("a lost wake-up: a release serves one where there is room for two", "ReleaseScript",
+		edit{nextWaiter, "held == capacity - 1 and", "held < capacity and"}),
+	unit("the next gets a permit that is not there", "ReleaseScript",
+		edit{nextWaiter, "held == capacity - 1 and", "true and"}),
+	unit("the next gets a permit that an operator withholds", "ReleaseScript",
+		edit{nextWaiter, "if others == 0 and held", "if held"}),
+	unit("the next is dead and gets a permit", "ReleaseScript",
+		edit{nextWaiter, "if until_ * 1000 > now then", "if true then"}),
+	unit("the next asks for two permits and gets one", "ReleaseScript",
+		edit{nextWaiter, "and not string.find(owner, '#', 1, true) then", "then"}),
+	unit("the fence forgets a clock that stepped back, where one permit goes to the next", "ReleaseScript",
+		edit{nextWaiter, "if not before or before < text and", "if not before or"}),
+	unit("the fence is not put back as it was, where one permit goes to the next", "ReleaseScript",
+		edit{nextWaiter, "redis.call('SET', fence, before, 'KEEPTTL')", "local _ = before"}),
+	unit("the holders' key has no lifetime, where one permit goes to the next", "ReleaseScript",
+		edit{nextWaiter, "if held == 0 or aged then", "if aged then"}),
+	unit("the fence has no lifetime, where one permit goes to the next", "ReleaseScript",
+		edit{nextWaiter, "        if aged then", "        if false then"}),
+	unit("a promotion that uses the promoter's TTL, where one permit goes to the next", "ReleaseScript",
+		edit{nextWaiter, "string.format('%.0f', until_)", "string.format('%.0f', later + ttl)"}),
+	fleet("a plain release that finds nothing, and does not look for the other name",
+		edit{exchange, "if c.plain() && c.removed < len(c.grants) {", "if false {"}),
+	unit("a plain release that finds nothing, seen by the operator's test", "Revoke",
+		edit{exchange, "if c.plain() && c.removed < len(c.grants) {", "if false {"}),
 	fleet("a lost wake-up: a desk that polls no more",
 		edit{exchange, "	d.pollAt = earlier(d.pollAt, earlier(now.add(d.interval()), d.full.free))\n", ""}),
 	unit("a lost wake-up: a join forgets the next poll", "Desk",
