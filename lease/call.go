@@ -38,7 +38,7 @@ func load(parts ...string) *script {
 }
 
 var scripts = [...]*script{
-	release: load("shared", "clock", "next_waiter", "permits", "release", "grant", "promote", "then_promote"),
+	release: load("shared", "permits", "release", "clock", "next_waiter", "grant", "promote", "then_promote"),
 	renew:   load("shared", "clock", "permits", "renew", "grant", "promote", "then_promote"),
 	acquire: load("shared", "clock", "uncontended", "permits", "grant", "promote", "acquire"),
 	inspect: load("shared", "clock", "inspect"),

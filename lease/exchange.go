@@ -492,9 +492,6 @@ func (d *desk) acquired(now instant, ex *exchange, c *call) {
 	d.status(c.reply[1])
 	if !late {
 		d.learn(now, c)
-		if c.refresh {
-			d.refreshAt = ex.sent.add(d.cfg.TTL / 2)
-		}
 	}
 	place := int64(0) // as the script counts it
 	for i, g := range c.grants {
@@ -527,6 +524,9 @@ func (d *desk) acquired(now instant, ex *exchange, c *call) {
 			d.leave(now, g.waiter, d.tooHeavy(g.waiter))
 		case g.state == asked:
 			g.waits = true
+			if c.refresh {
+				d.refreshAt = ex.sent.add(d.cfg.TTL / 2)
+			}
 			g.waiter.stands(server, place)
 			d.refused(now, ex, g.waiter)
 		case g.state == owed && expiry > 0:

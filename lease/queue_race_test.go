@@ -248,3 +248,23 @@ func TestDeskLeavesThePermitOfAnEndedLeaseAloneWhenItsPushComesLate(t *testing.T
 		t.Fatal("the permit is given back under its holder")
 	}
 }
+
+// The lifetime of the queue's keys is seen to by the request that waits there, and by none that was granted:
+// who is alive may be left from an earlier wait, and about to expire.
+func TestDeskSeesToTheQueueOnceItWaitsThere(t *testing.T) {
+	d := newDeskTest(t, 2)
+	d.acquired(at(0))
+	w := d.waiter(at(1))
+	ex := d.mustDepart(at(1), acquire)
+	if !ex.calls[0].refresh {
+		t.Error("the first request that may wait does not see to the queue")
+	}
+	run(ex, at(1), 0)
+	d.arrive(at(1), ex)
+	d.mustWait(w)
+	d.waiter(at(2))
+	d.pollAt = at(2)
+	if ex := d.mustDepart(at(2), acquire); ex.calls[0].refresh {
+		t.Error("the next one sees to it again")
+	}
+}

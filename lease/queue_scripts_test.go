@@ -443,3 +443,36 @@ func TestThoseOfOneCallWaitInTheirOrder(t *testing.T) {
 		}
 	})
 }
+
+// How long others hold is said to who has to wait, also where its call has granted something.
+func TestAcquireScriptTellsTheEarliestExpiry(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		soon := time.Now().Add(3 * time.Second).UnixMilli()
+		s.put("other", soon)
+		r := s.wait(10*second, 2, "mine@me~1", "late@me~1")
+		if first := r[9]; r[2] == 0 || r[4] != 0 || first != soon {
+			t.Errorf("reply %v: earliest %d, want %d", r, first, soon)
+		}
+		s.client.ZRem(context.Background(), s.holders, "other")
+		r = s.wait(10*second, 1, "mine@me~1", "late@me~1")
+		if first := r[9]; first != s.score("mine@me~1") {
+			t.Errorf("reply %v: earliest %d, want %d", r, first, s.score("mine@me~1"))
+		}
+	})
+}
+
+func TestScriptsGiveTheQueueTwoTTLs(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		ctx := context.Background()
+		s.acquire(10*second, 1, 0, "a")
+		for range 2 { // the second finds its process alive from before
+			s.wait(10*second, 1, my(1))
+			for _, key := range []string{s.queue, s.alive} {
+				if ttl := s.client.PTTL(ctx, key).Val(); ttl < 19*second || ttl > 20*second {
+					t.Errorf("%s lives for %v", key, ttl)
+				}
+			}
+			s.release(1, my(1))
+		}
+	})
+}

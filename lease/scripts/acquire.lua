@@ -120,11 +120,14 @@ if from < #ARGV then
     local isNew = waiting == 0
     waiting = waiting + redis.call('ZADD', queue, 'LT', unpack(arrivals))
     -- Without GT: after a step back of the clock a process is not taken to be alive for longer than its TTL.
-    isNew = redis.call('ZADD', alive, whole(expiry), string.match(id, '@([^#]+)')) == 1 or isNew
+    local joined = redis.call('ZADD', alive, whole(expiry), string.match(id, '@([^#]+)')) == 1
     if flags % 2 == 1 then
       sweep()
     end
-    if isNew or flags % 2 == 1 then
+    if isNew and waiting > 0 then
+      redis.call('PEXPIRE', queue, whole(2 * ttl))
+    end
+    if joined or flags % 2 == 1 then
       for _, key in ipairs({queue, alive}) do
         if redis.call('PTTL', key) < 2 * ttl then -- never lowered: a neighbour's TTL may be longer
           redis.call('PEXPIRE', key, whole(2 * ttl))
@@ -140,8 +143,10 @@ if from < #ARGV then
     end
     reply[i - 3], reply[i - 2] = own[id][1], own[id][2]
   end
-  local earliest = redis.call('ZRANGE', holders, 0, 0, 'WITHSCORES')
-  first = (earliest[2] or 0) + 0
+  first = soonest
+  if given ~= held then -- some were there before
+    first = (redis.call('ZRANGE', holders, 0, 0, 'WITHSCORES')[2] or 0) + 0
+  end
 elseif late and waiting > 0 then
   status = status + promote()
 end

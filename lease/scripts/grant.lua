@@ -26,12 +26,15 @@ end
 local token   -- of the latest grant of this call
 local oldest  -- and of the first, which the fence has
 local created -- whether holders was made by this call
+local given, soonest = 0, 0 -- how many permits this call has granted, and the earliest of their expiries
 
 -- Takes the permits of an id, or extends those that it has; nothing is ever shortened. Returns its token.
 local function grant(id, weight, expiry)
   oldest = oldest or firstToken()
   token = token and token + 1 or oldest
   created = created or held == 0
+  soonest = given == 0 and expiry or math.min(soonest, expiry)
+  given = given + weight
   local score = whole(expiry)
   if weight == 1 then
     held = held + redis.call('ZADD', holders, 'GT', score, id)

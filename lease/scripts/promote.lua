@@ -51,11 +51,10 @@ end
 
 -- own: the ids that this call speaks for; what becomes of them is written there, and not pushed.
 local function promote(own)
-  local status, steps, permits, purged = 0, 0, 0, false
+  local status, steps, permits = 0, 0, 0
   local until_ = {} -- by owner
   if held >= limit then
     purge()
-    purged = true
   end
   while held < limit and waiting > 0 do
     local n = math.min(limit - held, 100)
@@ -97,10 +96,9 @@ local function promote(own)
     end
     steps = steps + #gone
     if blocked then
-      if purged or purge() == 0 then
+      if purge() == 0 then
         break
       end
-      purged = true
     elseif #heads == 0 then
       waiting = 0
     elseif steps >= 500 or permits >= 1000 then

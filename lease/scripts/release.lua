@@ -7,7 +7,7 @@
 --       4… ids      at most 500; none: promote only
 -- Reply integers: status (as shared).
 -- Writes holders and queue; fence where it grants. A permit that was revoked goes by its other name.
--- Cost when nobody waits: ZREM, EXISTS.
+-- Cost when nobody waits: ZREM, ZRANGE.
 
 local reply, statusAt = {0}, 1
 local flags = ARGV[3] + 0
@@ -28,6 +28,7 @@ if #ARGV > 3 then
   end
 end
 
-if flags < 2 or redis.call('EXISTS', queue) == 0 then
+local nextWaiter = flags >= 2 and redis.call('ZRANGE', queue, 0, 0)[1]
+if not nextWaiter then
   return reply
 end
