@@ -293,7 +293,7 @@ var mutants = []mutant{
 		edit{acquire, "if redis.call('PTTL', key) < 2 * ttl then", "if true then"}),
 	unit("the queue's lifetime shortened under a neighbour, seen by the script's test", "Neighbour",
 		edit{acquire, "if redis.call('PTTL', key) < 2 * ttl then", "if true then"}),
-	unit("the queue has no lifetime", "Lifetime|Neighbour|Script",
+	unit("the queue has no lifetime", "Neighbour|Script",
 		edit{acquire, "if isNew and waiting > 0 then", "if false then"}),
 	unit("a desk sees to the queue's lifetime before it waits there", "Desk",
 		edit{exchange, "			g.waits = true\n			if c.refresh {\n", "			g.waits = true\n			if false {\n"},
