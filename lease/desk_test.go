@@ -171,6 +171,29 @@ func TestDeskServesAndForgets(t *testing.T) {
 	}
 }
 
+// Whoever was revoked goes by another name in Redis, which only the script knows.
+func TestDeskReleasesAgainWhatAPlainReleaseDidNotFind(t *testing.T) {
+	d := newDeskTest(t, 1)
+	g := d.acquired(at(0))
+	d.release(at(1), g.hold)
+	ex := d.mustDepart(at(1), release)
+	if c := ex.calls[0]; !c.plain() || !c.look || c.promote {
+		t.Fatalf("nobody waits, and the release is %+v", c)
+	}
+	run(ex, at(1), 0)
+	ex.calls[0].removed = 0
+	d.arrive(at(1), ex)
+	ex = d.mustDepart(at(1), release)
+	if c := ex.calls[0]; c.plain() || !c.promote || c.grants[0] != g {
+		t.Fatalf("the second release is %+v", c)
+	}
+	run(ex, at(1), 0)
+	d.arrive(at(1), ex)
+	if !d.idle() || g.state != gone {
+		t.Fatalf("something is left: %+v", d.desk)
+	}
+}
+
 func TestDeskCountsTheWindowFromTheSending(t *testing.T) {
 	d := newDeskTest(t, 1)
 	w := d.waiter(at(0))

@@ -8,8 +8,9 @@ if others > 0 then
   held = redis.call('ZCARD', holders)
   others = held > 0 and others - 1 or others -- 1: there is a config
 end
-local owner = string.sub(nextWaiter, (string.find(nextWaiter, '@', 1, true) or #nextWaiter) + 1)
-if others == 0 and held == capacity - 1 and not string.find(owner, '#', 1, true) then
+if others == 0 and held == capacity - 1 then
+  -- With the weight at its end, where that is more than 1: nobody of such a name is alive.
+  local owner = string.sub(nextWaiter, (string.find(nextWaiter, '@', 1, true) or #nextWaiter) + 1)
   local until_ = (redis.call('ZSCORE', alive, owner) or 0) + 0
   if until_ * 1000 > now then
     local text, declared = seconds .. micros, ' ' .. ARGV[2] .. ' ' .. ARGV[1]
