@@ -28,7 +28,7 @@ func TestChildrenOfALeaseNeedNoGoroutine(t *testing.T) {
 		for _, parent := range []context.Context{l.Context(), l.Held()} {
 			_ = parent.Done()
 			synctest.Wait() // what carried the acquire has gone home
-			before := runtime.NumGoroutine()
+			before := goroutines(w)
 			for range 100 {
 				_, c1 := context.WithCancel(parent)
 				defer c1()
@@ -39,7 +39,7 @@ func TestChildrenOfALeaseNeedNoGoroutine(t *testing.T) {
 				g, _ := errgroup.WithContext(parent)
 				defer g.Wait()
 			}
-			if n := runtime.NumGoroutine() - before; n != 0 {
+			if n := goroutines(w) - before; n != 0 {
 				w.Errorf("400 children brought %d goroutines", n)
 			}
 		}

@@ -495,7 +495,7 @@ func TestUsersAndTheirChildrenNeedNoGoroutine(t *testing.T) {
 		_, done := w.use(p, context.Background())
 		defer done()
 		synctest.Wait() // what carried the acquire has gone home
-		before := runtime.NumGoroutine()
+		before := goroutines(w)
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		for range 100 {
@@ -504,7 +504,7 @@ func TestUsersAndTheirChildrenNeedNoGoroutine(t *testing.T) {
 			_, cancel := context.WithCancel(used)
 			defer cancel()
 		}
-		if n := runtime.NumGoroutine() - before; n != 0 {
+		if n := goroutines(w) - before; n != 0 {
 			w.Errorf("100 users brought %d goroutines", n)
 		}
 	})

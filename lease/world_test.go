@@ -5,6 +5,8 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"regexp"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -140,4 +142,22 @@ func (w *world) mustHold(l *lease.Lease) {
 	if !l.Valid() || l.Context().Err() != nil || l.Held().Err() != nil || l.Err() != nil {
 		w.Fatalf("the lease ended: %v, %v", l.Err(), context.Cause(l.Context()))
 	}
+}
+
+// goroutines is how many there are in the caller's bubble. runtime.NumGoroutine counts those of the whole
+// process, and what earlier tests left behind may end at any time.
+func goroutines(t testing.TB) int {
+	t.Helper()
+	mine := make([]byte, 200)
+	mine = mine[:runtime.Stack(mine, false)]
+	bubble := regexp.MustCompile(`synctest bubble \d+`).Find(mine)
+	if bubble == nil {
+		t.Fatalf("not in a bubble: %s", mine)
+	}
+	all := make([]byte, 8<<20)
+	n := runtime.Stack(all, true)
+	if n == len(all) {
+		t.Fatalf("the stacks of %d goroutines take more than %d bytes", runtime.NumGoroutine(), n)
+	}
+	return len(regexp.MustCompile(`(?m)^goroutine .*`+string(bubble)+`[,\]]`).FindAll(all[:n], -1))
 }
