@@ -27,7 +27,7 @@ type holding struct {
 	members int // with any name
 	live    int // of those: their time is not up
 	revoked bool
-	expiry  float64 // the earliest, ms
+	expiry  float64 // ms; the earliest of those that live, or else the latest: an id whose revoked permit is over may be granted again
 }
 
 func (s semaphore) key() string { return "passbuddy-" + s.name }
@@ -51,11 +51,17 @@ func (w *watched) look(n *Network, now time.Time) view {
 		h, known := v.holders[id]
 		h.members++
 		h.revoked = h.revoked || revoked
-		if int64(score)*1000 > v.server {
-			h.live++
-		}
-		if !known || score < h.expiry {
+		counts := int64(score)*1000 > v.server
+		switch {
+		case !known, counts && h.live == 0:
 			h.expiry = score
+		case counts:
+			h.expiry = min(h.expiry, score)
+		case h.live == 0:
+			h.expiry = max(h.expiry, score)
+		}
+		if counts {
+			h.live++
 		}
 		v.holders[id] = h
 	}
