@@ -27,7 +27,7 @@ type holding struct {
 	members int // with any name
 	live    int // of those: their time is not up
 	revoked bool
-	expiry  float64 // ms; the earliest of those that live, or else the latest: an id whose revoked permit is over may be granted again
+	expiry  float64 // the earliest, ms
 }
 
 func (s semaphore) key() string { return "passbuddy-" + s.name }
@@ -43,25 +43,24 @@ func (w *watched) look(n *Network, now time.Time) view {
 	keys := w.keys()
 	v := view{at: now, server: now.Add(n.offset).UnixMicro(), holders: map[string]holding{}, override: -1, limit: w.largest()}
 	members, _ := r.SortedSet(keys[0]) // an error: there is none
-	for member, score := range members {
+	// In order: revoked names come after the others.
+	for _, member := range slices.Sorted(maps.Keys(members)) {
+		score := members[member]
 		id, revoked := strings.CutPrefix(member, "revoked,")
 		if weightOf(strings.SplitN(id, ",", 2)[0]) > 1 {
 			id = id[:strings.LastIndexByte(id, ',')]
 		}
 		h, known := v.holders[id]
 		h.members++
-		h.revoked = h.revoked || revoked
 		counts := int64(score)*1000 > v.server
-		switch {
-		case !known, counts && h.live == 0:
-			h.expiry = score
-		case counts:
-			h.expiry = min(h.expiry, score)
-		case h.live == 0:
-			h.expiry = max(h.expiry, score)
-		}
 		if counts {
 			h.live++
+		}
+		if counts || !revoked || !known { // else its time is up, and the id has been granted again
+			h.revoked = h.revoked || revoked
+			if !known || score < h.expiry {
+				h.expiry = score
+			}
 		}
 		v.holders[id] = h
 	}
