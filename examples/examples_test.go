@@ -76,7 +76,7 @@ func TestEveryExampleIsRead(t *testing.T) {
 
 func TestExamplesPrintWhatTheyShow(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes as long as the examples")
+		t.Skip("-short: it builds and runs every example, half a minute")
 	}
 	bin := t.TempDir()
 	names := make([]string, 0, len(prints))

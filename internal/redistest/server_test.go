@@ -104,6 +104,7 @@ func TestKilledServerRunsNothingThatArrivedDuringItsPause(t *testing.T) {
 }
 
 func TestServerEndsWithItsTest(t *testing.T) {
+	redisServer(t)
 	var run *process
 	t.Run("owner", func(t *testing.T) {
 		s := Start(t)
@@ -111,7 +112,7 @@ func TestServerEndsWithItsTest(t *testing.T) {
 		run = s.run
 	})
 	if run == nil {
-		t.Skip("no server")
+		t.Fatal("the server did not start")
 	}
 	select {
 	case <-run.exited:
