@@ -22,7 +22,7 @@ type conversation struct {
 	flight  *flight     // the pipeline that carries desk.flight
 	trip    int         // and which of its trips
 	server  *serverTime // who answered last
-	last    reading     // of its clock: a key's server is one, an address may hide several
+	clock   clockWatch  // what its answers tell of its clock
 	idleAt  instant     // since when there is nothing to do; zero: there is
 	extends []extension // that callers wait for: extend.go
 
@@ -133,7 +133,11 @@ func (c *conversation) depart(f *flight) *exchange {
 		return nil
 	}
 	now := c.manager.now()
-	ex := c.desk.depart(now, c.server.reading())
+	known := c.clock.newest()
+	if known.micros == 0 {
+		known = c.server.reading()
+	}
+	ex := c.desk.depart(now, known)
 	if ex != nil {
 		c.flight, c.trip = f, f.trip
 	}
@@ -145,24 +149,23 @@ func (c *conversation) depart(f *flight) *exchange {
 func (c *conversation) arrive(ex *exchange, server *serverTime) {
 	c.mu.Lock()
 	now := c.manager.now()
-	if server != nil && c.server != server {
-		c.server, c.last = server, reading{}
+	sameServer := server == nil || c.server == server
+	if !sameServer {
+		c.server = server // its clock is compared with that of the one before
 	}
+	moved := false
 	var forward time.Duration
-	var changed bool
+	var step reading
 	for i := range ex.calls {
 		if call := &ex.calls[i]; call.err != nil {
-			if isMoved(call.err) && server != nil {
-				changed = server.forget() || changed
-			}
+			moved = moved || isMoved(call.err) && server != nil && server.forget()
 		} else if call.verb != release && server != nil {
 			r := reading{sent: ex.sent, received: now, micros: call.reply[0]}
 			server.observe(r)
-			if r.sent.mono >= c.last.sent.mono {
-				f, ch := c.last.jump(r)
-				forward, changed = max(forward, f), changed || ch
-				c.last = r
+			if by, changed := c.clock.observe(r); changed {
+				forward, step = max(forward, by), r
 			}
+			ex.behind = max(ex.behind, c.clock.behind(r))
 		}
 	}
 	if c.dead {
@@ -172,13 +175,17 @@ func (c *conversation) arrive(ex *exchange, server *serverTime) {
 	if c.desk.flight == ex {
 		c.flight = nil
 	}
-	if changed {
+	changed := step.micros != 0
+	if changed || moved {
 		c.desk.shorten(now, forward) // before what ex brings: that is measured by the new clock
 	}
 	c.desk.arrive(now, ex)
 	c.unlock(now, false)
-	if changed {
-		c.manager.clockChanged(c, server, forward)
+	switch {
+	case changed && sameServer && server.isNews(step):
+		c.manager.clockStepped(c, server, step, forward)
+	case moved:
+		c.manager.serverMoved(c, server)
 	}
 }
 
@@ -206,15 +213,21 @@ func (c *conversation) subscribed() {
 	c.unlock(now, false)
 }
 
-// shorten passes on that the server's clock has jumped.
-func (c *conversation) shorten(server *serverTime, by time.Duration) {
+// hear passes on that another semaphore has found a step of the server's clock: step.micros is 0 where the server only
+// may be another one from now on.
+func (c *conversation) hear(server *serverTime, step reading) {
 	c.mu.Lock()
 	if c.dead || c.server != server {
 		c.mu.Unlock()
 		return
 	}
+	forward, changed := c.clock.hear(step)
+	if step.micros != 0 && !changed {
+		c.mu.Unlock()
+		return
+	}
 	now := c.manager.now()
-	c.desk.shorten(now, by)
+	c.desk.shorten(now, forward)
 	c.unlock(now, false)
 }
 

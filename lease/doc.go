@@ -44,10 +44,20 @@
 //
 // # Not promised
 //
-// Exclusion across a failover that loses acknowledged writes; across a jump of the server's clock (it is
-// detected at the next exchange, and windows shrink); when Redis evicts keys (maxmemory-policy must be
-// noeviction); and for a paused process, between its waking up and its noticing. Where that matters,
-// write with the fencing token ([Lease.Token]) to a store that refuses older ones.
+// Exclusion across a failover that loses acknowledged writes; across a step of the server's clock, until the
+// next exchange (see below); when Redis evicts keys (maxmemory-policy must be noeviction); and for a paused
+// process, between its waking up and its noticing. Where that matters, write with the fencing token
+// ([Lease.Token]) to a store that refuses older ones.
+//
+// # Steps of the server's clock
+//
+// Redis decides by its clock when a permit expires. A step ahead makes all permits expire earlier by as much.
+// The first answer after it shows it, to within the time that the answer took; every window on that server then
+// loses the step, once, and all are renewed at once. So a step that leaves time for one renewal costs no lease,
+// and a step that is shorter than the Margin breaks nothing, even before it is found. Between a longer step and
+// the next answer, Redis may give away a permit that is still trusted. The same holds where another node of a
+// Cluster, or a replica, takes over with another clock. A step of this process's wall clock ahead can cost
+// leases; one back costs nothing.
 //
 // # Pausing and suspending
 //

@@ -14,11 +14,12 @@ const maxIDs = 500
 // then requests. It is numbered by its pointer: a desk that gave one up may still get its reply later,
 // after newer ones, and every script and every method here is safe against that.
 type exchange struct {
-	sent     instant // read before the first byte left
-	giveUp   instant // when its desk stops waiting for it
-	notAfter int64   // µs of the server's clock: past it no permit is granted; 0: unlimited
-	lateBy   instant // when the server's clock has passed notAfter for certain
-	poll     bool    // its requests are a poll, which counts for MaxAttempts
+	sent     instant       // read before the first byte left
+	giveUp   instant       // when its desk stops waiting for it
+	notAfter int64         // µs of the server's clock: past it no permit is granted; 0: unlimited
+	lateBy   instant       // when the server's clock has passed notAfter for certain
+	poll     bool          // its requests are a poll, which counts for MaxAttempts
+	behind   time.Duration // by how much the server's clock was found to be ahead after its calls had run
 	calls    []call
 	one      lone
 }
@@ -433,7 +434,7 @@ func (d *desk) released(now instant, c *call) {
 
 // renewed takes the answer to a renewal; scripts/renew.lua says what is in it.
 func (d *desk) renewed(now instant, ex *exchange, c *call, current bool) {
-	end := windowEnd(ex.sent, c.reply[1], c.reply[0], d.cfg.Margin)
+	end := windowEnd(ex.sent, c.reply[1], c.reply[0], d.cfg.Margin+ex.behind)
 	d.status(c.reply[2])
 	lost := c.reply[3:]
 	if d.watched {
@@ -513,7 +514,7 @@ func (d *desk) acquired(now instant, ex *exchange, c *call) {
 		expiry, token := c.reply[2+2*i], c.reply[3+2*i]
 		switch {
 		case g.state == asked && expiry > 0:
-			d.granted(now, ex.sent, g, windowEnd(ex.sent, expiry, server, d.cfg.Margin), token)
+			d.granted(now, ex.sent, g, windowEnd(ex.sent, expiry, server, d.cfg.Margin+ex.behind), token)
 		case g.state == asked && expiry == answerRevoked:
 			// Granted by a reply that was lost, and revoked since: nobody has used it. Its waiter asks again.
 			d.detach(g)
@@ -530,13 +531,17 @@ func (d *desk) acquired(now instant, ex *exchange, c *call) {
 			g.waiter.stands(server, place)
 			d.refused(now, ex, g.waiter)
 		case g.state == owed && expiry > 0:
-			d.adopt(now, ex.sent, g, windowEnd(ex.sent, expiry, server, d.cfg.Margin), token)
+			d.adopt(now, ex.sent, g, windowEnd(ex.sent, expiry, server, d.cfg.Margin+ex.behind), token)
 		case g.state == owed && g.settled(now) && !g.stale:
 			g.sendAt = now
 		}
 	}
 	if late {
-		d.joinAt = earlier(d.joinAt, now.add(d.delay(1)))
+		again := now.add(d.delay(1))
+		if !now.reached(ex.giveUp) {
+			again = now // the server's clock had stepped ahead: this very answer tells how far
+		}
+		d.joinAt = earlier(d.joinAt, again)
 		return
 	}
 	d.pollAt = earlier(d.pollAt, earlier(now.add(d.interval()), d.full.free))

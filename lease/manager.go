@@ -333,13 +333,23 @@ func (m *Manager) all() []*conversation {
 	return all
 }
 
-// clockChanged takes it that a server's clock is not the one that was known: windows shrink by as much
-// as it may have jumped ahead, and everything held there is renewed at once.
-func (m *Manager) clockChanged(by *conversation, server *serverTime, forward time.Duration) {
+// clockStepped tells the other semaphores of a server that its clock has stepped: each takes from its windows what the
+// step may have taken, once, and renews at once.
+func (m *Manager) clockStepped(by *conversation, server *serverTime, step reading, forward time.Duration) {
 	m.warn("", "clock", "lease: the server's clock jumped, or another server took over; renewing at once", "forward", forward)
 	for _, c := range m.all() {
 		if c != by {
-			c.shorten(server, forward)
+			c.hear(server, step)
+		}
+	}
+}
+
+// serverMoved tells them that another server may answer from now on: each renews at once.
+func (m *Manager) serverMoved(by *conversation, server *serverTime) {
+	m.warn("", "clock", "lease: the server's clock jumped, or another server took over; renewing at once", "forward", time.Duration(0))
+	for _, c := range m.all() {
+		if c != by {
+			c.hear(server, reading{})
 		}
 	}
 }

@@ -59,6 +59,20 @@ func (r reading) jump(later reading) (forward time.Duration, changed bool) {
 type serverTime struct {
 	mu     sync.Mutex
 	latest reading
+	step   reading // the latest that showed a step, told to all semaphores of this server
+}
+
+// isNews reports whether r shows a step that has not been told, and takes it as told.
+func (s *serverTime) isNews(r reading) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.step.micros != 0 && r.sent.mono-s.step.received.mono < time.Minute {
+		if _, changed := s.step.jump(r); !changed {
+			return false
+		}
+	}
+	s.step = r
+	return true
 }
 
 func (s *serverTime) reading() reading {

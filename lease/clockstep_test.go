@@ -1,0 +1,84 @@
+package lease_test
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/eqworks/passbuddy/lease"
+)
+
+// An NTP client sets the server's clock ahead, while a process holds leases of many names.
+func TestALittleStepOfTheServersClockLosesNoneOfManyLeases(t *testing.T) {
+	for _, tc := range []struct {
+		names int
+		step  time.Duration
+	}{{2000, 10 * time.Millisecond}, {50, 500 * time.Millisecond}, {200, 100 * time.Millisecond}} {
+		t.Run(fmt.Sprintf("%d names, %v", tc.names, tc.step), func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				m, _ := w.process("p")
+				const ttl = 15 * time.Second
+				var all sync.WaitGroup
+				leases := make([]*lease.Lease, tc.names)
+				for i := range leases {
+					all.Go(func() {
+						s := w.semaphore(m, 1, func(c *lease.Config) { c.Name, c.TTL = fmt.Sprint("s", i), ttl })
+						leases[i] = w.acquire(s)
+					})
+				}
+				all.Wait()
+				var commands atomic.Int64
+				w.net.OnCommand(func(string, time.Time, []string) { commands.Add(1) })
+				time.Sleep(ttl)
+				quiet := commands.Load()
+				for i := range 2 {
+					w.net.SetClockOffset(time.Duration(i+1) * tc.step)
+					time.Sleep(ttl)
+				}
+				lost := 0
+				for _, l := range leases {
+					if !l.Valid() {
+						lost++
+					}
+				}
+				if lost > 0 {
+					t.Errorf("%d of %d leases were lost", lost, tc.names)
+				}
+				if stepped := (commands.Load() - quiet) / 2; stepped > quiet+2*int64(tc.names) {
+					t.Errorf("%d commands in a TTL with a step, %d in one without", stepped, quiet)
+				}
+				for _, l := range leases {
+					all.Go(func() { l.Release() })
+				}
+				all.Wait()
+			})
+		})
+	}
+}
+
+// What this process knew of the server's clock is of no use any more; the answer says so.
+func TestTheFirstAcquireAfterAStepOfTheServersClockTakesOneRetry(t *testing.T) {
+	for _, ttl := range []time.Duration{time.Hour, 24 * time.Hour} {
+		for _, once := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%v, once: %v", ttl, once), func(t *testing.T) {
+				inBubble(t, func(w *world) {
+					m, _ := w.process("p")
+					s := w.semaphore(m, 1, func(c *lease.Config) { c.TTL = ttl })
+					w.acquire(s).Release()
+					w.net.SetClockOffset(10 * time.Minute)
+					began := time.Now()
+					if once {
+						w.acquire(s, lease.MaxWait(0)).Release()
+					} else {
+						w.acquire(s).Release()
+					}
+					if took := time.Since(began); took > time.Second {
+						t.Errorf("it took %v", took)
+					}
+				})
+			})
+		}
+	}
+}
