@@ -74,14 +74,14 @@ func (c *conversation) unlock(now instant, inline bool) {
 		c.manager.wire.send(c, false)
 	}
 	if len(left.ends)+len(left.notes) > 0 {
-		c.manager.logs.Go(func() { // a slow logger holds up nothing
+		go func() { // a slow logger holds up nothing, and may close the manager
 			for _, h := range left.ends {
 				c.manager.report(h)
 			}
 			for _, n := range left.notes {
 				c.manager.note(d.cfg, n)
 			}
-		})
+		}()
 	}
 	if send && inline {
 		c.manager.wire.send(c, true)

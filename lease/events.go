@@ -7,8 +7,8 @@ import (
 
 // Events are told what happens to the semaphores of a manager: for metrics, traces and logs of one's own.
 // Each function may be nil; what is nil costs nothing. They are called after the fact, one at a time and in
-// order, in a goroutine of their own: nothing waits for them but Close. What a slow one has not been told
-// yet is kept in memory. They must not panic.
+// order, in a goroutine of their own: nothing waits for them, Close neither, and they may call whatever the package
+// offers. What a slow one has not been told yet is kept in memory. They must not panic.
 type Events struct {
 	Waiting       func(Event) // a caller has to wait
 	Acquired      func(Event) // a lease begins
@@ -52,7 +52,6 @@ const (
 // A teller calls the functions, so that nothing else waits for them. Safe for concurrent use.
 type teller struct {
 	events *Events
-	logs   *sync.WaitGroup
 
 	mu      sync.Mutex
 	pending []deskEvent
@@ -65,7 +64,7 @@ func (t *teller) add(events []deskEvent) {
 	t.pending = append(t.pending, events...)
 	if !t.telling {
 		t.telling = true
-		t.logs.Go(t.run)
+		go t.run()
 	}
 }
 

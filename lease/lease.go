@@ -145,6 +145,9 @@ func (h *hold) giveBack(wait bool) error {
 		c.mu.Unlock()
 		var err error
 		if c, err = m.converse(h.semaphore, true); err != nil {
+			if reason == ErrReleased {
+				return err // Close was faster, and gives nothing back
+			}
 			return reason
 		}
 	}
@@ -242,8 +245,8 @@ func (l *Lease) Name() string { return l.hold.semaphore.cfg.Name }
 // the trust window. It needs no context: it works when the caller's has ended.
 //
 // It returns nil when the permit is given back, and the loss when it was lost before. A *RedisError
-// says that no answer came in time: the permit is free at the latest when its TTL is over. Every call
-// returns what the first returned; ignoring it is safe.
+// says that no answer came in time, and ErrClosed that Close came first: the permit is free at the latest when
+// its TTL is over. Every call returns what the first returned; ignoring it is safe.
 func (l *Lease) Release() error {
 	h := l.hold
 	h.released.Do(func() {

@@ -3,6 +3,7 @@ package lease
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -30,16 +31,43 @@ func (m *Manager) note(cfg *Config, n note) {
 	}
 }
 
-// warn logs a cause once per semaphore.
+// What the log is told of one cause: the first semaphores by name, in each period.
+const (
+	maxNamed   = 10
+	saidPeriod = time.Hour
+)
+
+// A said is which semaphores the log knows of one cause.
+type said struct {
+	since instant
+	names []string
+	more  bool // and that there are others
+}
+
+// warn logs a cause once per semaphore and period, for the first semaphores; that there are more, it logs once. So
+// what is remembered and logged is bounded, whatever the number of names.
 func (m *Manager) warn(name, cause, msg string, args ...any) {
-	key := name + "\x00" + cause
+	now := m.now()
 	m.mu.Lock()
-	known := m.said[key]
-	m.said[key] = true
-	m.mu.Unlock()
-	if !known {
-		m.log.Warn(msg, args...)
+	known := m.said[cause]
+	if known == nil || now.reached(known.since.add(saidPeriod)) {
+		known = &said{since: now}
+		m.said[cause] = known
 	}
+	if known.more || slices.Contains(known.names, name) {
+		m.mu.Unlock()
+		return
+	}
+	known.more = len(known.names) == maxNamed
+	more := known.more
+	if !more {
+		known.names = append(known.names, name)
+	}
+	m.mu.Unlock()
+	if more {
+		args = append(args, "and_more", "other semaphores are not named for an hour")
+	}
+	m.log.Warn(msg, args...)
 }
 
 // warnAndAbove is the default logger's filter.

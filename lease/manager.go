@@ -27,8 +27,8 @@ type Options struct {
 	Owner string
 	// Clock is where the time comes from; for tests. The system's by default.
 	Clock clock.Clock
-	// Logger gets what no caller is told: each lost lease, and once per cause and semaphore a failed
-	// give-back and trouble with Redis. No context waits for it. slog.Default() at Warn and above by
+	// Logger gets what no caller is told: each lost lease, and a failed give-back and trouble with Redis once per
+	// cause, semaphore and hour, for the first ten semaphores of a cause. No context waits for it. slog.Default() at Warn and above by
 	// default.
 	Logger *slog.Logger
 	// Events are told what happens; see there.
@@ -54,9 +54,8 @@ type Manager struct {
 	events   Events
 	watched  bool // events has a function
 	teller   teller
-	logs     sync.WaitGroup // what is being logged or told
-	renewer  *renewer       // calls conversations to work
-	watchdog *renewer       // calls them where a trust window ends
+	renewer  *renewer // calls conversations to work
+	watchdog *renewer // calls them where a trust window ends
 	wire     *wire
 	inbox    *inbox
 	ctx      context.Context // ends with Close
@@ -68,7 +67,7 @@ type Manager struct {
 	draining      bool                     // Shutdown or Close was called
 	drained       chan struct{}            // closed when draining and no conversation is left
 	closed        bool
-	said          map[string]bool // what the log knows
+	said          map[string]*said // what the log knows, by cause
 }
 
 // New makes a manager on a client of the caller's, which stays the caller's to close. It does no I/O.
@@ -115,7 +114,7 @@ func New(client redis.UniversalClient, opts Options) (*Manager, error) {
 		conversations: map[string]*conversation{},
 		servers:       map[string]*serverTime{},
 		drained:       make(chan struct{}),
-		said:          map[string]bool{},
+		said:          map[string]*said{},
 	}
 	probe := opts.Defaults
 	probe.Name, probe.Capacity = "probe", 1
@@ -126,7 +125,7 @@ func New(client redis.UniversalClient, opts Options) (*Manager, error) {
 		return nil, err
 	}
 	m.mint = m.newID
-	m.teller = teller{events: &m.events, logs: &m.logs}
+	m.teller = teller{events: &m.events}
 	m.ctx, m.cancel = context.WithCancelCause(context.Background())
 	m.renewer = newRenewer(m, 50*time.Millisecond, func(c *conversation) *appointment { return &c.work })
 	m.watchdog = newRenewer(m, 0, func(c *conversation) *appointment { return &c.end })
@@ -394,8 +393,9 @@ func (m *Manager) drain() {
 	}
 }
 
-// Close ends every lease's contexts with ErrClosed, stops renewing, and waits for the manager's own
-// goroutines. Permits whose holders have not released them are not given back: their work may still be
+// Close ends every lease's contexts with ErrClosed, stops renewing, and waits for the manager's own goroutines,
+// all but those that call Events and the Logger: these may call Close, and end when they have told what has
+// happened. Permits whose holders have not released them are not given back: their work may still be
 // going on, and time takes them. Close also closes the client, if Open made it. Calling it again does
 // nothing.
 func (m *Manager) Close() error {
@@ -420,7 +420,6 @@ func (m *Manager) Close() error {
 		err = m.client.Close()
 	}
 	m.wire.wait()
-	m.logs.Wait()
 	return err
 }
 

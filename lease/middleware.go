@@ -18,8 +18,9 @@ type MiddlewareOptions struct {
 	// Status is what a request gets when no permit came within MaxWait: 503 or 429. 503 by default.
 	Status int
 	// Refuse answers a request that gets no permit, in place of the standard answers: Status with a
-	// Retry-After (ErrAtCapacity), 503 (ErrClosed, and trouble with Redis), 500 (an error of pick). It is not
-	// called for a client that has gone away.
+	// Retry-After (ErrAtCapacity), 500 (an error of pick), 503 for the rest: ErrClosed, trouble with Redis, and a
+	// request whose context ended while it waited (err matches the context's error). A client that has gone away
+	// ends the context too, and hears nothing of the answer.
 	Refuse func(w http.ResponseWriter, r *http.Request, err error)
 
 	// AcquireOnStart takes the permit before the handler runs, with the request as its user. Without it the
@@ -73,7 +74,8 @@ func (s *Semaphore) Middleware(opts MiddlewareOptions) func(http.Handler) http.H
 // MiddlewareOptions.Refuse for other answers. The handler's request carries the lease's context: it ends
 // when the lease is lost, and when the client goes away. The permit goes back when the handler has
 // returned, panicked or aborted: all that it wrote is then with the server. It is not held up by Redis for
-// that. When the client goes away while the request waits, nothing is written and no permit taken.
+// that. When the request's context ends while it waits (an outer timeout, a server that stops, a client that has
+// gone away), the handler does not run, no permit is taken, and the answer is 503: to write none would be 200 OK.
 //
 // The handler gets the server's own ResponseWriter, so it can flush, hijack, and serve websockets; its
 // permit is held for as long as the handler runs. What goes on after the handler has returned, such as a
@@ -101,8 +103,7 @@ func Middleware(pick func(*http.Request) (*Semaphore, error), opts MiddlewareOpt
 			return s.manager.noted(err)
 		}
 		defer l.letGo()
-		opts.serve(w, r, l.Context(), next)
-		return nil
+		return opts.serve(w, r, l.Context(), next)
 	})
 }
 
@@ -129,8 +130,7 @@ func (p *Permit) Middleware(opts MiddlewareOptions) func(http.Handler) http.Hand
 			return p.semaphore.manager.noted(err)
 		}
 		defer done()
-		opts.serve(w, r, ctx, next)
-		return nil
+		return opts.serve(w, r, ctx, next)
 	})
 }
 
@@ -141,18 +141,20 @@ func (o MiddlewareOptions) around(serve func(http.ResponseWriter, *http.Request,
 			panic(&OptionError{"next", "nil", "pass the handler to run"})
 		}
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if err := serve(w, r, next); err != nil && r.Context().Err() == nil {
+			if err := serve(w, r, next); err != nil {
 				o.Refuse(w, r, err)
 			}
 		})
 	}
 }
 
-// serve runs the handler, unless the client has gone away while the permit came.
-func (o *MiddlewareOptions) serve(w http.ResponseWriter, r *http.Request, ctx context.Context, next http.Handler) {
-	if r.Context().Err() == nil {
-		next.ServeHTTP(w, r.WithContext(ctx))
+// serve runs the handler, unless the request's context has ended while the permit came: then it returns why.
+func (o *MiddlewareOptions) serve(w http.ResponseWriter, r *http.Request, ctx context.Context, next http.Handler) error {
+	if err := r.Context().Err(); err != nil {
+		return fmt.Errorf("lease: the request ended before it had its permit: %w", err)
 	}
+	next.ServeHTTP(w, r.WithContext(ctx))
+	return nil
 }
 
 // noted logs trouble with Redis, once: the client is not told.

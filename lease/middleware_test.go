@@ -218,40 +218,70 @@ func TestTheSemaphoreOfARequestIsPicked(t *testing.T) {
 	})
 }
 
-// An untouchable ResponseWriter belongs to a client that has gone away.
-type untouchable struct{ *world }
-
-func (w untouchable) Header() http.Header {
-	w.Error("Header after the client's end")
-	return http.Header{}
-}
-func (w untouchable) WriteHeader(int) { w.Error("WriteHeader after the client's end") }
-func (w untouchable) Write([]byte) (int, error) {
-	w.Error("Write after the client's end")
-	return 0, net.ErrClosed
-}
-
-func TestAClientThatGoesAwayWhileItWaits(t *testing.T) {
+// An outer timeout middleware, a server's BaseContext, a client that has gone away: whichever ended the request, its
+// handler did not run, and no answer would be 200 OK.
+func TestARequestThatEndsWhileItWaitsIsRefused(t *testing.T) {
 	inAnHour(t, func(w *world) {
 		m, _ := w.process("p")
 		other, _ := w.process("q")
 		taken := w.acquire(w.semaphore(other, 1))
 		s := w.semaphore(m, 1)
 		never := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { w.Error("the handler ran") })
-		refuse := func(http.ResponseWriter, *http.Request, error) { w.Error("Refuse was called") }
-		for name, h := range map[string]http.Handler{
-			"per-request": s.Middleware(lease.MiddlewareOptions{Refuse: refuse})(never),
-			"standard":    s.Middleware(lease.MiddlewareOptions{})(never),
-			"shared":      s.Permit().Middleware(lease.MiddlewareOptions{AcquireOnStart: true})(never),
+		var told []error
+		refuse := func(rw http.ResponseWriter, _ *http.Request, err error) {
+			told = append(told, err)
+			rw.WriteHeader(http.StatusTeapot)
+		}
+		for _, tc := range []struct {
+			name string
+			h    http.Handler
+			code int
+		}{
+			{"a permit per request", s.Middleware(lease.MiddlewareOptions{})(never), 503},
+			{"a shared permit", s.Permit().Middleware(lease.MiddlewareOptions{AcquireOnStart: true})(never), 503},
+			{"an answer of one's own", s.Middleware(lease.MiddlewareOptions{Refuse: refuse})(never), http.StatusTeapot},
 		} {
-			ctx, hangUp := context.WithCancel(context.Background())
-			time.AfterFunc(time.Second, hangUp)
-			h.ServeHTTP(untouchable{w}, httptest.NewRequestWithContext(ctx, http.MethodGet, "/"+name, nil))
+			cancelled, cancel := context.WithCancel(context.Background())
+			time.AfterFunc(time.Second, cancel)
+			if rec := serve(tc.h, cancelled); rec.Code != tc.code {
+				w.Errorf("%s, cancelled: answered %d", tc.name, rec.Code)
+			}
+			late, cancel := context.WithTimeout(context.Background(), time.Second)
+			if rec := serve(tc.h, late); rec.Code != tc.code {
+				w.Errorf("%s, timed out: answered %d", tc.name, rec.Code)
+			}
+			cancel()
+		}
+		if len(told) != 2 || !errors.Is(told[0], context.Canceled) || !errors.Is(told[1], context.DeadlineExceeded) {
+			w.Errorf("Refuse was told %v", told)
 		}
 		_ = taken.Release()
 		time.Sleep(worldTTL)
 		if n := len(w.members()); n != 0 {
 			w.Errorf("%d permits leaked", n)
+		}
+	})
+}
+
+// The permit comes, and the request has ended at that very moment.
+func TestARequestThatEndsWhenItsPermitComesIsRefused(t *testing.T) {
+	inAnHour(t, func(w *world) {
+		m, _ := w.process("p")
+		s := w.semaphore(m, 1)
+		never := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { w.Error("the handler ran") })
+		p := s.Permit()
+		if err := p.Acquire(context.Background()); err != nil {
+			w.Fatal(err)
+		}
+		ended, cancel := context.WithCancel(context.Background())
+		cancel()
+		for name, h := range map[string]http.Handler{
+			"a permit per request": s.Middleware(lease.MiddlewareOptions{})(never),
+			"a shared permit":      p.Middleware(lease.MiddlewareOptions{AcquireOnStart: true})(never),
+		} {
+			if rec := serve(h, ended); rec.Code != 503 {
+				w.Errorf("%s: answered %d", name, rec.Code)
+			}
 		}
 	})
 }

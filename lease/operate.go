@@ -118,9 +118,6 @@ func (s *Semaphore) Inspect(ctx context.Context) (*State, error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(reply) != 8 {
-			return nil, &RedisError{Op: inspect.String(), Name: s.cfg.Name, Err: fmt.Errorf("unexpected reply: %v", reply)}
-		}
 		now := integer(reply, 0)
 		state.ServerTime = time.UnixMicro(now)
 		if n := integer(reply, 1); n >= 0 {
@@ -217,10 +214,40 @@ func (s *Semaphore) run(ctx context.Context, v verb, args ...any) ([]any, error)
 	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
 		reply, err = cmd(true).Result()
 	}
+	if err == nil {
+		err = checkOperatorReply(v, reply)
+	}
 	if err != nil {
 		return nil, &RedisError{Op: v.String(), Name: s.cfg.Name, Err: scripts[v].explain(err)}
 	}
 	return reply, nil
+}
+
+// checkOperatorReply refuses a reply that is not what the script's header promises: a proxy or an emulation of Redis
+// may cut it short.
+func checkOperatorReply(v verb, reply []any) error {
+	want, lists := 2, map[int]int{} // where a list stands, and of how many texts each of its entries is
+	if v == inspect {
+		want, lists = 8, map[int]int{6: 2, 7: 3}
+	}
+	ok := len(reply) == want
+	for i := 0; ok && i < len(reply); i++ {
+		entry, isList := lists[i]
+		if !isList {
+			_, ok = reply[i].(int64)
+			continue
+		}
+		list, _ := reply[i].([]any)
+		ok = list != nil && len(list)%entry == 0
+		for _, e := range list {
+			_, isText := e.(string)
+			ok = ok && isText
+		}
+	}
+	if !ok {
+		return fmt.Errorf("unexpected reply to %v: %v", v, reply)
+	}
+	return nil
 }
 
 // integer reads a number of a reply: scores come as text.

@@ -44,7 +44,7 @@ func main() {
 	flag.Parse()
 	chosen := regexp.MustCompile(*pattern)
 	var all []mutant
-	for _, m := range slices.Concat(mutants, clockMutants) {
+	for _, m := range slices.Concat(mutants, clockMutants, edgeMutants) {
 		if chosen.MatchString(m.name) {
 			all = append(all, m)
 		}

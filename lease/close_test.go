@@ -1,0 +1,63 @@
+package lease_test
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/eqworks/passbuddy/lease"
+	"github.com/eqworks/passbuddy/lease/leasetest"
+)
+
+// An actingHandler does something for each line that is logged.
+type actingHandler struct {
+	slog.Handler
+	act func()
+}
+
+func (h actingHandler) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h actingHandler) Handle(context.Context, slog.Record) error {
+	h.act()
+	return nil
+}
+
+// Who is told of a loss may decide to stop.
+func TestWhoIsToldMayCloseTheManager(t *testing.T) {
+	for _, how := range []string{"Close", "Shutdown"} {
+		for _, teller := range []string{"an event function", "a logger"} {
+			t.Run(teller+" calls "+how, func(t *testing.T) {
+				inBubble(t, func(w *world) {
+					var m *lease.Manager
+					closed := make(chan error, 8)
+					stop := func() {
+						if how == "Close" {
+							closed <- m.Close()
+							return
+						}
+						closed <- m.Shutdown(context.Background())
+					}
+					m, _ = w.process("p", func(_ *redis.Options, o *lease.Options) {
+						if teller == "a logger" {
+							o.Logger = slog.New(actingHandler{slog.DiscardHandler, stop})
+						} else {
+							o.Events.Lost = func(lease.Event) { stop() }
+						}
+					})
+					leasetest.Lose(w.acquire(w.semaphore(m, 1)))
+					select {
+					case err := <-closed:
+						if err != nil {
+							w.Error(err)
+						}
+					case <-time.After(time.Minute):
+						w.Fatal(how + " did not return")
+					}
+				})
+			})
+		}
+	}
+}

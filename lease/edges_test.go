@@ -1,0 +1,117 @@
+package lease
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/benbjohnson/clock"
+)
+
+// A proxy or an emulation of Redis may cut a reply short.
+func TestAReplyThatIsTooShortIsAnErrorThatNamesTheVerb(t *testing.T) {
+	grants := []*grant{{id: idOf(1, 1), weight: 1}, {id: idOf(2, 1), weight: 1}}
+	for _, tc := range []struct {
+		verb  verb
+		whole []int64
+		least int // integers that make a whole reply
+	}{
+		{release, []int64{0}, 1},
+		{renew, []int64{1, 2, 0}, 3},
+		{acquire, []int64{1, 0, 2, 3, 4, 5}, 6},
+		{acquire, []int64{1, statusDetails, 2, 3, 4, 5, 1, 1, 0, 0, 0, 0}, 12},
+		{acquire, []int64{1, statusLate}, 2},
+	} {
+		for n := range tc.whole {
+			err := checkReply(&call{verb: tc.verb, grants: grants, reply: tc.whole[:n]})
+			if err == nil || !strings.Contains(err.Error(), tc.verb.String()) {
+				t.Errorf("%v with %d integers: %v", tc.verb, n, err)
+			}
+		}
+		if err := checkReply(&call{verb: tc.verb, grants: grants, reply: tc.whole}); err != nil {
+			t.Error(err)
+		}
+	}
+	page := []any{"id", "1"}
+	for _, tc := range []struct {
+		verb  verb
+		whole []any
+	}{
+		{resize, []any{int64(1), int64(0)}},
+		{revoke, []any{int64(1), int64(0)}},
+		{inspect, []any{int64(1), int64(-1), int64(0), int64(0), int64(1), int64(1), page, []any{"id", "1", "2"}}},
+	} {
+		var bad [][]any
+		for n := range tc.whole {
+			odd := append([]any{}, tc.whole...)
+			odd[n] = nil
+			mixed := append([]any{}, tc.whole...)
+			mixed[n] = []any{int64(1), int64(2), int64(3), int64(4), int64(5), int64(6)}
+			cut := append([]any{}, tc.whole...)
+			cut[n] = []any{"id"}
+			bad = append(bad, tc.whole[:n], odd, mixed, cut)
+		}
+		for _, reply := range bad {
+			err := checkOperatorReply(tc.verb, reply)
+			if err == nil || !strings.Contains(err.Error(), tc.verb.String()) {
+				t.Errorf("%v with %v: %v", tc.verb, reply, err)
+			}
+		}
+		if err := checkOperatorReply(tc.verb, tc.whole); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// Close comes between the end of the lease's contexts and the sending of the release.
+func TestAReleaseThatCloseOvertakesSaysClosed(t *testing.T) {
+	m := quietManager(t)
+	_, g := shared(t, m, "gpu")
+	h := g.hold
+	_ = h.end(ErrReleased)
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.giveBack(true); !errors.Is(err, ErrClosed) {
+		t.Errorf("Release returned %v", err)
+	}
+}
+
+func TestTheLogIsBoundedWhateverTheNumberOfNames(t *testing.T) {
+	m := quietManager(t)
+	var out bytes.Buffer
+	m.log = slog.New(slog.NewTextHandler(&out, nil))
+	burst := func() (lines int) {
+		out.Reset()
+		for range 2 {
+			for i := range 5000 {
+				m.warn(fmt.Sprint("s", i), "disagree", "other limits", "semaphore", i)
+			}
+		}
+		return strings.Count(out.String(), "\n")
+	}
+	if n := burst(); n != maxNamed+1 {
+		t.Errorf("%d lines, want %d and one that says that there are more:\n%s", n, maxNamed, out.String())
+	}
+	if !strings.Contains(out.String(), "and_more") {
+		t.Errorf("nothing says that there are more:\n%s", out.String())
+	}
+	m.warn("s1", "release", "another cause")
+	if !strings.Contains(out.String(), "another cause") {
+		t.Error("another cause was not logged")
+	}
+	if len(m.said) != 2 || len(m.said["disagree"].names) != maxNamed {
+		t.Errorf("%d causes and %d names are kept", len(m.said), len(m.said["disagree"].names))
+	}
+	if n := burst(); n != 0 {
+		t.Errorf("%d lines more within the hour", n)
+	}
+	m.clock.(*clock.Mock).Add(time.Hour)
+	if n := burst(); n != maxNamed+1 {
+		t.Errorf("%d lines in the next hour", n)
+	}
+}
