@@ -39,7 +39,7 @@ func load(parts ...string) *script {
 
 var scripts = [...]*script{
 	release: load("shared", "permits", "release", "clock", "next_waiter", "grant", "promote", "then_promote"),
-	renew:   load("shared", "clock", "permits", "renew", "grant", "promote", "then_promote"),
+	renew:   load("shared", "clock", "permits", "renew"),
 	acquire: load("shared", "clock", "uncontended", "permits", "grant", "promote", "acquire"),
 	inspect: load("shared", "clock", "inspect"),
 	resize:  load("shared", "clock", "permits", "resize", "grant", "promote", "then_promote"),
@@ -58,7 +58,11 @@ func keysOf(prefix string, cfg Config) *keys {
 }
 
 func (k *keys) holders() any { return k[1] }
-func (k *keys) queue() any   { return k[3] }
+
+// ofHolders are the keys and first arguments of a script that touches the holders alone: while a slot moves, a server
+// of a Cluster carries out no call that names a key which it does not have.
+func (k *keys) ofHolders() []any { return []any{1, k[1], k[6], k[7]} }
+func (k *keys) queue() any       { return k[3] }
 
 // An outgoing call knows whose it is.
 type outgoing struct {
@@ -118,8 +122,15 @@ func execute(ctx context.Context, client redis.UniversalClient, pipe redis.Pipel
 func (o *outgoing) command(ctx context.Context, source bool) redis.Cmder {
 	c, k := o.call, o.conversation.keys
 	args := make([]any, 0, 2+len(k)+3+2*len(c.grants))
-	args = append(scripts[c.verb].start(args, source), k[:]...)
+	args = scripts[c.verb].start(args, source)
+	if c.verb == renew {
+		args = append(args, k.ofHolders()...)
+	} else {
+		args = append(args, k[:]...)
+	}
 	switch c.verb {
+	case renew:
+		args = append(args, c.renewFlags())
 	case release:
 		args = append(args, c.releaseFlags())
 	case acquire:
@@ -188,6 +199,14 @@ func (c *call) acquireFlags() (flags int) {
 	return flags
 }
 
+// renewFlags are renew.lua's.
+func (c *call) renewFlags() int {
+	if c.setBack {
+		return 1
+	}
+	return 0
+}
+
 // releaseFlags are release.lua's.
 func (c *call) releaseFlags() (flags int) {
 	if c.queued {
@@ -195,6 +214,9 @@ func (c *call) releaseFlags() (flags int) {
 	}
 	if c.promote {
 		flags |= 2
+	}
+	if len(c.grants) == 0 {
+		flags |= 4
 	}
 	return flags
 }
@@ -214,6 +236,11 @@ func (o *outgoing) finish() {
 		c.removed += int(o.zrem.Val()) // a second pass finds nothing any more
 	}
 	if c.err = o.trouble(); c.err != nil {
+		if o.zrem != nil && o.zrem.Err() == nil && isTransient(c.err) {
+			// The permits are back. Only the server cannot promote now: its slot moves, or its memory is full.
+			c.err, c.unpromoted, c.reply = nil, true, c.short[:]
+			return
+		}
 		c.err = scripts[c.verb].explain(c.err)
 		return
 	}

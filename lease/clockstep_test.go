@@ -82,3 +82,26 @@ func TestTheFirstAcquireAfterAStepOfTheServersClockTakesOneRetry(t *testing.T) {
 		}
 	}
 }
+
+// The holder has renewed since the step: its permit ends as if there had been none.
+func TestAHolderThatCrashesAfterAStepBackOfTheServersClockBlocksForOneTTL(t *testing.T) {
+	inBubble(t, func(w *world) {
+		m, host := w.process("p")
+		other, _ := w.process("q")
+		l := w.acquire(w.semaphore(m, 1))
+		time.Sleep(worldTTL)
+		w.net.SetClockOffset(-time.Hour)
+		time.Sleep(10 * time.Minute)
+		w.mustHold(l)
+		host.Partition()
+		began := time.Now()
+		next := w.acquire(w.semaphore(other, 1))
+		if took := time.Since(began); took > 2*worldTTL {
+			t.Errorf("its permit was free after %v, TTL %v", took, worldTTL)
+		}
+		if l.Valid() {
+			t.Error("both hold it")
+		}
+		next.Release()
+	})
+}

@@ -176,6 +176,9 @@ func (c *conversation) arrive(ex *exchange, server *serverTime) {
 		c.flight = nil
 	}
 	changed := step.micros != 0
+	if changed && forward == 0 {
+		c.desk.setBack = true
+	}
 	if changed || moved {
 		c.desk.shorten(now, forward) // before what ex brings: that is measured by the new clock
 	}
@@ -227,6 +230,9 @@ func (c *conversation) hear(server *serverTime, step reading) {
 		return
 	}
 	now := c.manager.now()
+	if changed && forward == 0 {
+		c.desk.setBack = true
+	}
 	c.desk.shorten(now, forward)
 	c.unlock(now, false)
 }

@@ -29,7 +29,7 @@ type desk struct {
 	flight  *exchange
 
 	queued    bool // handed to the wire, which calls depart
-	more      bool // Redis has more to promote than one call does
+	setBack   bool // the server's clock was set back: the next renewal sets expiries, instead of only raising them
 	listening bool // somebody waits in the shared queue: pushes are wanted
 	watched   bool // somebody listens to events
 
@@ -38,6 +38,8 @@ type desk struct {
 	joinAt    instant // when those who are not in the shared queue ask next; zero: nobody is
 	settleAt  instant // when a release is sent next; zero: nothing is owed
 	refreshAt instant // when the queue's lifetime is seen to next
+	promoteAt instant // when a promotion is asked for next; zero: Redis has nothing to promote
+	promoteBy instant // until when one that fails is tried again; zero: none has failed
 
 	// No later than the first of its kind; looked at again when it has come.
 	endAt  instant // end of a trust window
@@ -430,7 +432,7 @@ func (d *desk) close(now instant) {
 		}
 	}
 	d.owed, d.settleAt = nil, instant{}
-	d.flight, d.queued, d.more = nil, false, false
+	d.flight, d.queued, d.promoteAt = nil, false, instant{}
 }
 
 // tick does what the time demands. It may be called at any time, and every reply calls it first, so
@@ -584,7 +586,7 @@ func (d *desk) shorten(now instant, by time.Duration) {
 // idle reports whether nobody waits, nothing is held, owed or under way.
 func (d *desk) idle() bool {
 	return d.waiting.len == 0 && d.trying.len == 0 && len(d.held) == 0 && len(d.owed) == 0 &&
-		d.flight == nil && !d.queued && !d.more
+		d.flight == nil && !d.queued && d.promoteAt.isZero()
 }
 
 // next is when the desk wants to be called at the latest, the ends of windows left aside: they have a
@@ -597,6 +599,6 @@ func (d *desk) next() instant {
 	case d.queued:
 		return at
 	default:
-		return earlier(earlier(at, d.renewAt), earlier(earlier(d.pollAt, d.joinAt), d.settleAt))
+		return earlier(earlier(at, d.renewAt), earlier(earlier(d.pollAt, d.joinAt), earlier(d.settleAt, d.promoteAt)))
 	}
 }

@@ -194,6 +194,38 @@ func TestDeskReleasesAgainWhatAPlainReleaseDidNotFind(t *testing.T) {
 	}
 }
 
+// The ids are out, and the script that promotes is refused: the release is over, and the promotion is tried again until
+// the next poll of those who wait may come.
+func TestDeskTriesAPromotionAgainThatFailedBesideARelease(t *testing.T) {
+	d := newDeskTest(t, 1)
+	g := d.acquired(at(0))
+	h := g.hold
+	h.settled = make(chan struct{})
+	d.release(at(time.Second), h)
+	ex := d.mustDepart(at(time.Second), release)
+	ex.calls[0].reply, ex.calls[0].removed, ex.calls[0].unpromoted = []int64{0}, 1, true
+	d.arrive(at(time.Second), ex)
+	<-h.settled
+	if h.result != nil || g.state != gone {
+		t.Fatalf("the release says %v", h.result)
+	}
+	tries := 0
+	var latest instant
+	for now := at(time.Second); !d.idle(); now = d.next() {
+		if ex := d.depart(now, reading{}); ex != nil {
+			if c := ex.calls[0]; c.verb != release || len(c.grants) != 0 || !c.promote {
+				t.Fatalf("sent %+v, want a promotion", c)
+			}
+			fail(ex, redisError("TRYAGAIN Multiple keys request during rehashing of slot"))
+			d.arrive(now, ex)
+			tries, latest = tries+1, now
+		}
+	}
+	if end := at(time.Second + d.cfg.RetryInterval); tries == 0 || latest.mono > end.mono {
+		t.Errorf("%d tries until %v, want some until %v", tries, latest.mono, end.mono)
+	}
+}
+
 func TestDeskCountsTheWindowFromTheSending(t *testing.T) {
 	d := newDeskTest(t, 1)
 	w := d.waiter(at(0))

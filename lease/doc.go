@@ -56,7 +56,9 @@
 // loses the step, once, and all are renewed at once. So a step that leaves time for one renewal costs no lease,
 // and a step that is shorter than the Margin breaks nothing, even before it is found. Between a longer step and
 // the next answer, Redis may give away a permit that is still trusted. The same holds where another node of a
-// Cluster, or a replica, takes over with another clock. A step of this process's wall clock ahead can cost
+// Cluster, or a replica, takes over with another clock. After a step back, permits live for longer by as much, until
+// their holder renews them by the new clock; so only what nobody has renewed since (its holder crashed before it
+// learned of the step) is taken for as long as the step. A step of this process's wall clock ahead can cost
 // leases; one back costs nothing.
 //
 // # Pausing and suspending

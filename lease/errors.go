@@ -189,6 +189,12 @@ var transient = []string{
 	"max number of clients",
 }
 
+// isTransient reports whether the server itself says that it will soon think otherwise.
+func isTransient(err error) bool {
+	var reply redis.Error
+	return errors.As(err, &reply) && (says(reply, transient) || redis.HasErrorPrefix(err, "ASK") || redis.HasErrorPrefix(err, "MOVED"))
+}
+
 func says(err error, words []string) bool {
 	return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(err.Error(), w) })
 }

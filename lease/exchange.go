@@ -59,8 +59,11 @@ type call struct {
 	look    bool    // release: nobody seems to wait; look whether that is so
 	queued  bool    // release: some may be in the shared queue, or go by another name
 	removed int     // release, a plain one: how many were held
-	reply   []int64
-	err     error
+	setBack bool    // renew: the server's clock was set back: what it said before is too far ahead
+
+	unpromoted bool // release, a plain one: the ids are out, and promoting has to be tried again
+	reply      []int64
+	err        error
 
 	short [1]int64 // reply, of a release without a script
 }
@@ -84,7 +87,7 @@ func (d *desk) renewalDue(now instant) bool { return due(now.add(d.early()), d.r
 // up meanwhile goes with the next one, together.
 func (d *desk) wants(now instant) bool {
 	return d.flight == nil && !d.queued &&
-		(d.renewalDue(now) || due(now, d.pollAt) || due(now, d.joinAt) || due(now, d.settleAt) || d.more)
+		(d.renewalDue(now) || due(now, d.pollAt) || due(now, d.joinAt) || due(now, d.settleAt) || due(now, d.promoteAt))
 }
 
 // depart returns what is to be sent now, nil if that is nothing. server is the latest reading of the
@@ -110,14 +113,14 @@ func (d *desk) depart(now instant, server reading) *exchange {
 		d.dropOrphans(now)
 		d.renewAt = instant{}
 		for _, g := range d.held {
-			ex.add(renew, g)
+			ex.add(renew, g).setBack = d.setBack
 		}
 	}
 	if asks || releases > 0 && d.waiting.len > 0 {
 		d.addRequests(now, ex)
 	}
 	if n := len(ex.calls); n == 0 || ex.calls[n-1].verb != acquire {
-		if d.more && releases == 0 {
+		if due(now, d.promoteAt) && releases == 0 {
 			ex.calls = append(ex.calls, call{verb: release})
 			releases = len(ex.calls)
 		}
@@ -127,7 +130,7 @@ func (d *desk) depart(now instant, server reading) *exchange {
 			c.promote = !c.look
 		}
 	}
-	d.more = false
+	d.promoteAt = instant{}
 	if len(ex.calls) == 0 {
 		d.reschedule()
 		return nil
@@ -350,6 +353,9 @@ func (d *desk) failed(now instant, c *call, err error) {
 	again := now.add(d.delay(d.failures))
 	switch c.verb {
 	case release:
+		if len(c.grants) == 0 && !isPermanent(err) {
+			d.promoteAgain(now, again)
+		}
 		for _, g := range c.grants {
 			if g.state != owed {
 				continue
@@ -393,10 +399,23 @@ func (d *desk) askedInVain(now instant, w *waiter, err error) {
 // maxSilent is how many attempts a caller's first exchange with Redis may take when none is answered.
 const maxSilent = 3
 
+// promoteAgain has a promotion that failed tried again, for as long as it can come before the next poll of those who
+// wait, which promotes too.
+func (d *desk) promoteAgain(now, at instant) {
+	if d.promoteBy.isZero() {
+		d.promoteBy = now.add(d.cfg.RetryInterval)
+	}
+	if at.reached(d.promoteBy) {
+		d.promoteBy = instant{}
+		return
+	}
+	d.promoteAt = earlier(d.promoteAt, at)
+}
+
 // status takes what every reply says besides.
-func (d *desk) status(status int64) {
+func (d *desk) status(now instant, status int64) {
 	if status&statusMore != 0 {
-		d.more = true
+		d.promoteAt, d.promoteBy = now, instant{}
 	}
 	if status&statusMuted != 0 {
 		d.note(note{kind: noteMuted})
@@ -406,7 +425,10 @@ func (d *desk) status(status int64) {
 // released takes the answer to a release. Whether the permit was still there says nothing: the client
 // may have sent the release twice, when the first reply was lost.
 func (d *desk) released(now instant, c *call) {
-	d.status(c.reply[0])
+	d.status(now, c.reply[0])
+	if c.unpromoted {
+		d.promoteAgain(now, now)
+	}
 	if c.plain() && c.removed < len(c.grants) {
 		// One may have been revoked, and then goes by another name: the script knows it.
 		for _, g := range c.grants {
@@ -435,7 +457,7 @@ func (d *desk) released(now instant, c *call) {
 // renewed takes the answer to a renewal; scripts/renew.lua says what is in it.
 func (d *desk) renewed(now instant, ex *exchange, c *call, current bool) {
 	end := windowEnd(ex.sent, c.reply[1], c.reply[0], d.cfg.Margin+ex.behind)
-	d.status(c.reply[2])
+	d.status(now, c.reply[2])
 	lost := c.reply[3:]
 	if d.watched {
 		d.happened(now, eventRenewed, nil, Event{Leases: len(c.grants) - len(lost), Slack: slackOf(now, c.grants)})
@@ -465,6 +487,9 @@ func (d *desk) renewed(now instant, ex *exchange, c *call, current bool) {
 	if current && len(d.held) > 0 {
 		d.renewAt = earlier(d.renewAt, ex.sent.add(d.third()))
 	}
+	if c.setBack {
+		d.setBack = false
+	}
 }
 
 // slackOf is what is left of the shortest window of those that are held.
@@ -490,7 +515,7 @@ const answerRevoked = -2
 // acquired takes the answer to a request; scripts/acquire.lua says what is in it.
 func (d *desk) acquired(now instant, ex *exchange, c *call) {
 	server, late := c.reply[0], c.reply[1]&statusLate != 0
-	d.status(c.reply[1])
+	d.status(now, c.reply[1])
 	if !late {
 		d.learn(now, c)
 	}

@@ -103,6 +103,7 @@ func (m *modelRedis) run(ex *exchange, c *call) []int64 {
 		}
 		return []int64{0}
 	case renew:
+		before := len(m.holders)
 		m.purge()
 		r := []int64{m.now, m.later() + m.ttl, 0}
 		for i, g := range c.grants {
@@ -114,7 +115,9 @@ func (m *modelRedis) run(ex *exchange, c *call) []int64 {
 				r = append(r, int64(i+1))
 			}
 		}
-		m.promote(nil)
+		if len(m.holders) < before {
+			r[2] = statusMore
+		}
 		return r
 	default:
 		return m.acquire(ex, c)

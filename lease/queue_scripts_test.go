@@ -248,7 +248,7 @@ func TestPartOfAGrantIsNone(t *testing.T) {
 		id := my(1) + "#3"
 		s.acquire(10*second, 3, 0, id)
 		s.client.ZRem(context.Background(), s.holders, id+",2")
-		if r := s.run(renew, 10*second, 3, id); !slices.Equal(r[3:], []int64{1}) {
+		if r := s.renew(10*second, id); !slices.Equal(r[3:], []int64{1}) {
 			t.Errorf("reply %v", r)
 		}
 		if n := s.client.ZCard(context.Background(), s.holders).Val(); n != 0 {
@@ -269,7 +269,7 @@ func TestNoScriptShortensANeighboursKeys(t *testing.T) {
 		s.acquire(60*second, 1, 0, "a")
 		s.run(acquire, 60*second, 1, 0, 1, 0, your(1), 1000)
 		s.run(acquire, second, 1, 0, 1, 0, my(1), 1000)
-		s.run(renew, second, 1, "a")
+		s.renew(second, "a")
 		s.run(release, second, 1, 3, my(1))
 		for key, least := range map[string]time.Duration{s.queue: 119 * second, s.alive: 119 * second, s.holders: 24 * time.Hour, s.fence: 24 * time.Hour} {
 			if ttl := s.client.PTTL(ctx, key).Val(); ttl < least {
@@ -331,7 +331,7 @@ func TestRevokeScriptFreesNothing(t *testing.T) {
 		if r := s.acquire(10*second, 2, 0, "c"); r[2] != 0 {
 			t.Errorf("somebody else got it: %v", r)
 		}
-		if r := s.run(renew, 10*second, 2, id); !slices.Equal(r[3:], []int64{-1}) {
+		if r := s.renew(10*second, id); !slices.Equal(r[3:], []int64{-1}) {
 			t.Errorf("the holder's renewal says %v", r)
 		}
 		if r := s.operate(revoke, 2, id); integer(r, 0) != 3 {

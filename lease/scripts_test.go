@@ -54,7 +54,11 @@ func newScriptTest(t *testing.T, c *redis.Client) *scriptTest {
 func (s *scriptTest) run(v verb, ttl time.Duration, capacity int, args ...any) []int64 {
 	s.Helper()
 	k := keysOf("passbuddy", Config{Name: "x", TTL: ttl, Capacity: capacity})
-	all := append([]any{"eval", scripts[v].source}, k[:]...)
+	first := k[:]
+	if v == renew {
+		first = k.ofHolders()
+	}
+	all := append([]any{"eval", scripts[v].source}, first...)
 	cmd := redis.NewIntSliceCmd(context.Background(), append(all, args...)...)
 	if err := s.client.Process(context.Background(), cmd); err != nil {
 		s.Fatal(err)
@@ -94,7 +98,13 @@ func (s *scriptTest) wait(ttl time.Duration, capacity int, ids ...any) []int64 {
 
 func (s *scriptTest) renew(ttl time.Duration, ids ...any) []int64 {
 	s.Helper()
-	return s.run(renew, ttl, 1, ids...)
+	return s.renewWith(0, ttl, ids...)
+}
+
+// renewWith renews with flags.
+func (s *scriptTest) renewWith(flags int, ttl time.Duration, ids ...any) []int64 {
+	s.Helper()
+	return s.run(renew, ttl, 1, append([]any{flags}, ids...)...)
 }
 
 // release gives ids back.
@@ -303,11 +313,27 @@ func TestRenewScriptLowersNoScore(t *testing.T) {
 	})
 }
 
+// A holder that crashes after a step back of the clock would keep its permit for as long as the step.
+func TestRenewScriptSetsExpiriesAfterAStepBack(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		s.acquire(10*second, 3, 0, "a")
+		s.put("a", time.Now().Add(time.Hour).UnixMilli())
+		s.put("b", time.Now().Add(time.Hour).UnixMilli())
+		r := s.renewWith(1, 10*second, "a", "gone", "b")
+		if !slices.Equal(r[3:], []int64{2}) || s.score("gone") != 0 {
+			t.Errorf("lost %v, want the second", r[3:])
+		}
+		if s.score("a") != r[1] || s.score("b") != r[1] {
+			t.Errorf("expiries %d and %d, want %d", s.score("a"), s.score("b"), r[1])
+		}
+	})
+}
+
 func TestRenewScriptWritesBeforeItReportsALoss(t *testing.T) {
 	server := redistest.Start(t)
 	replica := redistest.Start(t, "--replicaof", "127.0.0.1 "+server.Addr()[len("127.0.0.1:"):])
 	c := replica.Client(t)
-	cmd := redis.NewIntSliceCmd(context.Background(), append(append([]any{"eval", scripts[renew].source}, keysOf("passbuddy", Config{Name: "x", TTL: second, Capacity: 1})[:]...), "a")...)
+	cmd := redis.NewIntSliceCmd(context.Background(), append(append([]any{"eval", scripts[renew].source}, keysOf("passbuddy", Config{Name: "x", TTL: second, Capacity: 1}).ofHolders()...), 0, "a")...)
 	err := c.Process(context.Background(), cmd)
 	if err == nil || !redis.HasErrorPrefix(err, "READONLY") {
 		t.Fatalf("a replica answered %v, %v; it must not say that a permit is lost", cmd.Val(), err)

@@ -66,6 +66,65 @@ func TestClusterKeepsLeasesOnAllNodesAndOneStalledNodeLeavesTheOthersAlone(t *te
 	}
 }
 
+// While a slot moves, a node refuses what names keys that it does not have: most of a semaphore's keys need not exist.
+func TestClusterSlotThatMovesForLongerThanATTLCostsNoLease(t *testing.T) {
+	cluster := redistest.StartCluster(t)
+	m, err := lease.Open("redis://"+cluster.Addrs()[0]+"?cluster=true", lease.Options{Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	ctx := context.Background()
+	const ttl = time.Second
+	s, err := m.Semaphore(lease.Config{Name: "gpu", Capacity: 2, TTL: ttl})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, released := realAcquire(t, s), realAcquire(t, s)
+
+	client := cluster.Client(t)
+	slot := client.ClusterKeySlot(ctx, "passbuddy-gpu").Val()
+	node, err := client.MasterForKey(ctx, "passbuddy-gpu")
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := func(on *redistest.Server, args ...any) {
+		t.Helper()
+		if err := on.Client(t).Do(ctx, append([]any{"cluster", "setslot", slot}, args...)...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	nameOf := func(of *redistest.Server) string { return of.Client(t).Do(ctx, "cluster", "myid").Val().(string) }
+	var source, target *redistest.Server
+	for _, n := range cluster.Nodes() {
+		if n.Addr() == node.Options().Addr {
+			source = n
+		} else {
+			target = n
+		}
+	}
+	set(target, "importing", nameOf(source))
+	set(source, "migrating", nameOf(target))
+
+	select {
+	case <-kept.Context().Done():
+		t.Fatalf("lost to a slot that moves: %v", kept.Err())
+	case <-time.After(3 * ttl):
+	}
+	if err := released.Release(); err != nil {
+		t.Errorf("a release that nobody waits for: %v", err)
+	}
+	if n := client.ZCard(ctx, "passbuddy-gpu").Val(); n != 1 {
+		t.Errorf("%d permits, want the one that is held", n)
+	}
+	set(source, "stable")
+	set(target, "stable")
+	realAcquire(t, s).Release()
+	if err := kept.Release(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestSentinelLeasesGoOnAfterAFailover(t *testing.T) {
 	set := redistest.StartSentinel(t)
 	m, err := lease.Open(fmt.Sprintf("redis://%s?master_name=%s&addr=%s", set.Addrs()[0], set.MasterName, set.Addrs()[1]), lease.Options{Logger: quiet})

@@ -25,6 +25,11 @@ func unit(name, run string, edits ...edit) mutant {
 	return mutant{name: name, edits: edits, pkg: "./lease", run: run}
 }
 
+// real are its tests on a real Redis, too.
+func real(name, run string, edits ...edit) mutant {
+	return mutant{name: name, edits: edits, pkg: "./lease", run: run, real: true}
+}
+
 // fleet are the simulated fleets, enough of them to meet the trouble that shows the mutant.
 func fleet(name string, edits ...edit) mutant {
 	return mutant{name: name, edits: edits, pkg: "./internal/sim", run: "Fleet", args: []string{"-seeds", "24", "-life", "4m"}}
@@ -158,7 +163,7 @@ var mutants = []mutant{
 	fleet("a lost wake-up: nobody is told",
 		edit{promote, "          say(id, 'grant ' .. whole(until_[owner]) .. ' ' .. whole(given))", "          local _ = given"}),
 	fleet("a lost wake-up: a release does not promote",
-		edit{release, "local nextWaiter = flags >= 2 and", "local nextWaiter = false and"}),
+		edit{release, "local nextWaiter = flags % 4 >= 2 and", "local nextWaiter = false and"}),
 	fleet("a lost wake-up: a desk that does not have it promote",
 		edit{exchange, "			c.promote = !c.look\n", "			c.look = false\n"}),
 	fleet("a lost wake-up: nobody is told where one permit goes to the next",

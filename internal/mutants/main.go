@@ -33,6 +33,7 @@ type mutant struct {
 	pkg   string // whose tests must notice
 	run   string // which of them
 	args  []string
+	real  bool // tests on a real Redis, too
 }
 
 type edit struct{ file, old, new string }
@@ -124,7 +125,7 @@ func hunt(all []mutant) error {
 func healthy(all []mutant) error {
 	groups := map[string]mutant{} // by package and arguments: all its tests in one run
 	for _, m := range all {
-		key := fmt.Sprint(m.pkg, m.args)
+		key := fmt.Sprint(m.pkg, m.args, m.real)
 		if g, seen := groups[key]; seen {
 			m.run = g.run + "|" + m.run
 		}
@@ -220,8 +221,11 @@ func (m mutant) test(overlay string) (string, error) {
 		timeout = "-timeout=60s" // some turn in circles
 	}
 	args := []string{"test", "-count=1", timeout, "-vet=off", "-failfast", "-ldflags=-s -w", "-run", m.run}
-	if len(m.args) == 0 { // no fleet: compiling takes longer than running, and nothing needs real time
-		args = append(args, "-gcflags=-N -l", "-skip", "RealRedis")
+	if len(m.args) == 0 { // no fleet: compiling takes longer than running
+		args = append(args, "-gcflags=-N -l")
+	}
+	if len(m.args) == 0 && !m.real { // nothing needs real time
+		args = append(args, "-skip", "RealRedis")
 	}
 	if overlay != "" {
 		args = append(args, "-overlay", overlay)

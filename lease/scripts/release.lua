@@ -3,7 +3,7 @@
 -- KEYS  as shared
 -- ARGV  1 ttl, 2 capacity
 --       3 flags     1: some of the ids may be in the queue, 2: promote (left out when an acquire, which
---                   promotes too, follows at once)
+--                   promotes too, follows at once), 4: there are no ids
 --       4… ids      at most 500; none: promote only
 -- Reply integers: status (as shared).
 -- Writes holders and queue; fence where it grants. A permit that was revoked goes by its other name.
@@ -28,7 +28,11 @@ if #ARGV > 3 then
   end
 end
 
-local nextWaiter = flags >= 2 and redis.call('ZRANGE', queue, 0, 0)[1]
+if flags >= 4 then
+  -- When its memory is full, Redis refuses what takes memory, unless the script has begun to write.
+  redis.call('ZREM', holders, '')
+end
+local nextWaiter = flags % 4 >= 2 and redis.call('ZRANGE', queue, 0, 0)[1]
 if not nextWaiter then
   return reply
 end

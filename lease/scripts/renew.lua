@@ -1,15 +1,18 @@
 -- renew: moves the expiry of the ids that are still held. Never adds one.
 --
--- KEYS  as shared
+-- KEYS  1 holders   alone, so that a renewal is carried out while a slot of a Cluster moves
 -- ARGV  1 ttl, 2 capacity
---       3… ids      at most 500
--- Reply integers: now in µs, the expiry in ms that every held id has now at least, status (as shared), then
---       the positions (from 1) of the ids that are not held; negative: it was revoked.
+--       3 flags     1: this server's clock was set back since the ids got their expiries
+--       4… ids      at most 500
+-- Reply integers: now in µs, the expiry in ms that every held id has now at least, status (as shared; 4: permits
+--       were freed, and there may be somebody to promote), then the positions (from 1) of the ids that are not
+--       held; negative: it was revoked.
 -- Writes holders: expired permits go first, so that none is revived; an id that is not held is
--- removed before it is reported, so that a read-only replica answers READONLY and never "lost".
--- Permits that are freed by that go to those who wait.
+-- removed before it is reported, so that a read-only replica answers READONLY and never "lost". An expiry is only
+-- raised, whatever TTL the caller has; after a step back of the clock it is set: what the clock from before said
+-- would outlive a crash of the holder by as much as the step.
 -- Cost: TIME, ZREMRANGEBYSCORE, one ZADD for all ids, PEXPIRE; more only when an id is missing or was
--- renewed twice within a millisecond, or something had expired.
+-- renewed twice within a millisecond, or after a step back.
 
 local expiry = later + ttl
 local score = whole(expiry)
@@ -17,26 +20,31 @@ held = 0
 local freed = purge()
 
 local members, pairsOf = {}, {}
-for i = 3, #ARGV do
+for i = 4, #ARGV do
   addMembers(members, ARGV[i], weightOf(ARGV[i]))
 end
 for i = 1, #members do
   pairsOf[2 * i - 1], pairsOf[2 * i] = score, members[i]
 end
 
-local reply, statusAt = {now, expiry, 0}, 3
-local moved = redis.call('ZADD', holders, 'XX', 'GT', 'CH', unpack(pairsOf))
+local reply = {now, expiry, 0}
+local moved = 0
+if ARGV[3] == '1' then
+  redis.call('ZADD', holders, 'XX', unpack(pairsOf))
+else
+  moved = redis.call('ZADD', holders, 'XX', 'GT', 'CH', unpack(pairsOf))
+end
 if moved < #members then
   local scores = redis.call('ZMSCORE', holders, unpack(members))
   local lost, at = {}, 0
-  for i = 3, #ARGV do
+  for i = 4, #ARGV do
     local weight, missing = weightOf(ARGV[i]), false
     for n = at + 1, at + weight do
       missing = missing or not scores[n]
     end
     if missing then
       local revoked = redis.call('ZSCORE', holders, 'revoked,' .. members[at + 1])
-      reply[#reply + 1] = revoked and 2 - i or i - 2
+      reply[#reply + 1] = revoked and 3 - i or i - 3
       for n = at + 1, at + weight do
         lost[#lost + 1] = members[n]
       end
@@ -49,6 +57,7 @@ if moved < #members then
 end
 redis.call('PEXPIRE', holders, keep)
 
-if freed == 0 or redis.call('EXISTS', queue) == 0 then
-  return reply
+if freed > 0 then
+  reply[3] = MORE
 end
+return reply
