@@ -186,14 +186,15 @@ func (d *desk) addReleases(now instant, ex *exchange) {
 
 // addRequests asks for the oldest waiters, as many as could fill the capacity and one more, and for those
 // who make one attempt. Those who stand in the shared queue already are left alone, unless it is time to
-// poll, or the exchange frees permits: what the script grants those whom it speaks for needs no push.
+// poll. Where the exchange frees permits, it asks for the first of them too, as many as those permits can serve
+// and one more: what the script grants those whom it speaks for needs no push. All of them would make the cost
+// of a lease grow with the callers that wait.
 func (d *desk) addRequests(now instant, ex *exchange) {
 	ex.poll = due(now, d.pollAt)
-	all := ex.poll || len(ex.calls) > 0
+	freed, frees := ex.frees(), len(ex.calls) > 0
+	speak := frees
+	all := true // are asked for
 	d.joinAt = instant{}
-	if ex.poll || all && d.cfg.MaxAttempts == 0 { // which counts polls
-		d.pollAt = now.add(d.interval()) // the answer says when it is next
-	}
 	ahead, oneMore := 0, false
 	var behind int64 // the latest place of those in front
 	youngest := now.mono
@@ -204,18 +205,35 @@ func (d *desk) addRequests(now instant, ex *exchange) {
 		if w.place == 0 {
 			age = min(age, youngest)
 		}
-		if all || w.grant == nil || !w.grant.waits || w.grant.unanswered > 0 {
+		if ex.poll || speak || w.grant == nil || !w.grant.waits || w.grant.unanswered > 0 {
 			d.request(now, ex, w, age.Microseconds(), behind)
+		} else {
+			all = false
 		}
+		speak = speak && ahead <= freed
 		behind = max(behind, w.place)
 		if w.place == 0 && !w.grant.waits && !w.asked.isZero() {
 			// No answer has settled what it asked for: that may be carried out as late as now.
 			youngest = min(youngest, w.asked.mono-w.since.mono)
 		}
 	}
+	if ex.poll || all && frees && d.cfg.MaxAttempts == 0 { // which counts polls
+		d.pollAt = now.add(d.interval()) // the answer says when it is next
+	}
 	for w := d.trying.first; w != nil; w = w.next {
 		d.request(now, ex, w, once, 0)
 	}
+}
+
+// frees is the weight of what ex gives back: of permits, and of places in the queue, behind which others may
+// find room.
+func (ex *exchange) frees() (weight int) {
+	for i := range ex.calls {
+		if c := &ex.calls[i]; c.verb == release {
+			weight += c.permits
+		}
+	}
+	return weight
 }
 
 // request asks for w, which has waited for age µs. The server takes that from its time when it carries the call
@@ -343,10 +361,17 @@ func (d *desk) interval() time.Duration {
 	return time.Duration(float64(d.cfg.RetryInterval) * (0.75 + 0.25*d.random()))
 }
 
-// delay is the time before the next try after so many failures in a row.
+// delay is the time before the next try after so many failures in a row. It has a bound of its own: what a
+// server that is back is told late, a permit that is free or a window that can be moved, is late by as much, and a
+// long TTL is no reason to wait.
 func (d *desk) delay(failures int) time.Duration {
-	return backoff.Policy{Min: d.cfg.TTL / 64, Max: d.cfg.TTL / 16}.Delay(failures, d.random())
+	return backoff.Policy{
+		Min: min(d.cfg.TTL/64, maxDelay/4),
+		Max: min(d.cfg.TTL/16, maxDelay),
+	}.Delay(failures, d.random())
 }
+
+const maxDelay = time.Second
 
 // failed takes a call that brought no answer: its outcome is unknown.
 func (d *desk) failed(now instant, c *call, err error) {

@@ -193,7 +193,7 @@ var mutants = []mutant{
 	fleet("a lost wake-up: a desk that polls no more",
 		edit{exchange, "	d.pollAt = earlier(d.pollAt, earlier(now.add(d.interval()), d.full.free))\n", ""}),
 	unit("a lost wake-up: a join forgets the next poll", "Desk",
-		edit{exchange, "	d.joinAt = instant{}\n	if ex.poll ||", "	d.joinAt, d.pollAt = instant{}, instant{}\n	if ex.poll ||"}),
+		edit{exchange, "	d.joinAt = instant{}\n	ahead, oneMore :=", "	d.joinAt, d.pollAt = instant{}, instant{}\n	ahead, oneMore :="}),
 	unit("a dead head blocks", "Promote",
 		edit{promote, "      if until_[owner] * 1000 <= now then\n        gone[#gone + 1] = id\n", "      if until_[owner] * 1000 <= now then\n        blocked = true\n        break\n"}),
 	fleet("a dead head blocks, in a fleet",

@@ -45,7 +45,7 @@ func main() {
 	flag.Parse()
 	chosen := regexp.MustCompile(*pattern)
 	var all []mutant
-	for _, m := range slices.Concat(mutants, clockMutants, edgeMutants) {
+	for _, m := range slices.Concat(mutants, clockMutants, edgeMutants, waitingMutants) {
 		if chosen.MatchString(m.name) {
 			all = append(all, m)
 		}

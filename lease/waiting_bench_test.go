@@ -1,0 +1,84 @@
+package lease_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/eqworks/passbuddy/internal/redistest"
+	"github.com/eqworks/passbuddy/lease"
+)
+
+// BenchmarkWaitersCost measures what an acquire costs the server while 1, 100 or 1,000 callers of the process
+// wait for one of 1,000 permits, each of which is held for three seconds: the CPU time of the commands that carry
+// scripts and releases, and the bytes that the server reads. The cost must not grow with the waiters.
+func BenchmarkWaitersCost(b *testing.B) {
+	const capacity, hold, warm, measured = 1000, 3 * time.Second, 4 * time.Second, 6 * time.Second
+	for _, waiters := range []int{1, 100, 1000} {
+		b.Run(fmt.Sprint(waiters), func(b *testing.B) {
+			server := redistest.Start(b)
+			admin := server.Client(b)
+			m, err := lease.Open("redis://"+server.Addr(), lease.Options{Logger: quiet})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer m.Close()
+			s := gpu(b, m, lease.Config{Name: "gpu", Capacity: capacity})
+			ctx, stop := context.WithCancel(context.Background())
+			var leases atomic.Int64
+			var callers sync.WaitGroup
+			for i := range capacity + waiters {
+				callers.Go(func() {
+					time.Sleep(hold * time.Duration(i) / capacity % hold) // ends spread over a hold
+					for {
+						l, err := s.Acquire(ctx)
+						if err != nil {
+							return
+						}
+						leases.Add(1)
+						select {
+						case <-time.After(hold):
+						case <-ctx.Done():
+						}
+						_ = l.Release()
+					}
+				})
+			}
+			time.Sleep(warm)
+			b.ResetTimer()
+			used, read, n := serverTime(b, admin), infoOf(b, admin, "stats", "total_net_input_bytes"), leases.Load()
+			for range b.N {
+				time.Sleep(measured)
+			}
+			used, read, n = serverTime(b, admin)-used, infoOf(b, admin, "stats", "total_net_input_bytes")-read, leases.Load()-n
+			b.StopTimer()
+			stop()
+			callers.Wait()
+			b.ReportMetric(float64(used)/float64(n), "server-µs/acquire")
+			b.ReportMetric(float64(read)/float64(n), "server-B/acquire")
+			b.ReportMetric(float64(n)/float64(b.N)/measured.Seconds(), "acquires/s")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// serverTime is for how many µs the server has run scripts, with all that they call.
+func serverTime(t testing.TB, client *redis.Client) int64 { return statOf(t, client, "evalsha", "usec") }
+
+// infoOf is a number of a section of INFO.
+func infoOf(t testing.TB, client *redis.Client, section, field string) (n int64) {
+	text, err := client.Info(context.Background(), section).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(text) {
+		_, _ = fmt.Sscanf(line, field+":%d", &n)
+	}
+	return n
+}
