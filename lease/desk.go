@@ -23,6 +23,7 @@ type desk struct {
 
 	waiting line     // in order of arrival
 	trying  line     // those who make one attempt and do not wait
+	endings endings  // when MaxWait ends the wait of those in both
 	placed  int      // weight of those in waiting that have asked Redis
 	held    []*grant // renewed together
 	owed    []*grant // to be given back
@@ -44,7 +45,6 @@ type desk struct {
 	// No later than the first of its kind; looked at again when it has come.
 	endAt  instant // end of a trust window
 	holdAt instant // MaxHold
-	waitAt instant // MaxWait
 
 	failures int   // exchanges in a row that failed
 	trouble  error // why the latest one did
@@ -126,7 +126,7 @@ func (d *desk) lineOf(w *waiter) *line {
 // ask puts w in line. It asks Redis when w is among those that stand in the shared queue for this process.
 func (d *desk) ask(now instant, w *waiter) {
 	d.lineOf(w).push(now, w)
-	d.waitAt = earlier(d.waitAt, w.deadline)
+	d.endings.add(w)
 	if w.once {
 		d.joinAt = now
 		return
@@ -175,6 +175,7 @@ func (d *desk) leave(now instant, w *waiter, err error) bool {
 // takeOut takes w out of its line; whoever moves up may have to join the shared queue.
 func (d *desk) takeOut(now instant, w *waiter) {
 	d.lineOf(w).remove(w)
+	d.endings.remove(w)
 	if d.waiting.len > 0 {
 		d.join(now)
 		return
@@ -447,8 +448,9 @@ func (d *desk) tick(now instant) {
 	if due(now, d.holdAt) {
 		d.endHolds(now)
 	}
-	if due(now, d.waitAt) {
-		d.endWaits(now)
+	for due(now, d.endings.first()) {
+		w := d.endings.list[0]
+		d.leave(now, w, d.waitedInVain(now, w))
 	}
 	if due(now, d.settleAt) {
 		d.dropMoot(now)
@@ -506,21 +508,6 @@ func (d *desk) endHolds(now instant) {
 			continue
 		}
 		d.end(now, h, ended, &HoldError{Name: d.cfg.Name, ID: g.id, Token: h.token, MaxHold: h.maxHold})
-	}
-}
-
-func (d *desk) endWaits(now instant) {
-	d.waitAt = instant{}
-	for _, l := range []*line{&d.waiting, &d.trying} {
-		for w := l.first; w != nil; {
-			next := w.next
-			if due(now, w.deadline) {
-				d.leave(now, w, d.waitedInVain(now, w))
-			} else {
-				d.waitAt = earlier(d.waitAt, w.deadline)
-			}
-			w = next
-		}
 	}
 }
 
@@ -592,7 +579,7 @@ func (d *desk) idle() bool {
 // next is when the desk wants to be called at the latest, the ends of windows left aside: they have a
 // timer of their own.
 func (d *desk) next() instant {
-	at := earlier(d.holdAt, d.waitAt)
+	at := earlier(d.holdAt, d.endings.first())
 	switch {
 	case d.flight != nil:
 		return earlier(at, d.flight.giveUp)

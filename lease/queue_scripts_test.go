@@ -199,6 +199,30 @@ func TestPromoteRefusesWhatACapacityHasMadeImpossible(t *testing.T) {
 	})
 }
 
+// During a deploy from 2 to 5 the processes declare both. Who declares 2 must not refuse what 5 have room for.
+func TestPromoteRefusesNothingForANeighboursSmallerCapacity(t *testing.T) {
+	onEachWay(t, func(s *scriptTest) {
+		me, you := s.inbox("me~1"), s.inbox("you~2")
+		s.acquire(10*second, 5, 0, "a", "b", "c")
+		heavy := your(1) + "#3"
+		s.poll(10*second, 5, heavy, 2*second)
+		s.poll(10*second, 5, my(1), second)
+		s.release(2, "a", "b")
+		s.release(2, "c")
+		s.mustBeSilent(you)
+		s.mustBeSilent(me)
+		if got := s.waiting(); !slices.Equal(got, []string{heavy, my(1)}) {
+			t.Errorf("waiting: %v", got)
+		}
+		if r := s.poll(10*second, 5, heavy, 2*second); r[2] <= 0 {
+			t.Errorf("its own poll brings %v", r)
+		}
+		if p := s.mustHear(me); p.verb != pushGrant || p.id != my(1) {
+			t.Errorf("pushed %+v", p)
+		}
+	})
+}
+
 func TestAHeavyRequestIsNotOvertaken(t *testing.T) {
 	onEachWay(t, func(s *scriptTest) {
 		me := s.inbox("me~1")

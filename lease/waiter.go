@@ -14,6 +14,7 @@ type waiter struct {
 
 	// the desk's
 	prev, next *waiter
+	ending     int // its place in the desk's endings, from 1; 0: none
 	inLine     bool
 	since      instant // its arrival: no two of one line have the same microsecond
 	asked      instant // when its first request was sent; zero: there was none
@@ -37,6 +38,7 @@ type line struct {
 func (l *line) push(now instant, w *waiter) {
 	w.inLine = true
 	w.since = now
+	w.place, w.asked = 0, instant{} // of an earlier arrival: its lease was over before its caller saw it
 	if l.last != nil {
 		if least := l.last.since.add(time.Microsecond); now.mono < least.mono {
 			w.since = least

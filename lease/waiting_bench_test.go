@@ -69,7 +69,9 @@ func BenchmarkWaitersCost(b *testing.B) {
 }
 
 // serverTime is for how many µs the server has run scripts, with all that they call.
-func serverTime(t testing.TB, client *redis.Client) int64 { return statOf(t, client, "evalsha", "usec") }
+func serverTime(t testing.TB, client *redis.Client) int64 {
+	return statOf(t, client, "evalsha", "usec")
+}
 
 // infoOf is a number of a section of INFO.
 func infoOf(t testing.TB, client *redis.Client, section, field string) (n int64) {

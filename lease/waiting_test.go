@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -156,5 +157,28 @@ func TestDeskGivesBackWithinASecondAfterAnOutageWhateverTheTTL(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Its lease was over before its caller saw it: the process was paused. It arrives anew, at the end of the line.
+func TestDeskGivesWhoAsksAgainNoPlaceOfAnEarlierArrival(t *testing.T) {
+	d := newDeskTest(t, 1)
+	w := d.queued(at(0))
+	if w.place == 0 {
+		t.Fatal("it has no place")
+	}
+	d.pushed(at(time.Millisecond), granting(w.grant.id, at(time.Millisecond)))
+	end := d.mustBeServed(w).until.end()
+	d.tick(end)
+	d.release(end, w.hold)
+	ex := d.mustDepart(end, release)
+	run(ex, end, 0)
+	d.arrive(end, ex)
+	front := d.queued(end)
+	w.done, w.hold = make(chan struct{}), &hold{parent: context.Background()}
+	d.ask(end, w)
+	ex = d.mustDepart(end, acquire)
+	if c := ex.calls[0]; w.place != 0 || c.stood != 0 || c.behind != front.place {
+		t.Errorf("it brings the place %d; %d of the call have one, the others come behind %d, want %d", w.place, c.stood, c.behind, front.place)
 	}
 }

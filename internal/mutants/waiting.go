@@ -8,4 +8,10 @@ var waitingMutants = []mutant{
 		edit{exchange, "all && frees && d.cfg.MaxAttempts == 0", "(all || frees) && d.cfg.MaxAttempts == 0"}),
 	unit("retries that follow the TTL", "DeskGivesBack",
 		edit{exchange, "Max: min(d.cfg.TTL/16, maxDelay),", "Max: d.cfg.TTL / 16,"}),
+	unit("waits that end in the wrong order", "DeskEnds",
+		edit{"lease/endings.go", "e.list[i].deadline.mono < e.list[j]", "e.list[i].deadline.mono > e.list[j]"}),
+	unit("a neighbour's smaller capacity refuses a heavy waiter", "Promote",
+		edit{promote, "elseif overridden and weight > limit or", "elseif weight > limit or"}),
+	unit("who asks again keeps the place of an earlier arrival", "Desk",
+		edit{"lease/waiter.go", "	w.place, w.asked = 0, instant{} //", "	//"}),
 }

@@ -1,7 +1,8 @@
 -- Shared: gives free permits to those who have waited longest, and tells them.
 --
--- Looks at the head of the queue: its owner is not alive: dropped. Heavier than the capacity: dropped and
--- told. Fits: granted until its owner's alive-until, by its own TTL and not the caller's. Does not fit
+-- Looks at the head of the queue: its owner is not alive: dropped. Heavier than an operator's capacity: dropped
+-- and told; heavier than what this call's caller declares: it waits for a call of its own process, which may
+-- declare more. Fits: granted until its owner's alive-until, by its own TTL and not the caller's. Does not fit
 -- yet: everybody behind it waits, so that a heavy request is not starved. At most 500 steps and about
 -- 1,000 permits in one call; status says when there is more to do.
 --
@@ -9,13 +10,14 @@
 -- in µs, now in µs, id, holders, with spaces between.
 
 local limit = capacity -- in force
+local overridden = false -- by an operator, and so for all
 local waiting = 0      -- how many are in the queue
 local said = {}        -- owner and message of each push, sent when all data is written
 
 local function override()
   local n = tonumber(redis.call('HGET', config, 'capacity') or '')
   if n and n >= 0 then
-    limit = n
+    limit, overridden = n, true
   end
 end
 
@@ -70,7 +72,7 @@ local function promote(own)
       end
       if until_[owner] * 1000 <= now then
         gone[#gone + 1] = id
-      elseif weight > limit or weight > maxWeight then
+      elseif overridden and weight > limit or weight > maxWeight then
         gone[#gone + 1] = id
         if own and own[id] then
           own[id] = {-1, 0}

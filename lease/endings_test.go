@@ -1,0 +1,93 @@
+package lease
+
+import (
+	"context"
+	"fmt"
+	"math/bits"
+	"testing"
+	"time"
+)
+
+// until is a waiter whose wait ends at deadline.
+func (d *deskTest) until(now, deadline instant) *waiter {
+	w := &waiter{weight: 1, deadline: deadline, done: make(chan struct{}), hold: &hold{parent: context.Background()}}
+	d.ask(now, w)
+	return w
+}
+
+func TestDeskEndsEachWaitAtItsOwnTime(t *testing.T) {
+	const n = 300
+	d := newDeskTest(t, 1)
+	ends := map[int]*waiter{}
+	for i := range n {
+		ms := 1 + i*7%n // in no order
+		ends[ms] = d.until(at(0), at(time.Duration(ms)*time.Millisecond))
+	}
+	for ms, w := range ends {
+		if ms%3 == 0 {
+			d.leave(at(0), w, ErrClosed)
+		}
+	}
+	for ms := 1; ms <= n; ms++ {
+		now := at(time.Duration(ms) * time.Millisecond)
+		if d.tick(now.add(-time.Microsecond)); ms%3 > 0 {
+			d.mustWait(ends[ms])
+		}
+		if d.tick(now); ms%3 > 0 {
+			d.mustHaveFailed(ends[ms], ErrAtCapacity)
+		}
+	}
+	if d.waiting.len != 0 || len(d.endings.list) != 0 {
+		t.Fatalf("%d still wait, %d ends are left", d.waiting.len, len(d.endings.list))
+	}
+}
+
+// An end moves those on one way through the heap, and no others.
+func TestDeskEndsAWaitWithoutAWalkOverAllThatWait(t *testing.T) {
+	for _, n := range []int{100, 1000, 10000} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			d := newDeskTest(t, 1)
+			for i := range n {
+				d.until(at(0), at(time.Duration(1+i*7919%n)*time.Millisecond))
+			}
+			for ms := 1; ms <= n/2; ms++ {
+				before := make([]*waiter, len(d.endings.list))
+				copy(before, d.endings.list)
+				d.tick(at(time.Duration(ms) * time.Millisecond))
+				moved := 0
+				for i, w := range d.endings.list {
+					if before[i] != w {
+						moved++
+					}
+				}
+				if len(d.endings.list) != len(before)-1 || moved > bits.Len(uint(n)) {
+					t.Fatalf("one end leaves %d of %d, and moves %d", len(d.endings.list), len(before), moved)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkEndOfAWait measures one end by MaxWait among n that wait.
+func BenchmarkEndOfAWait(b *testing.B) {
+	for _, n := range []int{100, 1000, 10000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			cfg, err := Config{Name: "d", Capacity: 1, TTL: testTTL}.complete(Config{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			d := newDesk(&cfg, 1, func(int) string { return "x" }, func() float64 { return 0 })
+			wait := func(i int) {
+				d.ask(at(time.Duration(i)), &waiter{weight: 1, deadline: at(time.Duration(i + n)), done: make(chan struct{}), hold: &hold{}})
+			}
+			for i := range n {
+				wait(i)
+			}
+			b.ResetTimer()
+			for i := range b.N {
+				d.tick(at(time.Duration(i + n)))
+				wait(i + n)
+			}
+		})
+	}
+}
