@@ -85,6 +85,8 @@ type fullness struct {
 	capacity, held, waiting int
 	free                    instant // when the first permit expires unless it is renewed
 	busy                    bool    // somebody was refused, or waits
+	over                    bool    // paused, or more is held than the capacity in force
+	told                    instant // when this was so, at the earliest: what was asked was sent then
 }
 
 // A note is for the log, once per semaphore and kind.
@@ -154,7 +156,7 @@ func (d *desk) join(now instant) {
 	}
 	at := now
 	if d.full.busy && len(d.held) > 0 && !now.reached(d.passing) {
-		at = earlier(d.passing, now.add(d.cfg.RetryInterval))
+		at = earlier(d.passing, d.full.told.add(d.cfg.RetryInterval))
 	}
 	d.joinAt = earlier(d.joinAt, at)
 }
@@ -272,10 +274,16 @@ func (d *desk) release(now instant, h *hold) {
 
 // handOver passes g on to the next waiter of this process, without Redis: for a while after Redis gave
 // it, so that other processes do not starve. What that waiter has asked Redis for is not needed any more.
+//
+// A pause, or a resize below what is held, ends it: as soon as Redis has said so, and it is asked at least every
+// second RetryInterval. In an outage nothing can be told; the Handover bounds it alone.
 func (d *desk) handOver(now instant, g *grant) bool {
 	w := d.waiting.first
 	if w == nil || w.weight != int(g.weight) || g.handed == maxHandovers-1 ||
 		now.reached(g.at.add(d.cfg.Handover)) || now.until(g.until.end()) < d.window/2 {
+		return false
+	}
+	if d.full.over || d.failures == 0 && now.reached(d.full.told.add(2*d.cfg.RetryInterval)) {
 		return false
 	}
 	d.replace(now, w, g)

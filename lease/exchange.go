@@ -541,8 +541,12 @@ const answerRevoked = -2
 func (d *desk) acquired(now instant, ex *exchange, c *call) {
 	server, late := c.reply[0], c.reply[1]&statusLate != 0
 	d.status(now, c.reply[1])
+	before := d.full
 	if !late {
 		d.learn(now, c)
+		if d.full.told = ex.sent; before.told.mono > ex.sent.mono { // a push, or a later answer, came first
+			d.full.told, d.full.over = before.told, before.over
+		}
 	}
 	place := int64(0) // as the script counts it
 	for i, g := range c.grants {
@@ -611,12 +615,13 @@ func (d *desk) polled(now instant, ex *exchange) {
 // learn takes what an acquire says of the semaphore; where it says nothing, there was room for all.
 func (d *desk) learn(now instant, c *call) {
 	if c.reply[1]&statusDetails == 0 {
-		d.full.busy = false
+		d.full.busy, d.full.over = false, false
 		return
 	}
 	r := c.reply[len(c.reply)-details:]
 	first := r[3]
 	d.full = fullness{capacity: int(r[0]), held: int(r[1]), waiting: int(r[2]), busy: r[2] > 0 || first > 0}
+	d.full.over = d.full.capacity == 0 || d.full.held > d.full.capacity
 	if first > 0 {
 		d.full.free = now.add(time.Duration(first*1000-c.reply[0])*time.Microsecond + time.Millisecond)
 	}
@@ -652,6 +657,9 @@ func (d *desk) granted(now, at instant, g *grant, end instant, token int64) {
 		return
 	}
 	g.token, g.at = token, at
+	if at.mono > d.full.told.mono { // a push: there was room
+		d.full.told, d.full.over = at, false
+	}
 	if d.cfg.Handover > 0 {
 		d.passing = at.add(d.cfg.Handover + min(d.cfg.Handover, maxPassing))
 	}
@@ -667,7 +675,8 @@ func (d *desk) granted(now, at instant, g *grant, end instant, token int64) {
 // as if it had been handed over. If nobody can, or somebody had it before, it goes back.
 func (d *desk) adopt(now, at instant, g *grant, end instant, token int64) {
 	w := d.waiting.first
-	if w == nil || w.weight != int(g.weight) || g.released || g.token != 0 || now.reached(end) || d.cfg.Handover < 0 {
+	if w == nil || w.weight != int(g.weight) || g.released || g.token != 0 || now.reached(end) || d.cfg.Handover < 0 ||
+		d.full.over {
 		g.sendAt, g.stale = now, false
 		return
 	}

@@ -182,3 +182,18 @@ func TestDeskGivesWhoAsksAgainNoPlaceOfAnEarlierArrival(t *testing.T) {
 		t.Errorf("it brings the place %d; %d of the call have one, the others come behind %d, want %d", w.place, c.stood, c.behind, front.place)
 	}
 }
+
+func TestDeskHandsNothingOverInAPauseThatItWasToldOf(t *testing.T) {
+	d := newDeskTest(t, 1)
+	d.cfg.Handover = time.Minute
+	g := d.acquired(at(0))
+	w := d.waiter(at(1))
+	ex := d.mustDepart(at(1), acquire)
+	run(ex, at(1), 0)
+	r := ex.calls[0].reply
+	r[len(r)-details] = 0 // the capacity in force
+	d.arrive(at(2), ex)
+	d.release(at(3), g.hold)
+	d.mustWait(w)
+	d.mustDepart(at(3), release, acquire)
+}

@@ -221,7 +221,7 @@ var mutants = []mutant{
 	unit("a burst loses a round trip for each caller", "Desk",
 		edit{"lease/waiter.go", "	w.place = max(w.place, place)", "	w.place = max(w.place, place) + 50000"}),
 	unit("a long Handover keeps callers out of the queue", "Desk",
-		edit{desk, "at = earlier(d.passing, now.add(d.cfg.RetryInterval))", "at = d.passing"}),
+		edit{desk, "at = earlier(d.passing, d.full.told.add(d.cfg.RetryInterval))", "at = d.passing"}),
 	fleet("a newcomer overtakes the queue",
 		edit{acquire, "elseif waiting == 0 and revoked == 0 then", "elseif revoked == 0 then"}),
 	unit("one that does not wait overtakes the queue", "Heavy",
