@@ -108,7 +108,9 @@ func (c Config) complete(defaults Config) (Config, error) {
 
 // attempt is how long one attempt may take: two renewals that hang fit into a window, and a pipeline that
 // hangs holds up the others for no longer than that.
-func (c *Config) attempt() time.Duration { return min(c.TTL/8, 2*time.Second) }
+func (c *Config) attempt() time.Duration { return min(c.TTL/8, maxAttempt) }
+
+const maxAttempt = 2 * time.Second
 
 // differ tells that a living semaphore has another Config in this process.
 func differ(lives, wanted *Config) error {

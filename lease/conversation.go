@@ -137,6 +137,7 @@ func (c *conversation) depart(f *flight) *exchange {
 	if known.micros == 0 {
 		known = c.server.reading()
 	}
+	c.desk.needed = c.server.need()
 	ex := c.desk.depart(now, known)
 	if ex != nil {
 		c.flight, c.trip = f, f.trip
@@ -152,6 +153,9 @@ func (c *conversation) arrive(ex *exchange, server *serverTime) {
 	sameServer := server == nil || c.server == server
 	if !sameServer {
 		c.server = server // its clock is compared with that of the one before
+	}
+	if server != nil && ex.isAnswered() {
+		server.answered(now.mono - ex.sent.mono)
 	}
 	moved := false
 	var forward time.Duration

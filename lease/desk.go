@@ -29,7 +29,11 @@ type desk struct {
 	owed    []*grant // to be given back
 	flight  *exchange
 
-	queued    bool // handed to the wire, which calls depart
+	queued bool          // handed to the wire, which calls depart
+	needed time.Duration // how long the server has lately taken to answer; 0: it has never answered
+	weight int           // permits of all that is held
+	part   int           // how many of them one exchange renews
+
 	setBack   bool // the server's clock was set back: the next renewal sets expiries, instead of only raising them
 	listening bool // somebody waits in the shared queue: pushes are wanted
 	watched   bool // somebody listens to events
@@ -112,6 +116,7 @@ func newDesk(cfg *Config, pace float64, newID func(weight int) string, random fu
 		cfg:    cfg,
 		window: cfg.TTL - cfg.Margin,
 		pace:   pace,
+		part:   firstPart,
 		newID:  newID,
 		random: random,
 	}
@@ -349,6 +354,7 @@ func (d *desk) keep(end instant, g *grant) {
 	g.until.set(end)
 	g.index = int32(len(d.held))
 	d.held = append(d.held, g)
+	d.weight += int(g.weight)
 	d.endAt = earlier(d.endAt, end)
 	d.renewAt = earlier(d.renewAt, end.add(d.third()-d.window))
 }
@@ -363,6 +369,7 @@ func (d *desk) third() time.Duration { return time.Duration(float64(d.window/3) 
 // drop takes g off the grants that are renewed.
 func (d *desk) drop(g *grant) {
 	d.held = cut(d.held, g)
+	d.weight -= int(g.weight)
 	if len(d.held) == 0 {
 		d.renewAt, d.held = instant{}, emptied(d.held)
 	}

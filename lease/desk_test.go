@@ -27,6 +27,7 @@ func newDeskTest(t *testing.T, capacity int) *deskTest {
 	}
 	d := &deskTest{T: t}
 	d.desk = newDesk(&cfg, 1, func(weight int) string { d.ids++; return idOf(d.ids, weight) }, func() float64 { return 0 })
+	d.needed = time.Millisecond // the server has answered before
 	return d
 }
 

@@ -16,8 +16,11 @@ const maxIDs = 500
 type exchange struct {
 	sent     instant       // read before the first byte left
 	giveUp   instant       // when its desk stops waiting for it
+	patience time.Duration // after which the client drops it, given up or not
 	notAfter int64         // µs of the server's clock: past it no permit is granted; 0: unlimited
 	lateBy   instant       // when the server's clock has passed notAfter for certain
+	renews   int           // permits
+	rest     instant       // when the leases that this part of a renewal leaves over are due; zero: none is left
 	poll     bool          // its requests are a poll, which counts for MaxAttempts
 	behind   time.Duration // by how much the server's clock was found to be ahead after its calls had run
 	calls    []call
@@ -98,7 +101,7 @@ func (d *desk) depart(now instant, server reading) *exchange {
 	if !d.wants(now) {
 		return nil
 	}
-	ex := &exchange{sent: now, giveUp: now.add(d.cfg.attempt())}
+	ex := &exchange{sent: now, giveUp: now.add(d.bound()), patience: d.patience()}
 	ex.lateBy = ex.giveUp
 	if ex.notAfter = server.notAfter(ex.giveUp); ex.notAfter > 0 {
 		ex.lateBy = server.surelyAfter(ex.notAfter)
@@ -110,11 +113,7 @@ func (d *desk) depart(now instant, server reading) *exchange {
 	}
 	releases := len(ex.calls)
 	if d.renewalDue(now) {
-		d.dropOrphans(now)
-		d.renewAt = instant{}
-		for _, g := range d.held {
-			ex.add(renew, g).setBack = d.setBack
-		}
+		d.addRenewals(now, ex)
 	}
 	if asks || releases > 0 && d.waiting.len > 0 {
 		d.addRequests(now, ex)
@@ -274,6 +273,7 @@ func (d *desk) giveUp(now instant) {
 	d.flight = nil
 	d.failures++
 	d.trouble = errNoReply
+	d.learnPart(now, ex)
 	d.pair = pair{} // another server may take over
 	for i := range ex.calls {
 		d.failed(now, &ex.calls[i], errNoReply)
@@ -333,6 +333,9 @@ func (d *desk) arrive(now instant, ex *exchange) {
 	}
 	if renewed {
 		d.endAt = d.firstEnd()
+		if current {
+			d.learnPart(now, ex)
+		}
 	}
 	if ex.poll && trouble == nil && d.full.busy && d.cfg.MaxAttempts > 0 {
 		d.polled(now, ex)
@@ -510,9 +513,13 @@ func (d *desk) renewed(now instant, ex *exchange, c *call, current bool) {
 		}
 	}
 	if current && len(d.held) > 0 {
-		d.renewAt = earlier(d.renewAt, ex.sent.add(d.third()))
+		next := ex.sent.add(d.third())
+		if !ex.rest.isZero() {
+			next = ex.rest
+		}
+		d.renewAt = earlier(d.renewAt, next)
 	}
-	if c.setBack {
+	if c.setBack && ex.rest.isZero() {
 		d.setBack = false
 	}
 }

@@ -157,7 +157,7 @@ func (h *hold) giveBack(wait bool) error {
 	now := m.now()
 	c.desk.release(now, h)
 	// Who waits anyway may carry it, if that cannot last for longer than the window.
-	c.unlock(now, wait && m.wire.bounded && now.until(h.grant.until.end()) > h.semaphore.cfg.attempt())
+	c.unlock(now, wait && m.wire.bounded && now.until(h.grant.until.end()) > c.desk.patience())
 	if !wait {
 		return nil
 	}

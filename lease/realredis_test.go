@@ -70,9 +70,9 @@ func realSemaphore(t testing.TB, m *lease.Manager, capacity int) *lease.Semaphor
 	return s
 }
 
-func realAcquire(t testing.TB, s *lease.Semaphore) *lease.Lease {
+func realAcquire(t testing.TB, s *lease.Semaphore, opts ...lease.AcquireOption) *lease.Lease {
 	t.Helper()
-	l, err := s.Acquire(context.Background())
+	l, err := s.Acquire(context.Background(), opts...)
 	if err != nil {
 		t.Fatal(err)
 	}

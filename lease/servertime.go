@@ -59,7 +59,25 @@ func (r reading) jump(later reading) (forward time.Duration, changed bool) {
 type serverTime struct {
 	mu     sync.Mutex
 	latest reading
-	step   reading // the latest that showed a step, told to all semaphores of this server
+	needed time.Duration // how long an answer has lately taken: the longest, halved by each that was quicker
+	step   reading       // the latest that showed a step, told to all semaphores of this server
+}
+
+// answered takes it that an answer took d, also when its attempt had been given up.
+func (s *serverTime) answered(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.needed = max(d, s.needed/2)
+}
+
+// need is how long an answer of this server has lately taken; 0: it has never answered.
+func (s *serverTime) need() time.Duration {
+	if s == nil {
+		return 0
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.needed
 }
 
 // isNews reports whether r shows a step that has not been told, and takes it as told.

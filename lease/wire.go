@@ -209,9 +209,9 @@ func (f *flight) deliver(legs []leg, server *serverTime) {
 	clear(legs)
 }
 
-// attempt bounds what the client does for legs, where the client lets a context bound it. Where it does
-// not, the desks give up by themselves; a request then leaves the client the time for its own retries,
-// whose error says more than a deadline.
+// attempt bounds what the client does for legs, where the client lets a context bound it. The desks give up by
+// themselves, before; the client has the time to connect, and for its own retries, whose error says more than a
+// deadline.
 //
 // To make such a context takes longer than all else that is made for a trip. One bounds the trips of a
 // flight until a quarter of its time is over.
@@ -219,11 +219,7 @@ func (f *flight) attempt(legs []leg) context.Context {
 	w := f.wire
 	var longest time.Duration
 	for _, l := range legs {
-		d := l.conversation.desk.cfg.attempt()
-		if !w.bounded && l.exchange.calls[0].verb == acquire {
-			d *= 4
-		}
-		longest = max(longest, d)
+		longest = max(longest, l.exchange.patience)
 	}
 	if left := time.Until(f.deadline); left < longest/4*3 || left > longest {
 		f.cancel()

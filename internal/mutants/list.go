@@ -18,6 +18,7 @@ const (
 	release     = "lease/scripts/release.lua"
 	revoke      = "lease/scripts/revoke.lua"
 	pushGo      = "lease/push.go"
+	renewals    = "lease/renewals.go"
 )
 
 // unit are the tests of package lease that need no real time.
@@ -93,7 +94,7 @@ var mutants = []mutant{
 
 	// Promise 3, no false loss.
 	unit("one attempt to renew in each window", "Desk",
-		edit{exchange, "giveUp: now.add(d.cfg.attempt())", "giveUp: now.add(d.cfg.TTL)"}),
+		edit{exchange, "giveUp: now.add(d.bound())", "giveUp: now.add(d.cfg.TTL)"}),
 	unit("renewal as late as the window's end", "Promise3|Desk",
 		edit{desk, "float64(d.window/3) * d.pace", "float64(d.window) * d.pace"}),
 	unit("a failed renewal is not repeated", "Promise3",
@@ -145,7 +146,7 @@ var mutants = []mutant{
 	unit("debts of an outage are kept for ever", "Desk|Promise7",
 		edit{desk, "now.reached(g.moot)", "false"}),
 	unit("a collected lease is renewed for ever", "ALeaseThatIsCollected",
-		edit{exchange, "		d.dropOrphans(now)\n", ""}),
+		edit{renewals, "	d.dropOrphans(now)\n", ""}),
 
 	// Promise 10, tokens grow.
 	unit("token counted from one", "Promise10|AcquireScript",

@@ -1,0 +1,61 @@
+package lease_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/eqworks/passbuddy/internal/sim"
+	"github.com/eqworks/passbuddy/lease"
+)
+
+// The server answers, only slowly: it is far away.
+func TestASlowServerCostsNoLease(t *testing.T) {
+	const ttl = 6 * time.Second
+	for _, trip := range []time.Duration{ttl / 24, ttl / 10, ttl / 7, ttl / 5, ttl / 3} {
+		for _, honest := range []bool{true, false} {
+			t.Run(fmt.Sprintf("a round trip of %v, a context bounds calls: %v", trip, honest), func(t *testing.T) {
+				inBubble(t, func(w *world) {
+					m, _ := w.process("p", func(o *redis.Options, _ *lease.Options) {
+						o.ContextTimeoutEnabled = honest
+						o.ReadTimeout, o.WriteTimeout = ttl, ttl
+						o.DialTimeout, o.DialerRetries = ttl, 1
+					})
+					s := w.semaphore(m, 1, func(c *lease.Config) { c.TTL = ttl })
+					w.acquire(s).Release() // the server is known
+					w.net.SetFaults(sim.Faults{Latency: trip / 2})
+					l := w.acquire(s)
+					time.Sleep(5 * ttl)
+					w.mustHold(l)
+					if trip <= ttl/10 { // connecting anew takes five round trips
+						w.net.Restart(true)
+						time.Sleep(5 * ttl)
+						w.mustHold(l)
+					}
+					if err := l.Release(); err != nil && trip <= ttl/5 { // behind a renewal, it takes two
+						w.Error(err)
+					}
+				})
+			})
+		}
+	}
+}
+
+// The first call of all takes five round trips: TCP, HELLO, the client's name, EVALSHA, EVAL.
+func TestASlowServerIsReachedByTheFirstCall(t *testing.T) {
+	const ttl = 6 * time.Second
+	for _, trip := range []time.Duration{ttl / 24, ttl / 15, ttl / 10} {
+		t.Run(trip.String(), func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				w.net.SetFaults(sim.Faults{Latency: trip / 2})
+				m, _ := w.process("p", func(o *redis.Options, _ *lease.Options) { o.ContextTimeoutEnabled = true })
+				l := w.acquire(w.semaphore(m, 1, func(c *lease.Config) { c.TTL = ttl }))
+				time.Sleep(5 * ttl)
+				w.mustHold(l)
+				_ = l.Release()
+			})
+		})
+	}
+}

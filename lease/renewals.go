@@ -1,0 +1,72 @@
+package lease
+
+import (
+	"slices"
+	"time"
+)
+
+// bound is how long an exchange may take until it is given up: what the server has lately needed, twice; half of the
+// window at most, so that there is time for another. A server that has never answered has to be connected to first.
+func (d *desk) bound() time.Duration {
+	if d.needed == 0 && len(d.held) == 0 {
+		return min(maxAttempt, d.window/2)
+	}
+	return max(d.cfg.attempt(), min(2*d.needed, d.window/2))
+}
+
+// patience is how long the client may go on with an exchange that was given up. What comes late still counts, tells how
+// long the server needs, and leaves a connection: where the server is far away, to make one takes several round trips,
+// and must not begin from the start with each attempt.
+func (d *desk) patience() time.Duration {
+	if d.needed == 0 || d.needed > d.cfg.attempt()/4 {
+		return d.window
+	}
+	return 4 * d.cfg.attempt()
+}
+
+// What is held is renewed in one exchange while that is quickly answered, and otherwise in parts.
+const (
+	firstPart = 20_000 // permits
+	leastPart = 1000   // as many as one lease may have
+	mostPart  = 1 << 20
+)
+
+// addRenewals has what is held renewed: all of it, or those leases whose windows end first, if it is much. What is left
+// over goes with the exchange after this one.
+func (d *desk) addRenewals(now instant, ex *exchange) {
+	d.dropOrphans(now)
+	d.renewAt = instant{}
+	due := d.held
+	if d.weight > d.part {
+		due = slices.Clone(d.held)
+		slices.SortFunc(due, func(a, b *grant) int { return int(a.until.end().mono - b.until.end().mono) })
+	}
+	for i, g := range due {
+		if ex.renews > 0 && ex.renews+int(g.weight) > d.part {
+			ex.rest = g.until.end().add(d.third() - d.window)
+			due = due[:i]
+			break
+		}
+		ex.add(renew, g).setBack = d.setBack
+		ex.renews += int(g.weight)
+	}
+}
+
+// learnPart sees to the size of the next part, by how long this one took. An exchange that was given up took too long.
+func (d *desk) learnPart(now instant, ex *exchange) {
+	if ex.renews == 0 {
+		return
+	}
+	took, bound := now.mono-ex.sent.mono, ex.giveUp.mono-ex.sent.mono
+	switch {
+	case took > bound/2:
+		d.part = max(ex.renews/2, leastPart)
+	case took < bound/8 && ex.renews > d.part/2:
+		d.part = min(2*d.part, mostPart)
+	}
+}
+
+// isAnswered reports whether the server answered any call of ex.
+func (ex *exchange) isAnswered() bool {
+	return slices.ContainsFunc(ex.calls, func(c call) bool { return c.err == nil })
+}
