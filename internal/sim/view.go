@@ -92,12 +92,16 @@ type script struct {
 // script reads a command; nil: it runs none of the library's scripts. It learns their names when they come
 // with their source.
 func (c *checker) script(host string, cmd []string) *script {
-	if len(cmd) < 10 || cmd[2] != "5" || c.network.dispatched < 2 { // an error was the answer
+	if len(cmd) < 6 || c.network.dispatched < 2 { // an error was the answer
 		return nil
 	}
-	s := &script{host: host, holders: cmd[3], args: cmd[10:]}
-	s.ttl, _ = strconv.ParseInt(cmd[8], 10, 64)
-	s.capacity, _ = strconv.Atoi(cmd[9])
+	keys, err := strconv.Atoi(cmd[2])
+	if err != nil || keys < 1 || len(cmd) < 5+keys {
+		return nil
+	}
+	s := &script{host: host, holders: cmd[3], args: cmd[5+keys:]}
+	s.ttl, _ = strconv.ParseInt(cmd[3+keys], 10, 64)
+	s.capacity, _ = strconv.Atoi(cmd[4+keys])
 	switch strings.ToLower(cmd[0]) {
 	case "evalsha":
 		s.verb = c.verbs[cmd[1]]
@@ -119,12 +123,15 @@ func (s *script) ids() (ids []string) {
 		for i := 3; i+1 < len(s.args); i += 2 {
 			ids = append(ids, s.args[i])
 		}
-	case "release":
+	case "release", "renew":
 		ids = s.args[min(1, len(s.args)):]
-	case "renew":
-		ids = s.args
 	}
 	return ids
+}
+
+// setsBack reports whether the call is a renewal of id that lowers an expiry from before a step back of the clock.
+func (s *script) setsBack(id string) bool {
+	return s.verb == "renew" && s.args[0] == "1" && slices.Contains(s.ids(), id)
 }
 
 // arrival is when an id began to wait, as the queue or the call itself has it.
