@@ -41,11 +41,10 @@ func (d *desk) addRenewals(now instant, ex *exchange) {
 		due = slices.Clone(d.held)
 		slices.SortFunc(due, func(a, b *grant) int { return int(a.until.end().mono - b.until.end().mono) })
 	}
-	for i, g := range due {
+	for _, g := range due {
 		if ex.renews > 0 && ex.renews+int(g.weight) > d.part {
 			ex.rest = g.until.end().add(d.third() - d.window)
-			due = due[:i]
-			break
+			return
 		}
 		ex.add(renew, g).setBack = d.setBack
 		ex.renews += int(g.weight)

@@ -67,7 +67,7 @@ type serverTime struct {
 func (s *serverTime) answered(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.needed = max(d, s.needed/2)
+	s.needed = max(d, s.needed/2, 1) // 0 means never, and a mock clock may stand still
 }
 
 // need is how long an answer of this server has lately taken; 0: it has never answered.
