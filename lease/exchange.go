@@ -315,7 +315,7 @@ func (d *desk) arrive(now instant, ex *exchange) {
 		case c.err != nil:
 			if current {
 				d.failed(now, c, c.err)
-			} else if c.verb == acquire {
+			} else if c.verb == acquire && !isTimeout(c.err) { // that it was silent was counted when it was given up
 				for _, g := range c.grants {
 					if w := g.waiter; w != nil && !w.answered {
 						d.askedInVain(now, w, c.err)

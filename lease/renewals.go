@@ -6,12 +6,17 @@ import (
 )
 
 // bound is how long an exchange may take until it is given up: what the server has lately needed, twice; half of the
-// window at most, so that there is time for another. A server that has never answered has to be connected to first.
+// window at most, so that there is time for another. Where nothing is held, there is no window to be kept: a server that
+// has never answered has to be connected to first, and one that suddenly is far away gets more time with each attempt.
 func (d *desk) bound() time.Duration {
-	if d.needed == 0 && len(d.held) == 0 {
-		return min(maxAttempt, d.window/2)
+	least := d.cfg.attempt()
+	if len(d.held) == 0 {
+		if d.needed == 0 {
+			least = maxAttempt
+		}
+		least = min(least<<min(d.failures, 3), maxAttempt)
 	}
-	return max(d.cfg.attempt(), min(2*d.needed, d.window/2))
+	return max(d.cfg.attempt(), min(max(least, 2*d.needed), d.window/2))
 }
 
 // patience is how long the client may go on with an exchange that was given up. What comes late still counts, tells how

@@ -24,6 +24,24 @@ func TestBoundFollowsWhatTheServerHasLatelyNeeded(t *testing.T) {
 	}
 }
 
+// Nothing is held that a longer attempt could cost.
+func TestBoundGrowsWithEachAttemptThatFails(t *testing.T) {
+	d := newDeskTest(t, 1)
+	d.cfg.TTL = 4 * time.Second
+	for failures, want := range []time.Duration{500 * time.Millisecond, time.Second, maxAttempt, maxAttempt} {
+		d.failures = failures
+		if got := d.bound(); got != want {
+			t.Errorf("after %d failures an attempt may take %v, want %v", failures, got, want)
+		}
+	}
+	d.failures = 0
+	d.acquired(at(0))
+	d.failures = 3
+	if got := d.bound(); got != d.cfg.attempt() {
+		t.Errorf("while a lease is held an attempt may take %v, want %v", got, d.cfg.attempt())
+	}
+}
+
 func TestWhatAServerNeedsIsForgottenByAndBy(t *testing.T) {
 	s := &serverTime{}
 	s.answered(2 * time.Second)
