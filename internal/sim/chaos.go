@@ -47,7 +47,7 @@ func (c *chaos) process() *process {
 // gentle makes trouble for d that costs no lease.
 func (c *chaos) gentle(d time.Duration) {
 	n := c.fleet.network
-	switch c.rand.IntN(8) {
+	switch c.rand.IntN(11) {
 	case 0:
 		p := c.process()
 		p.host.Refuse()
@@ -80,7 +80,32 @@ func (c *chaos) gentle(d time.Duration) {
 		})
 	case 7:
 		c.garbage()
+	case 8: // the server's clock steps, by less than a third of any window
+		c.step(c.smallStep(d))
+	case 9: // a slot takes longer than a TTL to move
+		n.SetMoving(true)
+		time.Sleep(c.upTo(3 * c.fleet.longestTTL()))
+		n.SetMoving(false)
+	case 10: // nobody can be granted anything, for longer than a TTL
+		n.SetMemoryFull(true)
+		time.Sleep(c.upTo(3 * c.fleet.longestTTL()))
+		n.SetMemoryFull(false)
 	}
+}
+
+// smallStep is from a millisecond to d, either way, small ones as often as large ones.
+func (c *chaos) smallStep(d time.Duration) time.Duration {
+	by := max(d>>c.rand.IntN(10), time.Millisecond)
+	if c.rand.IntN(2) == 0 {
+		return -by
+	}
+	return by
+}
+
+// step sets the server's clock.
+func (c *chaos) step(by time.Duration) {
+	c.offset += by
+	c.fleet.checker.epoch(func() { c.fleet.network.SetClockOffset(c.offset) })
 }
 
 // garbage is what other publishers say in an inbox.
@@ -111,7 +136,7 @@ func (c *chaos) pause(p *process, d time.Duration) {
 // hard makes any trouble for d.
 func (c *chaos) hard(d time.Duration) {
 	n := c.fleet.network
-	switch c.rand.IntN(8) {
+	switch c.rand.IntN(9) {
 	case 0, 1:
 		c.gentle(d)
 	case 2:
@@ -128,8 +153,7 @@ func (c *chaos) hard(d time.Duration) {
 	case 5:
 		c.fleet.checker.epoch(func() { n.Restart(false) })
 	case 6:
-		c.offset += c.upTo(c.fleet.longestTTL()) - c.fleet.longestTTL()/2
-		c.fleet.checker.epoch(func() { n.SetClockOffset(c.offset) })
+		c.step(c.upTo(c.fleet.longestTTL()) - c.fleet.longestTTL()/2)
 	case 7:
 		n.Stall()
 		time.Sleep(d)
@@ -137,5 +161,7 @@ func (c *chaos) hard(d time.Duration) {
 			n.Restart(true)
 		}
 		n.Resume()
+	case 8: // somebody sets the date
+		c.step(time.Millisecond << c.rand.IntN(27)) // to a day and a half ahead
 	}
 }

@@ -90,6 +90,9 @@ func live(plan Plan) Report {
 	for range 2 + r.IntN(3) {
 		f.spawn(r)
 	}
+	if plan.Seed/2%2 == 0 {
+		f.holdMany(f.processes[0])
+	}
 	f.operator = &operator{fleet: f, rand: rand.New(rand.NewPCG(plan.Seed, 4)), turn: make(chan struct{}, 1)}
 	if f.operated {
 		f.callers.Go(f.operator.run)

@@ -61,6 +61,7 @@ type Network struct {
 	ended      bool
 	offset     time.Duration
 	errorReply string // instead of executing, unless empty
+	moving     bool   // a slot moves: what names several keys is refused
 	scripts    *interpreter
 	onCommand  []func(host string, now time.Time, cmd []string)
 	onPublish  []func(channel, message string)

@@ -24,6 +24,9 @@ type interpreter struct {
 	answers  bytes.Buffer
 	reader   *bufio.Reader                 // of answers
 	sources  map[string]*lua.FunctionProto // by the name that EVALSHA has for them
+	full     bool                          // no memory is left
+	wrote    bool                          // the script that runs has begun to write
+	failed   bool                          // the latest script ended with an error
 }
 
 var compiled sync.Map // of all servers: source to *lua.FunctionProto
@@ -111,6 +114,7 @@ func (in *interpreter) evalsha(p *server.Peer, cmd []string) {
 		p.WriteError("ERR the number of keys is wrong: " + cmd[2])
 		return
 	}
+	in.wrote, in.failed = false, false
 	l := in.state
 	globals := l.G.Global
 	globals.RawSetString("KEYS", list(cmd[3:3+keys]))
@@ -118,6 +122,7 @@ func (in *interpreter) evalsha(p *server.Peer, cmd []string) {
 	l.Push(l.NewFunctionFromProto(proto))
 	defer l.SetTop(0)
 	if err := l.PCall(0, 1, nil); err != nil {
+		in.failed = true
 		var failed *lua.ApiError
 		if errors.As(err, &failed) && failed.Object != nil {
 			p.WriteError(failed.Object.String())
@@ -149,7 +154,11 @@ func (in *interpreter) call(l *lua.LState, raise bool) int {
 		}
 	}
 	in.answers.Reset()
-	in.dispatch(in.peer, args)
+	if in.refuses(args[0]) {
+		in.peer.WriteError("OOM command not allowed when used memory > 'maxmemory'.")
+	} else {
+		in.dispatch(in.peer, args)
+	}
 	in.peer.Flush()
 	in.reader.Reset(&in.answers)
 	reply, err := server.ParseReply(in.reader)
@@ -162,6 +171,20 @@ func (in *interpreter) call(l *lua.LState, raise bool) int {
 		l.Push(toLua(reply))
 	}
 	return 1
+}
+
+// refuses reports whether the memory is too full for a command of a script: Redis stops none that has begun to write.
+func (in *interpreter) refuses(command string) bool {
+	switch strings.ToUpper(command) {
+	case "SET", "ZADD", "HSET":
+		if in.full && !in.wrote {
+			return true
+		}
+		in.wrote = true
+	case "ZREM", "ZREMRANGEBYSCORE", "HDEL", "PEXPIRE", "PERSIST":
+		in.wrote = true
+	}
+	return false
 }
 
 // toLua and writeLua follow Redis's rules: a missing value is false, a status a table with ok, and a number on

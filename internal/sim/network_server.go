@@ -106,6 +106,22 @@ func (n *Network) SetError(msg string) {
 	n.errorReply = msg
 }
 
+// SetMoving has a slot move from the server, or not: it refuses scripts that name several keys, as a server of a Cluster
+// does while some of the keys are not there.
+func (n *Network) SetMoving(moving bool) {
+	n.exec.Lock()
+	defer n.exec.Unlock()
+	n.moving = moving
+}
+
+// SetMemoryFull has the server's memory be full, or not: a script that has not begun to write may not begin with a
+// command that takes memory.
+func (n *Network) SetMemoryFull(full bool) {
+	n.exec.Lock()
+	defer n.exec.Unlock()
+	n.scripts.full = full
+}
+
 // FlushScripts makes the server forget all scripts, so that EVALSHA answers
 // NOSCRIPT.
 func (n *Network) FlushScripts() {
@@ -153,12 +169,14 @@ func (n *Network) execute(host string, p *server.Peer, cmd []string, queue bool,
 	}
 	now := time.Now()
 	n.redis.SetTime(now.Add(n.offset))
-	n.calling, n.dispatched = n.Host(host), 0
+	n.calling, n.dispatched, n.scripts.failed = n.Host(host), 0, false
 	switch {
 	case blocks(cmd):
 		p.WriteError("ERR sim: commands that block are not simulated")
 	case n.errorReply != "" && standsAlone(cmd):
 		p.WriteError(n.errorReply)
+	case n.moving && len(cmd) > 2 && strings.HasPrefix(strings.ToUpper(cmd[0]), "EVAL") && cmd[2] != "1":
+		p.WriteError("TRYAGAIN Multiple keys request during rehashing of slot")
 	case !queue && strings.EqualFold(cmd[0], "EVALSHA"):
 		if !n.before(p, "EVALSHA", cmd[1:]...) {
 			n.scripts.evalsha(p, cmd)

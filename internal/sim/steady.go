@@ -1,0 +1,47 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/eqworks/passbuddy/lease"
+)
+
+// manyNames is how many names of its own a process holds in every second fleet: what one semaphore learns of the
+// server, the others must not learn again and again.
+const manyNames = 220
+
+// holdMany has p hold leases of many names until the end. Nobody else wants them.
+func (f *fleet) holdMany(p *process) {
+	for i := range manyNames {
+		ttl := []time.Duration{15 * time.Second, 30 * time.Second, time.Minute, 5 * time.Minute}[i%4]
+		sem, err := p.manager.Semaphore(lease.Config{Name: fmt.Sprintf("%s-%d", p.name, i), Capacity: 1, TTL: ttl})
+		if err != nil {
+			panic(err)
+		}
+		f.callers.Go(func() { f.holdOne(p, sem) })
+	}
+}
+
+// holdOne holds a lease until the end. In a gentle fleet it may not be lost.
+func (f *fleet) holdOne(p *process, sem *lease.Semaphore) {
+	var l *lease.Lease
+	for l == nil {
+		var err error
+		if l, err = sem.Acquire(f.stop); err != nil {
+			if f.stop.Err() != nil || errors.Is(err, lease.ErrClosed) {
+				return
+			}
+			time.Sleep(time.Second) // the server was away when it was asked first
+		}
+	}
+	select {
+	case <-f.stop.Done():
+	case <-l.Held().Done():
+		if f.plan.Gentle && errors.Is(l.Err(), lease.ErrLost) {
+			f.checker.violate("promise 3: a lease of %s, which nobody else wants, was lost: %v", sem.Name(), l.Err())
+		}
+	}
+	_ = l.Release()
+}
