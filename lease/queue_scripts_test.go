@@ -500,3 +500,20 @@ func TestScriptsGiveTheQueueTwoTTLs(t *testing.T) {
 		}
 	})
 }
+
+// Two permits are free at once, so that the short way for one waiter is not taken.
+func TestPromotionGrantsForAsLongAsTheWaitersProcessIsAlive(t *testing.T) {
+	onEachWay(t, func(s *scriptTest) {
+		s.acquire(10*second, 2, 0, "a", "b")
+		s.run(acquire, 60*second, 2, 0, 0, 0, your(1), 1000)
+		_, owner, _ := strings.Cut(your(1), "@")
+		until, err := s.client.ZScore(context.Background(), s.alive, owner).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.release(2, "a", "b") // by a process whose TTL is 10 s
+		if got := s.score(your(1)); got != int64(until) {
+			t.Errorf("granted until %d, its process is alive until %.0f", got, until)
+		}
+	})
+}

@@ -46,4 +46,6 @@ var edgeMutants = []mutant{
 		edit{renewals, "least<<min(d.failures, 3)", "least"}),
 	unit("a longer attempt while leases are held", "BoundGrows",
 		edit{renewals, "	if len(d.held) == 0 {\n		if d.needed", "	if len(d.held) >= 0 {\n		if d.needed"}),
+	fleet("a renewal names keys that need not exist, in a fleet",
+		edit{call, "return []any{1, k[1], k[6], k[7]}", "return k[:]"}),
 }

@@ -126,7 +126,7 @@ var mutants = []mutant{
 		edit{desk, "		d.end(now, h, ended, &HoldError{Name: d.cfg.Name, ID: g.id, Token: h.token, MaxHold: h.maxHold})",
 			"		d.end(now, h, ended, &HoldError{Name: d.cfg.Name, ID: g.id, Token: h.token, MaxHold: h.maxHold})\n		d.owe(now, g)"}),
 	unit("Close gives back", "Promise5",
-		edit{"lease/manager.go", "	m.renewer.stop()\n", "	for _, c := range m.all() {\n		for _, g := range c.desk.held {\n			m.client.ZRem(context.Background(), c.keys.holders, g.id)\n		}\n	}\n	m.renewer.stop()\n"}),
+		edit{"lease/manager.go", "	m.renewer.stop()\n", "	for _, c := range m.all() {\n		for _, g := range c.desk.held {\n			m.client.ZRem(context.Background(), c.keys.holders().(string), g.id)\n		}\n	}\n	m.renewer.stop()\n"}),
 
 	// Promise 6, always a reason.
 	unit("a loss does not carry the Redis error", "Promise6",
@@ -266,7 +266,7 @@ var mutants = []mutant{
 		edit{desk, "		d.retract(now, w)\n		d.postpone(own)\n", "		d.detach(own)\n		own.state = gone\n"}),
 	fleet("a hand-over that overtakes a poll: its request is forgotten, in a fleet",
 		edit{desk, "		d.retract(now, w)\n		d.postpone(own)\n", "		d.detach(own)\n		own.state = gone\n"}),
-	unit("a promotion that uses the promoter's TTL", "Promise8",
+	unit("a promotion that uses the promoter's TTL", "PromotionGrants",
 		edit{promote, "        local given = grant(id, weight, until_[owner])", "        until_[owner] = later + ttl\n        local given = grant(id, weight, until_[owner])"}),
 	fleet("a promotion that uses the promoter's TTL, in a fleet",
 		edit{promote, "        local given = grant(id, weight, until_[owner])", "        until_[owner] = later + ttl\n        local given = grant(id, weight, until_[owner])"}),

@@ -3,7 +3,7 @@
 //	go run ./internal/mutants            # all
 //	go run ./internal/mutants -run wall  # those whose name matches
 //	go run ./internal/mutants -list
-//	go run ./internal/mutants -apply     # only see that each fits the code
+//	go run ./internal/mutants -apply     # only see that each fits the code, and compiles
 //
 // A mutant is an entry of the list in list.go: what it breaks, where, how, and which tests must fail. The
 // changed file reaches the compiler through go build's -overlay, so the tree itself is never touched. A
@@ -21,8 +21,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -41,7 +43,8 @@ type edit struct{ file, old, new string }
 func main() {
 	pattern := flag.String("run", "", "only mutants whose name matches")
 	list := flag.Bool("list", false, "name the mutants and end")
-	apply := flag.Bool("apply", false, "only see that each fits the code")
+	apply := flag.Bool("apply", false, "only see that each fits the code and compiles")
+	workers := flag.Int("parallel", runtime.NumCPU(), "how many at a time")
 	flag.Parse()
 	chosen := regexp.MustCompile(*pattern)
 	var all []mutant
@@ -60,27 +63,27 @@ func main() {
 	if *apply {
 		work = fit
 	}
-	if err := work(all); err != nil {
+	if err := work(all, *workers); err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		os.Exit(1)
 	}
 }
 
-// fit names the mutants whose text is not in the code.
-func fit(all []mutant) error {
-	dir, err := os.MkdirTemp("", "mutants")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
+// fit names the mutants whose text is not in the code, that change nothing, or that do not compile.
+func fit(all []mutant, workers int) error {
 	misfits := 0
-	for _, m := range all {
-		if _, err := m.overlay(dir); err != nil {
-			misfits++
-			fmt.Printf("%-55s %v\n", m.name, err)
+	each(all, workers, func(m mutant, dir string) (string, bool) {
+		if err := m.compile(dir); err != nil {
+			return fmt.Sprintf("%-55s %v", m.name, err), false
 		}
-	}
-	fmt.Printf("%d of %d mutants fit the code\n", len(all)-misfits, len(all))
+		return "", true
+	}, func(text string, fits bool) {
+		if !fits {
+			misfits++
+			fmt.Println(text)
+		}
+	})
+	fmt.Printf("%d of %d mutants fit the code and compile\n", len(all)-misfits, len(all))
 	if misfits > 0 {
 		return errors.New("the list has to follow the code")
 	}
@@ -88,35 +91,78 @@ func fit(all []mutant) error {
 }
 
 // hunt sees that the unbroken code passes, and then lets the tests loose on each mutant.
-func hunt(all []mutant) error {
-	dir, err := os.MkdirTemp("", "mutants")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
+func hunt(all []mutant, workers int) error {
 	if err := healthy(all); err != nil {
 		return err
 	}
-	caught, failed := 0, false
-	for _, m := range all {
+	caught := 0
+	each(all, workers, func(m mutant, dir string) (string, bool) {
 		start := time.Now()
 		by, err := m.hunt(dir)
 		took := time.Since(start).Round(100 * time.Millisecond)
 		switch {
 		case err != nil:
-			failed = true
-			fmt.Printf("ERROR     %-55s %v\n", m.name, err)
+			return fmt.Sprintf("ERROR     %-55s %v", m.name, err), false
 		case len(by) == 0:
-			failed = true
-			fmt.Printf("SURVIVED  %-55s %v\n", m.name, took)
-		default:
-			caught++
-			fmt.Printf("caught    %-55s %v by %s\n", m.name, took, strings.Join(by, ", "))
+			return fmt.Sprintf("SURVIVED  %-55s %v", m.name, took), false
 		}
-	}
+		return fmt.Sprintf("caught    %-55s %v by %s", m.name, took, strings.Join(by, ", ")), true
+	}, func(text string, isCaught bool) {
+		fmt.Println(text)
+		if isCaught {
+			caught++
+		}
+	})
 	fmt.Printf("%d of %d mutants caught\n", caught, len(all))
-	if failed {
+	if caught < len(all) {
 		return errors.New("not all were caught")
+	}
+	return nil
+}
+
+// each does work on every mutant, several at a time, in a folder of its own, and tells the results one by one.
+func each(all []mutant, workers int, work func(m mutant, dir string) (string, bool), tell func(string, bool)) {
+	todo := make(chan mutant)
+	var telling sync.Mutex
+	var working sync.WaitGroup
+	for range max(workers, 1) {
+		working.Go(func() {
+			for m := range todo {
+				dir, err := os.MkdirTemp("", "mutants")
+				text, good := "", false
+				if err != nil {
+					text = fmt.Sprintf("ERROR     %-55s %v", m.name, err)
+				} else {
+					text, good = work(m, dir)
+					_ = os.RemoveAll(dir)
+				}
+				telling.Lock()
+				tell(text, good)
+				telling.Unlock()
+			}
+		})
+	}
+	for _, m := range all {
+		todo <- m
+	}
+	close(todo)
+	working.Wait()
+}
+
+// compile sees that m fits the code and compiles. Lua is compiled by Redis, and only when it runs.
+func (m mutant) compile(dir string) error {
+	overlay, err := m.overlay(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range m.edits {
+		if strings.HasSuffix(e.file, ".go") {
+			out, err := exec.Command("go", "build", "-gcflags=-N -l", "-overlay", overlay, "./lease").CombinedOutput()
+			if err != nil {
+				return fmt.Errorf("does not compile:\n%s", out)
+			}
+			break
+		}
 	}
 	return nil
 }
@@ -194,6 +240,9 @@ func (m mutant) overlay(dir string) (string, error) {
 		}
 		if n := strings.Count(s, e.old); n != 1 {
 			return "", fmt.Errorf("%s has %q %d times, want once", e.file, e.old, n)
+		}
+		if e.old == e.new {
+			return "", fmt.Errorf("%s would stay as it is", e.file)
 		}
 		text[abs] = strings.Replace(s, e.old, e.new, 1)
 	}

@@ -81,7 +81,7 @@ var uses = []mutant{
 	unit("a response that waits for Redis", "AResponse",
 		edit{middleware, "defer l.letGo()", "defer l.Release()"}),
 	unit("a handler's panic that keeps the permit", "APanic",
-		edit{middleware, "		defer l.letGo()\n		return opts.serve(w, r, l.Context(), next)\n", "		opts.serve(w, r, l.Context(), next)\n		l.letGo()\n"}),
+		edit{middleware, "		defer l.letGo()\n		return opts.serve(w, r, l.Context(), next)\n", "		err = opts.serve(w, r, l.Context(), next)\n		l.letGo()\n		return err\n"}),
 	unit("a shared permit that a panic keeps", "APanic",
 		edit{middleware, "			defer p.releaseSoon()\n", "			defer func() {\n				if v := recover(); v != nil {\n					panic(v)\n				}\n				p.releaseSoon()\n			}()\n"}),
 	unit("a permit that is taken when the handler does not want it", "RequestsShare",
