@@ -30,8 +30,9 @@
 // the permit's expiry; their difference counts from the moment just before the call was sent, so that
 // neither a slow reply nor another machine's clock can make a process trust a permit for too long. The
 // window ends a Margin before that. Renewals begin after a third of the window and are repeated; each is
-// given up after an eighth of the TTL, or two seconds. When none succeeds, the window's end cancels the
-// contexts, by a timer that depends on nothing else.
+// given up after an eighth of the TTL, or two seconds, or twice what the server has lately needed, if that is more;
+// half of the window at most. An answer that comes after that still counts. When none comes, the window's end cancels
+// the contexts, by a timer that depends on nothing else.
 //
 // # Promises
 //
