@@ -13,13 +13,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
@@ -67,27 +65,6 @@ func main() {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		os.Exit(1)
 	}
-}
-
-// fit names the mutants whose text is not in the code, that change nothing, or that do not compile.
-func fit(all []mutant, workers int) error {
-	misfits := 0
-	each(all, workers, func(m mutant, dir string) (string, bool) {
-		if err := m.compile(dir); err != nil {
-			return fmt.Sprintf("%-55s %v", m.name, err), false
-		}
-		return "", true
-	}, func(text string, fits bool) {
-		if !fits {
-			misfits++
-			fmt.Println(text)
-		}
-	})
-	fmt.Printf("%d of %d mutants fit the code and compile\n", len(all)-misfits, len(all))
-	if misfits > 0 {
-		return errors.New("the list has to follow the code")
-	}
-	return nil
 }
 
 // hunt sees that the unbroken code passes, and then lets the tests loose on each mutant.
@@ -149,24 +126,6 @@ func each(all []mutant, workers int, work func(m mutant, dir string) (string, bo
 	working.Wait()
 }
 
-// compile sees that m fits the code and compiles. Lua is compiled by Redis, and only when it runs.
-func (m mutant) compile(dir string) error {
-	overlay, err := m.overlay(dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range m.edits {
-		if strings.HasSuffix(e.file, ".go") {
-			out, err := exec.Command("go", "build", "-gcflags=-N -l", "-overlay", overlay, "./lease").CombinedOutput()
-			if err != nil {
-				return fmt.Errorf("does not compile:\n%s", out)
-			}
-			break
-		}
-	}
-	return nil
-}
-
 // healthy runs the tests of all mutants on the code as it is, each once.
 func healthy(all []mutant) error {
 	groups := map[string]mutant{} // by package and arguments: all its tests in one run
@@ -223,42 +182,15 @@ func (m mutant) hunt(dir string) (by []string, err error) {
 
 // overlay writes the changed files, and the JSON that has the compiler take them.
 func (m mutant) overlay(dir string) (string, error) {
-	replace := map[string]string{}
-	text := map[string]string{}
-	for _, e := range m.edits {
-		abs, err := filepath.Abs(e.file)
-		if err != nil {
-			return "", err
-		}
-		s, seen := text[abs]
-		if !seen {
-			b, err := os.ReadFile(abs)
-			if err != nil {
-				return "", err
-			}
-			s = string(b)
-		}
-		if n := strings.Count(s, e.old); n != 1 {
-			return "", fmt.Errorf("%s has %q %d times, want once", e.file, e.old, n)
-		}
-		if e.old == e.new {
-			return "", fmt.Errorf("%s would stay as it is", e.file)
-		}
-		text[abs] = strings.Replace(s, e.old, e.new, 1)
-	}
-	for abs, s := range text {
-		file := filepath.Join(dir, fmt.Sprintf("%d-%s", len(replace), filepath.Base(abs)))
-		if err := os.WriteFile(file, []byte(s), 0o600); err != nil {
-			return "", err
-		}
-		replace[abs] = file
-	}
-	b, err := json.Marshal(map[string]any{"Replace": replace})
+	sources, err := readTree()
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, "overlay.json")
-	return path, os.WriteFile(path, b, 0o600)
+	with, err := sources.changed(m)
+	if err != nil {
+		return "", err
+	}
+	return with.overlay(dir)
 }
 
 // test runs m's tests, on the code as it is when overlay is empty.
