@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -44,7 +45,7 @@ func (d *desk) addRenewals(now instant, ex *exchange) {
 	due := d.held
 	if d.weight > d.part {
 		due = slices.Clone(d.held)
-		slices.SortFunc(due, func(a, b *grant) int { return int(a.until.end().mono - b.until.end().mono) })
+		slices.SortFunc(due, func(a, b *grant) int { return cmp.Compare(a.until.end().mono, b.until.end().mono) })
 	}
 	for _, g := range due {
 		if ex.renews > 0 && ex.renews+int(g.weight) > d.part {

@@ -37,7 +37,7 @@ var edgeMutants = []mutant{
 	unit("the client drops what its desk gives up", "SlowServer|Bound",
 		edit{renewals, "	if d.needed == 0 || d.needed > d.cfg.attempt()/4 {\n		return d.window\n	}\n	return 4 * d.cfg.attempt()", "	return d.bound()"}),
 	unit("a renewal in parts begins from the start", "Parts",
-		edit{renewals, "return int(a.until.end().mono - b.until.end().mono)", "return int(b.until.end().mono - a.until.end().mono)"}),
+		edit{renewals, "return cmp.Compare(a.until.end().mono, b.until.end().mono)", "return cmp.Compare(b.until.end().mono, a.until.end().mono)"}),
 	unit("a part of a renewal that is given up is tried again as it was", "Parts",
 		edit{renewals, "d.part = max(ex.renews/2, leastPart)", "d.part = max(ex.renews, leastPart)"}),
 	unit("the rest of a renewal waits for the next round", "Parts",
