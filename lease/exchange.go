@@ -302,6 +302,9 @@ func (d *desk) arrive(now instant, ex *exchange) {
 	if trouble != nil {
 		d.pair = pair{} // another server may take over
 	}
+	if ex.isAnswered() {
+		d.learnTrip(now.mono - ex.sent.mono)
+	}
 	if current {
 		d.trouble = trouble
 		if trouble == nil {

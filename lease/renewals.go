@@ -57,18 +57,28 @@ func (d *desk) addRenewals(now instant, ex *exchange) {
 	}
 }
 
-// learnPart sees to the size of the next part, by how long this one took. An exchange that was given up took too long.
+// learnPart sees to the size of the next part, by how long this one took beside the way there and back: a server that is
+// far away is no quicker with a smaller one. An exchange that was given up took too long.
 func (d *desk) learnPart(now instant, ex *exchange) {
 	if ex.renews == 0 {
 		return
 	}
-	took, bound := now.mono-ex.sent.mono, ex.giveUp.mono-ex.sent.mono
+	work, bound := now.mono-ex.sent.mono-d.trip, ex.giveUp.mono-ex.sent.mono
 	switch {
-	case took > bound/2:
+	case work > bound/2:
 		d.part = max(ex.renews/2, leastPart)
-	case took < bound/8 && ex.renews > d.part/2:
+	case work < bound/8 && ex.renews > d.part/2:
 		d.part = min(2*d.part, mostPart)
 	}
+}
+
+// learnTrip takes it that an answer took d: a quicker one counts at once, a slower one by and by.
+func (d *desk) learnTrip(took time.Duration) {
+	if d.trip == 0 || took < d.trip {
+		d.trip = max(took, 1)
+		return
+	}
+	d.trip += (took - d.trip) / 8
 }
 
 // isAnswered reports whether the server answered any call of ex.

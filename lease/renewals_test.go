@@ -61,6 +61,7 @@ func TestWhatAServerNeedsIsForgottenByAndBy(t *testing.T) {
 // heavyDesk holds n leases of weight 1,000, which end one after the other.
 func heavyDesk(t *testing.T, n int) *deskTest {
 	d := newDeskTest(t, 1000*n)
+	d.trip = 1 // the server is near
 	for i := range n {
 		g := &grant{id: idOf(i+1, 1000), weight: 1000}
 		g.hold = &hold{grant: g, parent: t.Context()}
@@ -154,5 +155,21 @@ func TestDeskRenewsInLargerPartsWhenTheServerIsQuick(t *testing.T) {
 	}
 	if ex := d.depart(d.renewAt, reading{}); ex.renews != d.weight {
 		t.Errorf("%d of %d permits are renewed together", ex.renews, d.weight)
+	}
+}
+
+// A smaller part would take as long: what it takes is the way.
+func TestDeskRenewsInNoSmallerPartsWhenTheServerIsFar(t *testing.T) {
+	d := heavyDesk(t, 20)
+	d.trip, d.needed = testTTL/10, testTTL/10
+	now := d.renewAt
+	for i := range 20 {
+		ex := d.depart(now, reading{})
+		if ex == nil || ex.renews != d.weight {
+			t.Fatalf("round %d renews %+v, want all in one part", i, ex)
+		}
+		run(ex, now.add(testTTL/20), 0)
+		d.arrive(now.add(testTTL/10+time.Duration(i%2)*testTTL/80), ex) // the delay varies
+		now = d.renewAt
 	}
 }

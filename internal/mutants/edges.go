@@ -48,4 +48,6 @@ var edgeMutants = []mutant{
 		edit{renewals, "	if len(d.held) == 0 {\n		if d.needed", "	if len(d.held) >= 0 {\n		if d.needed"}),
 	fleet("a renewal names keys that need not exist, in a fleet",
 		edit{call, "return []any{1, k[1], k[6], k[7]}", "return k[:]"}),
+	unit("the way to a far server counts as work", "ServerIsFar",
+		edit{renewals, "now.mono-ex.sent.mono-d.trip, ex", "now.mono-ex.sent.mono, ex"}),
 }
