@@ -58,8 +58,9 @@
 // and a step that is shorter than the Margin breaks nothing, even before it is found. Between a longer step and
 // the next answer, Redis may give away a permit that is still trusted. The same holds where another node of a
 // Cluster, or a replica, takes over with another clock. After a step back, permits live for longer by as much, until
-// their holder renews them by the new clock; so only what nobody has renewed since (its holder crashed before it
-// learned of the step) is taken for as long as the step. A step of this process's wall clock ahead can cost
+// their holder renews them by the new clock. What belongs to a process that crashed before it learned of the step
+// outlives it by as much: a permit stays taken, and a waiter that has died counts as alive, so that it may be given a
+// permit that nobody uses. [Semaphore.Inspect] shows both. A step of this process's wall clock ahead can cost
 // leases; one back costs nothing.
 //
 // # Pausing and suspending
