@@ -58,11 +58,11 @@ func keysOf(prefix string, cfg Config) *keys {
 }
 
 func (k *keys) holders() any { return k[1] }
+func (k *keys) queue() any   { return k[3] }
 
 // ofHolders are the keys and first arguments of a script that touches the holders alone: while a slot moves, a server
 // of a Cluster carries out no call that names a key which it does not have.
 func (k *keys) ofHolders() []any { return []any{1, k[1], k[6], k[7]} }
-func (k *keys) queue() any       { return k[3] }
 
 // An outgoing call knows whose it is.
 type outgoing struct {

@@ -227,6 +227,56 @@ func TestDeskTriesAPromotionAgainThatFailedBesideARelease(t *testing.T) {
 	}
 }
 
+// A promotion that failed and was mended long ago does not count against the next one.
+func TestDeskTriesEachPromotionThatFailedAgain(t *testing.T) {
+	d := newDeskTest(t, 1)
+	now := at(0)
+	for round := range 3 {
+		g := d.acquired(now)
+		now = now.add(time.Second)
+		d.release(now, g.hold)
+		ex := d.mustDepart(now, release)
+		ex.calls[0].reply, ex.calls[0].removed, ex.calls[0].unpromoted = []int64{0}, 1, true
+		d.arrive(now, ex)
+		ex = d.depart(now, reading{})
+		if ex == nil || !ex.calls[0].promote {
+			t.Fatalf("round %d: the promotion is not tried again", round)
+		}
+		run(ex, now, 0)
+		d.arrive(now, ex)
+		now = now.add(10 * d.cfg.RetryInterval)
+	}
+}
+
+func TestDeskSetsExpiriesAfterAStepBackUntilARenewalIsAnswered(t *testing.T) {
+	d := newDeskTest(t, 1)
+	d.acquired(at(0))
+	renewal := func(now instant) *exchange {
+		t.Helper()
+		d.renewAt = now
+		ex := d.mustDepart(now, renew)
+		if !ex.calls[0].setBack {
+			t.Fatal("the renewal only raises expiries")
+		}
+		return ex
+	}
+	d.setBack = true
+	ex := renewal(at(time.Second))
+	fail(ex, errNet)
+	d.arrive(at(time.Second), ex)
+	ex = renewal(at(2 * time.Second)) // the one before was not answered
+	d.setBack = true                  // another step, while it is under way
+	run(ex, at(2*time.Second), 0)
+	d.arrive(at(2*time.Second), ex)
+	ex = renewal(at(3 * time.Second)) // the one before may have run before that step
+	run(ex, at(3*time.Second), 0)
+	d.arrive(at(3*time.Second), ex)
+	d.renewAt = at(4 * time.Second)
+	if ex = d.mustDepart(at(4*time.Second), renew); ex.calls[0].setBack {
+		t.Error("expiries are set for ever")
+	}
+}
+
 func TestDeskCountsTheWindowFromTheSending(t *testing.T) {
 	d := newDeskTest(t, 1)
 	w := d.waiter(at(0))

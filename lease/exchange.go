@@ -397,6 +397,7 @@ func (d *desk) failed(now instant, c *call, err error) {
 			}
 		}
 	case renew:
+		d.setBack = d.setBack || c.setBack
 		d.happened(now, eventRenewalFailed, nil, Event{Leases: len(c.grants), Err: err})
 		if len(d.held) > 0 {
 			d.renewAt = earlier(d.renewAt, again)
@@ -459,6 +460,8 @@ func (d *desk) released(now instant, c *call) {
 	d.status(now, c.reply[0])
 	if c.unpromoted {
 		d.promoteAgain(now, now)
+	} else if c.promote {
+		d.promoteBy = instant{}
 	}
 	if c.plain() && c.removed < len(c.grants) {
 		// One may have been revoked, and then goes by another name: the script knows it.
@@ -521,9 +524,6 @@ func (d *desk) renewed(now instant, ex *exchange, c *call, current bool) {
 			next = ex.rest
 		}
 		d.renewAt = earlier(d.renewAt, next)
-	}
-	if c.setBack && ex.rest.isZero() {
-		d.setBack = false
 	}
 }
 

@@ -28,8 +28,8 @@ type Options struct {
 	// Clock is where the time comes from; for tests. The system's by default.
 	Clock clock.Clock
 	// Logger gets what no caller is told: each lost lease, and a failed give-back and trouble with Redis once per
-	// cause, semaphore and hour, for the first ten semaphores of a cause. No context waits for it. slog.Default() at Warn and above by
-	// default.
+	// cause, semaphore and hour, for the first ten semaphores of a cause. No context waits for it.
+	// slog.Default() at Warn and above by default.
 	Logger *slog.Logger
 	// Events are told what happens; see there.
 	Events Events

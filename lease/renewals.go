@@ -55,6 +55,7 @@ func (d *desk) addRenewals(now instant, ex *exchange) {
 		ex.add(renew, g).setBack = d.setBack
 		ex.renews += int(g.weight)
 	}
+	d.setBack = false // a step that is found from now on may come after what is sent
 }
 
 // learnPart sees to the size of the next part, by how long this one took beside the way there and back: a server that is

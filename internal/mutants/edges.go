@@ -50,4 +50,10 @@ var edgeMutants = []mutant{
 		edit{call, "return []any{1, k[1], k[6], k[7]}", "return k[:]"}),
 	unit("the way to a far server counts as work", "ServerIsFar",
 		edit{renewals, "now.mono-ex.sent.mono-d.trip, ex", "now.mono-ex.sent.mono, ex"}),
+	unit("a promotion that failed once counts against the next", "TriesEachPromotion",
+		edit{exchange, "	} else if c.promote {\n		d.promoteBy = instant{}\n", "	} else if c.promote {\n"}),
+	unit("a renewal that is not answered ends the setting of expiries", "SetsExpiriesAfter",
+		edit{exchange, "		d.setBack = d.setBack || c.setBack\n", ""}),
+	unit("expiries are set for ever after a step back", "SetsExpiriesAfter",
+		edit{renewals, "	d.setBack = false // a step", "	// a step"}),
 }
