@@ -38,12 +38,12 @@ func load(parts ...string) *script {
 }
 
 var scripts = [...]*script{
-	release: load("shared", "permits", "release", "clock", "next_waiter", "grant", "promote", "then_promote"),
+	release: load("shared", "permits", "release", "clock", "next_waiter", "longest", "grant", "promote", "then_promote"),
 	renew:   load("shared", "clock", "permits", "renew"),
-	acquire: load("shared", "clock", "uncontended", "permits", "grant", "promote", "acquire"),
+	acquire: load("shared", "clock", "uncontended", "permits", "longest", "grant", "promote", "acquire"),
 	inspect: load("shared", "clock", "inspect"),
-	resize:  load("shared", "clock", "permits", "resize", "grant", "promote", "then_promote"),
-	revoke:  load("shared", "clock", "permits", "grant", "promote", "revoke"),
+	resize:  load("shared", "clock", "permits", "resize", "longest", "grant", "promote", "then_promote"),
+	revoke:  load("shared", "clock", "permits", "longest", "grant", "promote", "revoke"),
 }
 
 // keys are what the scripts are called with for one semaphore, boxed once: how many keys, its Redis keys,

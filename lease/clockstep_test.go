@@ -105,3 +105,44 @@ func TestAHolderThatCrashesAfterAStepBackOfTheServersClockBlocksForOneTTL(t *tes
 		next.Release()
 	})
 }
+
+// Neither has renewed or polled since the step: what they have left lies an hour ahead, and is drawn in.
+func TestWhoDiesWithAStepBackOfTheServersClockBlocksForTwoTTLs(t *testing.T) {
+	t.Run("a holder", func(t *testing.T) {
+		inBubble(t, func(w *world) {
+			m, host := w.process("p")
+			other, _ := w.process("q")
+			w.acquire(w.semaphore(m, 1))
+			time.Sleep(worldTTL)
+			host.Partition()
+			w.net.SetClockOffset(-time.Hour)
+			began := time.Now()
+			next := w.acquire(w.semaphore(other, 1))
+			if took := time.Since(began); took > 2*worldTTL {
+				t.Errorf("its permit was free after %v, TTL %v", took, worldTTL)
+			}
+			next.Release()
+		})
+	})
+	t.Run("two waiters", func(t *testing.T) {
+		inBubble(t, func(w *world) {
+			m, _ := w.process("p")
+			l := w.acquire(w.semaphore(m, 1))
+			for _, name := range []string{"q", "r"} {
+				dead, host := w.process(name)
+				go func() { _, _ = w.semaphore(dead, 1).Acquire(w.Context()) }()
+				time.Sleep(time.Second)
+				host.Partition()
+			}
+			w.net.SetClockOffset(-time.Hour)
+			l.Release()
+			last, _ := w.process("s")
+			began := time.Now()
+			next := w.acquire(w.semaphore(last, 1))
+			if took := time.Since(began); took > 2*worldTTL {
+				t.Errorf("it took %v, TTL %v", took, worldTTL)
+			}
+			next.Release()
+		})
+	})
+}

@@ -58,10 +58,11 @@
 // and a step that is shorter than the Margin breaks nothing, even before it is found. Between a longer step and
 // the next answer, Redis may give away a permit that is still trusted. The same holds where another node of a
 // Cluster, or a replica, takes over with another clock. After a step back, permits live for longer by as much, until
-// their holder renews them by the new clock. What belongs to a process that crashed before it learned of the step
-// outlives it by as much: a permit stays taken, and a waiter that has died counts as alive, so that it may be given a
-// permit that nobody uses. [Semaphore.Inspect] shows both. A step of this process's wall clock ahead can cost
-// leases; one back costs nothing.
+// their holder renews them by the new clock. What belongs to a process that crashed before it learned of the step is
+// drawn in by the first who finds no room, or finds its waiter at the head of the queue: from then on it lasts for at
+// most the longest TTL that any process has declared since the semaphore was last empty. [Semaphore.Inspect] shows
+// what is there. Expiries that PassBuddy for Node has written are left as they are. A step of this process's wall
+// clock ahead can cost leases; one back costs nothing.
 //
 // # Pausing and suspending
 //

@@ -48,11 +48,27 @@ func TestReleaseScriptMakesAFenceThatIsGone(t *testing.T) {
 		s.poll(10*second, 1, my(1), 0)
 		s.client.Del(ctx, s.fence)
 		s.release(1, "a")
-		if p := s.mustHear(me); s.client.Get(ctx, s.fence).Val() != fmt.Sprintf("%d 1 10000", p.token) {
+		if p := s.mustHear(me); s.client.Get(ctx, s.fence).Val() != fmt.Sprintf("%d 1 10000 86400000", p.token) {
 			t.Errorf("pushed %+v, the fence says %q", p, s.client.Get(ctx, s.fence).Val())
 		}
 		if ttl := s.client.PTTL(ctx, s.fence).Val(); ttl < 24*time.Hour {
 			t.Errorf("the fence lives for %v", ttl)
+		}
+	})
+}
+
+func TestReleaseScriptGivesItsKeysADay(t *testing.T) {
+	onEachWay(t, func(s *scriptTest) {
+		ctx := context.Background()
+		s.acquire(10*second, 2, 0, "a", "b")
+		s.poll(10*second, 2, my(1), 0)
+		s.client.Set(ctx, s.fence, fmt.Sprintf("%d 2 10000", time.Now().Add(-time.Hour).UnixMicro()), time.Minute)
+		s.client.PExpire(ctx, s.holders, time.Minute)
+		s.release(2, "a")
+		for _, key := range []string{s.holders, s.fence} {
+			if ttl := s.client.PTTL(ctx, key).Val(); ttl < 24*time.Hour {
+				t.Errorf("%s lives for %v after an hour", key, ttl)
+			}
 		}
 	})
 }

@@ -1,6 +1,15 @@
 package sim
 
-import "time"
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/eqworks/passbuddy/lease"
+)
 
 // brisk is a channel that is closed while all is well.
 func (f *fleet) brisk() <-chan struct{} {
@@ -38,6 +47,41 @@ func (f *fleet) calm(again bool) {
 		f.trouble(f.network, true)
 		f.operator.resume()
 	}
+}
+
+// takeAll has somebody ask for all permits of each semaphore, when everybody has gone home. What the dead have left
+// from before a step back of the clock may lie far ahead: from now on it lasts for a TTL.
+func (f *fleet) takeAll() {
+	for _, s := range f.sems {
+		f.network.Look(func(r *miniredis.Miniredis) {
+			r.Del("{passbuddy-" + s.name + "}:config")
+			f.checker.lookAgain()
+		})
+	}
+	p := &process{name: "last", host: f.network.Host("last")}
+	p.client = redis.NewClient(p.host.Options())
+	defer p.client.Close()
+	m, err := lease.New(p.client, lease.Options{Owner: p.name, Logger: f.log})
+	if err != nil {
+		panic(err)
+	}
+	defer m.Close()
+	for _, s := range f.sems {
+		longest := slices.Max(s.ttls)
+		sem, err := m.Semaphore(lease.Config{Name: s.name, Capacity: s.largest(), TTL: longest})
+		if err != nil {
+			panic(err)
+		}
+		l, err := sem.Acquire(context.Background(), lease.Weight(s.largest()), lease.MaxWait(2*longest))
+		if err != nil {
+			f.checker.violate("promise 7: what the dead have left of %s lasts for longer than %v: %v", s.name, 2*longest, err)
+			continue
+		}
+		if err := l.Release(); err != nil {
+			f.checker.violate("promise 7: the last lease of %s was not given back: %v", s.name, err)
+		}
+	}
+	time.Sleep(3 * f.longestTTL()) // what a waiter leaves
 }
 
 // patience is how long somebody may have to wait while all is well: until each of the others has had its

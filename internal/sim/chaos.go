@@ -47,7 +47,7 @@ func (c *chaos) process() *process {
 // gentle makes trouble for d that costs no lease.
 func (c *chaos) gentle(d time.Duration) {
 	n := c.fleet.network
-	switch c.rand.IntN(11) {
+	switch c.rand.IntN(15) {
 	case 0:
 		p := c.process()
 		p.host.Refuse()
@@ -95,12 +95,57 @@ func (c *chaos) gentle(d time.Duration) {
 		n.SetMemoryFull(true)
 		time.Sleep(c.upTo(3 * c.fleet.longestTTL()))
 		n.SetMemoryFull(false)
+	case 11: // the way to the server is long, for longer than a TTL
+		c.farAway(c.fleet.shortestTTL() / 10)
+	case 12: // and a script with many ids takes long
+		n.SetSlowness(c.upTo(c.fleet.shortestTTL() / 10 / heavyWork))
+		time.Sleep(c.upTo(3 * c.fleet.longestTTL()))
+		n.SetSlowness(0)
+	case 13: // something cuts what scripts answer
+		n.SetShortReplies(true)
+		time.Sleep(d)
+		n.SetShortReplies(false)
+	case 14: // another node takes over; its clock is as far off as one may be set
+		by := time.Duration(0)
+		if c.fleet.plan.Seed/4%2 == 0 {
+			by = c.smallStep(d / 2)
+		}
+		c.takeOver(by)
+	}
+}
+
+// farAway has a round trip take up to trip, for a while.
+func (c *chaos) farAway(trip time.Duration) {
+	f := Faults{Latency: c.upTo(trip / 2), Jitter: trip / 20}
+	f.Latency = max(f.Latency-f.Jitter, 0)
+	c.fleet.network.SetFaults(f)
+	time.Sleep(c.upTo(3 * c.fleet.longestTTL()))
+	c.fleet.trouble(c.fleet.network, true)
+}
+
+// takeOver has another node with the same data take the server's place, whose clock differs by so much. In a
+// fleet that knows a Cluster it has another address.
+func (c *chaos) takeOver(by time.Duration) {
+	if by != 0 {
+		c.offset += by
+		c.fleet.checker.epoch(func() { c.fleet.network.SetClockOffset(c.offset); c.fleet.moveOn() })
+	} else {
+		c.fleet.moveOn()
 	}
 }
 
 // smallStep is from a millisecond to d, either way, small ones as often as large ones.
 func (c *chaos) smallStep(d time.Duration) time.Duration {
 	by := max(d>>c.rand.IntN(10), time.Millisecond)
+	if c.rand.IntN(2) == 0 {
+		return -by
+	}
+	return by
+}
+
+// anyStep is from a millisecond to 18 hours, either way.
+func (c *chaos) anyStep() time.Duration {
+	by := time.Millisecond << c.rand.IntN(27)
 	if c.rand.IntN(2) == 0 {
 		return -by
 	}
@@ -141,7 +186,7 @@ func (c *chaos) pause(p *process, d time.Duration) {
 // hard makes any trouble for d.
 func (c *chaos) hard(d time.Duration) {
 	n := c.fleet.network
-	switch c.rand.IntN(9) {
+	switch c.rand.IntN(11) {
 	case 0, 1:
 		c.gentle(d)
 	case 2:
@@ -167,6 +212,10 @@ func (c *chaos) hard(d time.Duration) {
 		}
 		n.Resume()
 	case 8: // somebody sets the date
-		c.step(time.Millisecond << c.rand.IntN(27)) // to 18 hours ahead
+		c.step(c.anyStep())
+	case 9:
+		c.takeOver(c.anyStep())
+	case 10:
+		c.farAway(c.fleet.shortestTTL())
 	}
 }

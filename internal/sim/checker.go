@@ -45,8 +45,9 @@ type watched struct {
 	latest int64   // token
 	tokens map[int64]bool
 	limits []limit
-	calls  int       // of its scripts
-	unused time.Time // since when somebody waits whom Redis could serve; zero: nobody does
+	owners map[string]int64 // the TTLs that they declare, in ms
+	calls  int              // of its scripts
+	unused time.Time        // since when somebody waits whom Redis could serve; zero: nobody does
 	last   view
 }
 
@@ -75,7 +76,7 @@ type life struct {
 func newChecker(n *Network, sems []semaphore) *checker {
 	c := &checker{network: n, granted: map[string]grant{}, revoked: map[string]bool{}, verbs: map[string]verb{}}
 	for _, s := range sems {
-		w := &watched{semaphore: s, waits: map[*wait]bool{}, tokens: map[int64]bool{}}
+		w := &watched{semaphore: s, waits: map[*wait]bool{}, tokens: map[int64]bool{}, owners: map[string]int64{}}
 		w.limits = []limit{{time.Now(), s.largest()}}
 		c.sems = append(c.sems, w)
 	}

@@ -67,6 +67,7 @@ type fleet struct {
 	calmMu   sync.Mutex
 	calmness chan struct{} // closed: all is well, and callers are quick
 
+	takeovers                               atomic.Int64
 	acquired, passed, refused, lost, failed atomic.Int64
 }
 
@@ -93,6 +94,9 @@ func live(plan Plan) Report {
 	if plan.Seed/2%2 == 0 {
 		f.holdMany(f.processes[0])
 	}
+	if f.heavy {
+		f.holdHeavy(f.processes[0])
+	}
 	f.operator = &operator{fleet: f, rand: rand.New(rand.NewPCG(plan.Seed, 4)), turn: make(chan struct{}, 1)}
 	if f.operated {
 		f.callers.Go(f.operator.run)
@@ -116,6 +120,7 @@ func live(plan Plan) Report {
 	f.closing.Wait()
 	f.checker.checkLeft(f)
 	time.Sleep(3 * f.longestTTL()) // those that were killed with a permit, and requests that are on their way
+	f.takeAll()
 	f.checker.checkEmpty()
 	f.network.Close()
 	return Report{
@@ -146,14 +151,16 @@ func (f *fleet) spawn(r *rand.Rand) {
 		}
 		return processConn{conn, p}, nil
 	}
-	p.client = redis.NewClient(o)
+	if p.client = redis.NewClient(o); f.clustered {
+		p.client = f.clusterClient(o)
+	}
 	var err error
 	p.manager, err = lease.New(p.client, lease.Options{Owner: p.name, Clock: processClock{clock.New(), p}, Logger: f.log})
 	if err != nil {
 		panic(err)
 	}
 	for _, s := range f.sems {
-		sem, err := p.manager.Semaphore(s.declare(r))
+		sem, err := p.manager.Semaphore(f.declare(s, r))
 		if err != nil {
 			panic(err)
 		}

@@ -19,6 +19,11 @@ func nameOf(source string) string {
 // judgeCommand judges what one script did: whom it gave permits to, whom it passed over, whom it told.
 func (c *checker) judgeCommand(w *watched, s *script, before, after view) {
 	before = before.expired(after.at)
+	if s.verb == "acquire" {
+		for _, id := range s.ids() {
+			w.owners[ownerOf(id)] = s.ttl
+		}
+	}
 	var given []string
 	for id := range after.holders {
 		if _, held := before.holders[id]; !held {
@@ -33,8 +38,9 @@ func (c *checker) judgeCommand(w *watched, s *script, before, after view) {
 	c.judgeLifetimes(w, before, after)
 }
 
-// judgeGrants: no script gives more than its caller may believe there is, none lowers a score, and whoever
-// gets a permit by another's script gets it for as long as its own process is known to live.
+// judgeGrants: no script gives more than its caller may believe there is, none lowers a score to less than its
+// holder may trust, and whoever gets a permit by another's script gets it for as long as its own process is known
+// to live.
 func (c *checker) judgeGrants(w *watched, s *script, given []string, before, after view) {
 	limit := s.capacity
 	if after.override >= 0 {
@@ -44,7 +50,7 @@ func (c *checker) judgeGrants(w *watched, s *script, given []string, before, aft
 	for id, h := range after.holders {
 		members += h.members
 		old, held := before.holders[id]
-		if held && h.expiry < old.expiry && !(c.epochs > 0 && s.setsBack(id) && int64(h.expiry) >= (after.server+999)/1000+s.ttl) {
+		if held && h.expiry < old.expiry && !(c.epochs > 0 && w.drawsIn(s, id) && int64(h.expiry) >= (after.server+999)/1000+w.owners[ownerOf(id)]) {
 			c.violateLocked("promise 2: %s of %s was shortened", id, w.name)
 		}
 		if held && !h.revoked && old.revoked && int64(old.expiry)*1000 > after.server { // its time is not up

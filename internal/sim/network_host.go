@@ -42,11 +42,11 @@ func (h *Host) hear(epoch int64) {
 	}
 }
 
-// epochIn is the epoch that a reply tells of: none, unless it begins with the server's time in µs.
+// epochIn is the epoch that a reply tells of: none, unless it begins with the server's time in µs and is whole.
 func (n *Network) epochIn(reply []byte) int64 {
 	_, first, _ := bytes.Cut(reply, []byte("\r\n:"))
 	digits, _, _ := bytes.Cut(first, []byte("\r\n"))
-	if len(digits) < 15 || reply[0] != '*' {
+	if len(digits) < 15 || reply[0] != '*' || n.short {
 		return 0
 	}
 	return n.epoch.Load()

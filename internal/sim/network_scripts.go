@@ -25,6 +25,8 @@ type interpreter struct {
 	reader   *bufio.Reader                 // of answers
 	sources  map[string]*lua.FunctionProto // by the name that EVALSHA has for them
 	full     bool                          // no memory is left
+	short    bool                          // answers are cut to two elements
+	work     int                           // the arguments of what the latest script has called
 	wrote    bool                          // the script that runs has begun to write
 	failed   bool                          // the latest script ended with an error
 }
@@ -65,8 +67,8 @@ func table(key, value string) *lua.LTable {
 	return t
 }
 
-// learn takes a script that the server has just accepted.
-func (in *interpreter) learn(cmd []string) {
+// learn takes a script, and reports whether it knows it now.
+func (in *interpreter) learn(cmd []string) bool {
 	var source string
 	switch verb := strings.ToUpper(cmd[0]); {
 	case verb == "EVAL" && len(cmd) > 1:
@@ -74,25 +76,26 @@ func (in *interpreter) learn(cmd []string) {
 	case verb == "SCRIPT" && len(cmd) > 2 && strings.EqualFold(cmd[1], "LOAD"):
 		source = cmd[2]
 	default:
-		return
+		return false
 	}
 	name := nameOf(source)
 	if in.sources[name] != nil {
-		return
+		return true
 	}
 	proto, known := compiled.Load(source)
 	if !known {
 		chunk, err := parse.Parse(strings.NewReader(source), "user_script")
 		if err != nil {
-			return // the server says so itself
+			return false // the server says so itself
 		}
 		made, err := lua.Compile(chunk, "user_script")
 		if err != nil {
-			return
+			return false
 		}
 		proto, _ = compiled.LoadOrStore(source, made)
 	}
 	in.sources[name] = proto.(*lua.FunctionProto)
+	return true
 }
 
 // forget is SCRIPT FLUSH.
@@ -131,7 +134,13 @@ func (in *interpreter) evalsha(p *server.Peer, cmd []string) {
 		}
 		return
 	}
-	writeLua(p, l.Get(-1))
+	reply := l.Get(-1)
+	if t, ok := reply.(*lua.LTable); ok && in.short {
+		for i := t.Len(); i > 2; i-- {
+			t.Remove(i)
+		}
+	}
+	writeLua(p, reply)
 }
 
 func list(values []string) *lua.LTable {
@@ -153,6 +162,7 @@ func (in *interpreter) call(l *lua.LState, raise bool) int {
 			l.RaiseError("ERR argument %d of a command is neither a string nor a number", i+1)
 		}
 	}
+	in.work += len(args)
 	in.answers.Reset()
 	if in.refuses(args[0]) {
 		in.peer.WriteError("OOM command not allowed when used memory > 'maxmemory'.")

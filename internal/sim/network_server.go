@@ -114,6 +114,22 @@ func (n *Network) SetMoving(moving bool) {
 	n.moving = moving
 }
 
+// SetShortReplies has something between the server and its clients cut the arrays that scripts answer to two elements,
+// or not: a proxy, an emulation.
+func (n *Network) SetShortReplies(short bool) {
+	n.exec.Lock()
+	defer n.exec.Unlock()
+	n.short = short
+}
+
+// SetSlowness is how long a script takes for each argument of the commands that it calls, at the server, which does
+// nothing else meanwhile.
+func (n *Network) SetSlowness(d time.Duration) {
+	n.exec.Lock()
+	defer n.exec.Unlock()
+	n.slowness = d
+}
+
 // SetMemoryFull has the server's memory be full, or not: a script that has not begun to write may not begin with a
 // command that takes memory.
 func (n *Network) SetMemoryFull(full bool) {
@@ -161,7 +177,7 @@ func (n *Network) SetClockOffset(d time.Duration) {
 func (n *Network) execute(host string, p *server.Peer, cmd []string, queue bool, live func() bool, answered func()) bool {
 	n.exec.Lock()
 	defer n.exec.Unlock()
-	for n.stalled && !n.ended {
+	for (n.stalled || n.busy) && !n.ended {
 		n.resumed.Wait()
 	}
 	if n.ended || !live() {
@@ -169,7 +185,8 @@ func (n *Network) execute(host string, p *server.Peer, cmd []string, queue bool,
 	}
 	now := time.Now()
 	n.redis.SetTime(now.Add(n.offset))
-	n.calling, n.dispatched, n.scripts.failed = n.Host(host), 0, false
+	n.calling, n.dispatched, n.scripts.failed, n.scripts.work = n.Host(host), 0, false, 0
+	n.scripts.short = n.short
 	switch {
 	case blocks(cmd):
 		p.WriteError("ERR sim: commands that block are not simulated")
@@ -181,6 +198,10 @@ func (n *Network) execute(host string, p *server.Peer, cmd []string, queue bool,
 		if !n.before(p, "EVALSHA", cmd[1:]...) {
 			n.scripts.evalsha(p, cmd)
 		}
+	case !queue && n.scripts.learn(cmd) && strings.EqualFold(cmd[0], "EVAL"):
+		if !n.before(p, "EVAL", cmd[1:]...) {
+			n.scripts.evalsha(p, append([]string{"EVALSHA", nameOf(cmd[1])}, cmd[2:]...))
+		}
 	default:
 		n.srv.Dispatch(p, cmd)
 		n.scripts.learn(cmd)
@@ -190,8 +211,27 @@ func (n *Network) execute(host string, p *server.Peer, cmd []string, queue bool,
 	for _, f := range n.onCommand {
 		f(host, now, cmd)
 	}
+	n.takeTime(time.Duration(n.scripts.work) * n.slowness)
 	answered()
 	return true
+}
+
+// takeTime has the server do nothing else for d.
+func (n *Network) takeTime(d time.Duration) {
+	if d == 0 {
+		return
+	}
+	n.busy = true
+	n.wg.Go(func() {
+		n.sleep(d)
+		n.exec.Lock()
+		defer n.exec.Unlock()
+		n.busy = false
+		n.resumed.Broadcast()
+	})
+	for n.busy && !n.ended {
+		n.resumed.Wait()
+	}
 }
 
 // repeat executes cmd once more after a while, over a connection that nobody

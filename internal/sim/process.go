@@ -17,7 +17,7 @@ import (
 type process struct {
 	name    string
 	host    *Host
-	client  *redis.Client
+	client  redis.UniversalClient
 	manager *lease.Manager
 	sems    []*lease.Semaphore
 

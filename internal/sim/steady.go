@@ -24,12 +24,30 @@ func (f *fleet) holdMany(p *process) {
 	}
 }
 
+// Of the heavy leases, and how many arguments the commands have that renew them all.
+const (
+	heavyLeases = 4
+	heavyWeight = 250
+	heavyWork   = 2 * heavyLeases * heavyWeight
+)
+
+// holdHeavy has p hold leases of great weight until the end. Nobody else wants them.
+func (f *fleet) holdHeavy(p *process) {
+	sem, err := p.manager.Semaphore(lease.Config{Name: p.name + "-heavy", Capacity: heavyLeases * heavyWeight, TTL: 5 * time.Second})
+	if err != nil {
+		panic(err)
+	}
+	for range heavyLeases {
+		f.callers.Go(func() { f.holdOne(p, sem, lease.Weight(heavyWeight)) })
+	}
+}
+
 // holdOne holds a lease until the end. In a gentle fleet it may not be lost.
-func (f *fleet) holdOne(p *process, sem *lease.Semaphore) {
+func (f *fleet) holdOne(p *process, sem *lease.Semaphore, opts ...lease.AcquireOption) {
 	var l *lease.Lease
 	for l == nil {
 		var err error
-		if l, err = sem.Acquire(f.stop); err != nil {
+		if l, err = sem.Acquire(f.stop, opts...); err != nil {
 			if f.stop.Err() != nil || errors.Is(err, lease.ErrClosed) {
 				return
 			}

@@ -11,14 +11,18 @@ import (
 
 // traits are what kind of fleet a seed makes.
 type traits struct {
-	sems     []semaphore
-	weights  bool // callers ask for several permits
-	greedy   bool // some callers ask again at once
-	crowded  bool // many callers in each process
-	muted    bool // some processes may neither publish nor subscribe, or one of them
-	operated bool // somebody resizes, pauses and revokes
-	hops     Faults
-	pushes   pushFaults
+	sems          []semaphore
+	weights       bool          // callers ask for several permits
+	greedy        bool          // some callers ask again at once
+	crowded       bool          // many callers in each process
+	muted         bool          // some processes may neither publish nor subscribe, or one of them
+	operated      bool          // somebody resizes, pauses and revokes
+	clustered     bool          // the processes take the server for a Cluster
+	heavy         bool          // a process holds leases of great weight
+	margin, retry time.Duration // parts of a TTL; 0: the default
+	attempts      int           // MaxAttempts
+	hops          Faults
+	pushes        pushFaults
 }
 
 // A semaphore is one name, and what the processes of the fleet declare for it: they do not always agree.
@@ -50,17 +54,26 @@ func (p Plan) traits(r *rand.Rand) traits {
 		s.handovers = [][]time.Duration{{-1}, {0}, {ttl / 8}, {-1, 0, ttl / 4}}[r.IntN(4)]
 		t.sems = append(t.sems, s)
 	}
+	own := rand.New(rand.NewPCG(p.Seed, 6)) // what came later draws from a source of its own
+	t.clustered, t.heavy = own.IntN(4) == 0, own.IntN(4) == 0
+	t.margin = []time.Duration{0, 0, 6, 50}[own.IntN(4)]
+	t.retry = []time.Duration{4, 4, 5, 12}[own.IntN(4)]
+	t.attempts = []int{0, 0, 0, 5}[own.IntN(4)]
 	t.hops, t.pushes = p.faults(r, t.shortestTTL()), p.pushFaults(r, t.longestTTL())
 	return t
 }
 
 // declare is what one process declares.
-func (s semaphore) declare(r *rand.Rand) lease.Config {
+func (t traits) declare(s semaphore, r *rand.Rand) lease.Config {
 	ttl := s.ttls[r.IntN(len(s.ttls))]
-	return lease.Config{
-		Name: s.name, Capacity: s.capacities[r.IntN(len(s.capacities))], TTL: ttl, RetryInterval: ttl / 4,
-		Handover: s.handovers[r.IntN(len(s.handovers))],
+	cfg := lease.Config{
+		Name: s.name, Capacity: s.capacities[r.IntN(len(s.capacities))], TTL: ttl, RetryInterval: ttl / t.retry,
+		Handover: s.handovers[r.IntN(len(s.handovers))], MaxAttempts: t.attempts,
 	}
+	if t.margin > 0 {
+		cfg.Margin = ttl / t.margin
+	}
+	return cfg
 }
 
 // largest is the largest capacity that anybody declares.

@@ -129,9 +129,13 @@ func (s *script) ids() (ids []string) {
 	return ids
 }
 
-// setsBack reports whether the call is a renewal of id that lowers an expiry from before a step back of the clock.
-func (s *script) setsBack(id string) bool {
-	return s.verb == "renew" && s.args[0] == "1" && slices.Contains(s.ids(), id)
+// drawsIn reports whether the call may lower the expiry of id, after a step back of the clock: a renewal its own, and
+// who looks for room those of others.
+func (w *watched) drawsIn(s *script, id string) bool {
+	if s.verb == "renew" {
+		return s.args[0] == "1" && slices.Contains(s.ids(), id)
+	}
+	return w.owners[ownerOf(id)] > 0
 }
 
 // arrival is when an id began to wait, as the queue or the call itself has it.

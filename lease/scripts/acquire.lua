@@ -24,7 +24,7 @@
 -- Adds to a reply how full the semaphore is, and the capacity and the TTL in ms that the caller of the grant
 -- before declared, if they are others (0: they are the same).
 local function detail(reply, limit, waiting, first)
-  local theirs, ms = string.match(other or '', ' (%d+) (%d+)$')
+  local theirs, ms = string.match(other or '', '^%d+ (%d+) (%d+)')
   local n = #reply
   reply[2] = reply[2] + DETAILS
   reply[n + 1], reply[n + 2], reply[n + 3], reply[n + 4] = limit, held, waiting, first
@@ -60,6 +60,7 @@ elseif waiting == 0 and revoked == 0 then
     local id = ARGV[from]
     local weight = weightOf(id)
     if held + weight > limit and (purge() == 0 or held + weight > limit) then
+      drawIn()
       break
     end
     reply[from - 3], reply[from - 2] = expiry, grant(id, weight, expiry)
@@ -118,9 +119,13 @@ if from < #ARGV then
   if #arrivals > 0 then
     local id = arrivals[2]
     local isNew = waiting == 0
-    waiting = waiting + redis.call('ZADD', queue, 'LT', unpack(arrivals))
     -- Without GT: after a step back of the clock a process is not taken to be alive for longer than its TTL.
     local joined = redis.call('ZADD', alive, whole(expiry), string.match(id, '@([^#]+)')) == 1
+    local added = redis.call('ZADD', queue, 'LT', unpack(arrivals))
+    if added > 0 then
+      declareTTL()
+    end
+    waiting = waiting + added
     if flags % 2 == 1 then
       sweep()
     end

@@ -1,5 +1,6 @@
 -- Shared: grants one id after the other.
 
+local declared -- what the fence says after the token
 local other -- what the fence said before this call's first grant, if its caller declared other limits
 local aged  -- whether the lifetimes of fence and holders are due: every thousand seconds
 
@@ -7,17 +8,21 @@ local aged  -- whether the lifetimes of fence and holders are due: every thousan
 -- fence from before a step back wins. It has as many digits as the clock, so that they compare as text.
 local function firstToken()
   local text = seconds .. micros
-  local declared = ' ' .. ARGV[2] .. ' ' .. ARGV[1]
+  declared = ' ' .. ARGV[2] .. ' ' .. ARGV[1]
   local before = redis.call('SET', fence, text .. declared, 'KEEPTTL', 'GET')
   local first = now
   if before and before >= text then
     first = math.max(now, (string.match(before, '^%d+') or 0) + 1)
   end
   aged = not before or string.sub(before, 1, 7) ~= string.sub(text, 1, 7)
-  other = before and string.sub(before, #text + 1) ~= declared and before
+  other = before and string.match(before, '^%d+( %d+ %d+)') ~= declared and before
+  local longest = math.max(ttl, knownTTL(before))
+  if longest > ttl then
+    declared = declared .. ' ' .. whole(longest)
+  end
   if aged then
     redis.call('SET', fence, whole(first) .. declared, 'PX', keep)
-  elseif first ~= now then
+  elseif first ~= now or longest > ttl then
     redis.call('SET', fence, whole(first) .. declared, 'KEEPTTL')
   end
   return first
@@ -56,7 +61,7 @@ local function seal()
     return
   end
   if token > oldest then
-    redis.call('SET', fence, whole(token) .. ' ' .. ARGV[2] .. ' ' .. ARGV[1], 'KEEPTTL')
+    redis.call('SET', fence, whole(token) .. declared, 'KEEPTTL')
   end
   if created or aged then
     redis.call('PEXPIRE', holders, keep)

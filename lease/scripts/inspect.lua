@@ -11,7 +11,7 @@
 
 local override = tonumber(redis.call('HGET', config, 'capacity') or '') or -1
 local latest = redis.call('GET', fence) or ''
-local theirs, ms = string.match(latest, ' (%d+) (%d+)$')
+local theirs, ms = string.match(latest, '^%d+ (%d+) (%d+)')
 local function page(key, from)
   if from < 0 then
     return {}

@@ -12,14 +12,14 @@ if others == 0 and held == capacity - 1 then
   -- With the weight at its end, where that is more than 1: nobody of such a name is alive.
   local owner = string.sub(nextWaiter, (string.find(nextWaiter, '@', 1, true) or #nextWaiter) + 1)
   local until_ = (redis.call('ZSCORE', alive, owner) or 0) + 0
-  if until_ * 1000 > now then
+  if until_ * 1000 > now and until_ <= later + ttl then
     local text, declared = seconds .. micros, ' ' .. ARGV[2] .. ' ' .. ARGV[1]
     local before = redis.call('SET', fence, text .. declared, 'KEEPTTL', 'GET')
-    if not before or before < text and string.sub(before, #text + 1) == declared then
+    if before and before < text and string.sub(before, #text + 1) == declared then
       local expiry = whole(until_)
       redis.call('ZADD', holders, 'GT', expiry, nextWaiter)
       redis.call('ZREM', queue, nextWaiter)
-      local aged = not before or string.sub(before, 1, 7) ~= string.sub(text, 1, 7) -- every thousand seconds
+      local aged = string.sub(before, 1, 7) ~= string.sub(text, 1, 7) -- every thousand seconds
       if aged then
         redis.call('PEXPIRE', fence, keep)
       end
@@ -30,6 +30,10 @@ if others == 0 and held == capacity - 1 then
       local pushed = redis.pcall('PUBLISH', 'passbuddy:inbox:' .. owner, push)
       return {type(pushed) == 'table' and pushed.err and MUTED or 0}
     end
-    redis.call('SET', fence, before, 'KEEPTTL') -- it is ahead of the clock, or its caller declared other limits
+    if before then
+      redis.call('SET', fence, before, 'KEEPTTL') -- it is ahead of the clock, or its caller declared other limits
+    else
+      redis.call('DEL', fence)
+    end
   end
 end

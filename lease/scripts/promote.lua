@@ -11,7 +11,6 @@
 
 local limit = capacity -- in force
 local overridden = false -- by an operator, and so for all
-local waiting = 0      -- how many are in the queue
 local said = {}        -- owner and message of each push, sent when all data is written
 
 local function override()
@@ -55,8 +54,8 @@ end
 local function promote(own)
   local status, steps, permits = 0, 0, 0
   local until_ = {} -- by owner
-  if held >= limit then
-    purge()
+  if held >= limit and purge() == 0 then
+    drawIn()
   end
   while held < limit and waiting > 0 do
     local n = math.min(limit - held, 100)
@@ -69,6 +68,9 @@ local function promote(own)
       local owner, weight = string.match(id, '@([^#]+)') or '', weightOf(id)
       if not until_[owner] then
         until_[owner] = tonumber(redis.call('ZSCORE', alive, owner) or 0)
+        if until_[owner] > later + ttl then
+          until_[owner] = math.min(until_[owner], drawInAlive())
+        end
       end
       if until_[owner] * 1000 <= now then
         gone[#gone + 1] = id
@@ -99,6 +101,7 @@ local function promote(own)
     steps = steps + #gone
     if blocked then
       if purge() == 0 then
+        drawIn()
         break
       end
     elseif #heads == 0 then

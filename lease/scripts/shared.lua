@@ -2,7 +2,8 @@
 -- function that the usual way through a script does not need: Redis makes them all anew for each call.
 --
 -- KEYS  1 holders   sorted set: member = id, score = expiry in ms
---       2 fence     string: <latest token in µs> <capacity> <TTL>, as the caller of that grant declared them
+--       2 fence     string: <latest token in µs> <capacity> <TTL>, as the caller of that grant declared them;
+--                   then the longest TTL of those who may hold or wait, where that is longer
 --       3 queue     sorted set: member = id, score = arrival in µs
 --       4 alive     sorted set: member = owner that waits, score = alive until, in ms
 --       5 config    hash: capacity = the operator's override
@@ -18,9 +19,12 @@
 local holders, fence, queue, alive, config = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local ttl, capacity = ARGV[1] + 0, ARGV[2] + 0
 
+local maxTTL = 86400000 -- ms; the longest that a caller can declare
+
 -- How long holders and fence outlive their last use, in ms: a day, and the time within which nobody
 -- refreshes it.
 local keep = '90000000'
 
-local held -- how many members holders has, where a verb counts them
+local held        -- how many members holders has, where a verb counts them
+local waiting = 0 -- how many are in the queue, likewise
 local seconds, micros, now, later -- the server's clock, where clock.lua has read it

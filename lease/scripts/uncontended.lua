@@ -15,7 +15,7 @@ if others == 0 and flags < 2 and not late and held + asked <= capacity then
   local text, declared = seconds .. micros, ' ' .. ARGV[2] .. ' ' .. ARGV[1]
   local latest = asked == 1 and text or string.format('%.0f', now + asked - 1)
   local before = redis.call('SET', fence, latest .. declared, 'KEEPTTL', 'GET')
-  if not before or before < text and string.sub(before, #text + 1) == declared then
+  if not before and held == 0 or before and before < text and string.sub(before, #text + 1) == declared then
     local expiry = later + ttl
     local score = string.format('%.0f', expiry)
     local reply = {now, 0, expiry, now}
@@ -39,5 +39,9 @@ if others == 0 and flags < 2 and not late and held + asked <= capacity then
     end
     return reply
   end
-  redis.call('SET', fence, before, 'KEEPTTL') -- it is ahead of the clock, or its caller declared other limits
+  if before then
+    redis.call('SET', fence, before, 'KEEPTTL') -- it is ahead of the clock, or its caller declared other limits
+  else
+    redis.call('DEL', fence)
+  end
 end
