@@ -91,3 +91,18 @@ func TestNotAfterIsNoEarlierThanAnyClockThatFits(t *testing.T) {
 		t.Error("without a reading there is no limit to give")
 	}
 }
+
+// A clock that is slewed runs fast or slow by one part in 2000.
+func TestTheServersClockMayRunFastOrSlow(t *testing.T) {
+	r := reading{sent: at(0), received: at(10 * time.Millisecond), micros: 1_000_000_000}
+	giveUp := at(10 * time.Second)
+	notAfter := r.notAfter(giveUp)
+	if fast := r.micros + 10_005_000; notAfter < fast {
+		t.Errorf("notAfter = %d, would refuse a request in time by a fast clock: %d", notAfter, fast)
+	}
+	const micros = 1_010_000_000
+	slow := r.received.add(10*time.Second + 5*time.Millisecond)
+	if got := r.surelyAfter(micros); got.mono < slow.mono {
+		t.Errorf("surelyAfter = %v, a slow clock passes %d only at %v", got, micros, slow)
+	}
+}

@@ -6,7 +6,7 @@ const (
 	conversation = "lease/conversation.go"
 )
 
-// Steps of the server's clock, and other clocks.
+// Steps of the server's clock, other clocks, and what is measured by them.
 var clockMutants = []mutant{
 	unit("a step of the server's clock taken by each semaphore that finds it", "Step",
 		edit{clockWatch, "		forward, changed = 0, false\n", ""}),
@@ -51,4 +51,18 @@ var clockMutants = []mutant{
 		edit{acquire, "      declareTTL()\n", ""}),
 	unit("who joins the queue again does not say its TTL", "LongerTTL",
 		edit{acquire, "    if added > 0 then\n", "    if joined then\n"}),
+	unit("an answer from before an error measures a push", "MeasuresNoPush",
+		edit{exchange, "	if trouble != nil {\n		d.pair = pair{} // another server may take over\n	}\n", ""}),
+	unit("an answer from before a silence measures a push", "MeasuresNoPush",
+		edit{exchange, "	d.learnPart(now, ex)\n	d.pair = pair{} // another server may take over\n", "	d.learnPart(now, ex)\n"}),
+	unit("an old answer measures a push", "MeasuresNoPush",
+		edit{pushGo, " && !now.reached(d.pair.sent.add(d.cfg.TTL))", ""}),
+	unit("the answer of another clock measures a push", "MeasuresNoPush",
+		edit{pushGo, "passed <= elapsed+drift(elapsed)", "passed <= elapsed+time.Hour"}),
+	unit("the server's clock never runs fast", "RunFastOrSlow",
+		edit{"lease/servertime.go", "(d + drift(d)).Microseconds()", "d.Microseconds()"}),
+	unit("the server's clock never runs slow", "RunFastOrSlow",
+		edit{"lease/servertime.go", "r.received.add(d + drift(d))", "r.received.add(d)"}),
+	unit("a request counts as too late once it is given up", "LimitOfTheRequest",
+		edit{exchange, "		ex.lateBy = server.surelyAfter(ex.notAfter)\n", "		_ = server.surelyAfter\n"}),
 }

@@ -1,0 +1,59 @@
+package lease
+
+import (
+	"testing"
+	"time"
+)
+
+// mustOnlyPoll passes p to the desk, which has nothing to measure it by: it asks Redis instead.
+func (d *deskTest) mustOnlyPoll(now instant, p push) {
+	d.Helper()
+	d.pushed(now, p)
+	if len(d.held) > 0 {
+		d.Fatalf("the push made a lease that is trusted until %v", d.held[0].until.end())
+	}
+	if d.pollAt != now {
+		d.Fatalf("the next poll is at %v, want %v, when the push came", d.pollAt, now)
+	}
+	d.mustDepart(now, acquire)
+}
+
+// After trouble another server may have taken over, whose clock is another.
+func TestDeskMeasuresNoPushByAnAnswerFromBeforeTrouble(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		fail func(*deskTest, *exchange) instant
+	}{
+		{"an error", func(d *deskTest, ex *exchange) instant {
+			now := ex.sent.add(time.Millisecond)
+			fail(ex, errNet)
+			d.arrive(now, ex)
+			return now
+		}},
+		{"no answer", func(d *deskTest, ex *exchange) instant {
+			d.tick(ex.giveUp)
+			return ex.giveUp
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			d := newDeskTest(t, 1)
+			w := d.queued(at(0))
+			now := tc.fail(d, d.mustDepart(d.pollAt, acquire))
+			d.mustOnlyPoll(now, granting(w.grant.id, now))
+		})
+	}
+}
+
+// The server's clock may have been set since an old answer, and nobody has noticed.
+func TestDeskMeasuresNoPushByAnOldAnswer(t *testing.T) {
+	d := newDeskTest(t, 1)
+	w := d.queued(at(0))
+	d.mustOnlyPoll(at(testTTL), granting(w.grant.id, at(testTTL)))
+}
+
+// By the clock of the latest answer this push comes from the future.
+func TestDeskMeasuresNoPushByTheAnswerOfAnotherClock(t *testing.T) {
+	d := newDeskTest(t, 1)
+	w := d.queued(at(0))
+	d.mustOnlyPoll(at(time.Second), granting(w.grant.id, at(time.Second+step)))
+}
