@@ -29,3 +29,38 @@ func TestDeskAsksAtOnceWhenItHoldsNothingToHandOver(t *testing.T) {
 	d.waiter(at(7 * ms))
 	d.mustDepart(at(7*ms), acquire)
 }
+
+// The tokens of one grant's leases must stay below that of a grant a microsecond later.
+func TestDeskHandsAPermitOverNoMoreOftenThanItsTokensAllow(t *testing.T) {
+	d := newDeskTest(t, 1)
+	g := d.acquired(at(0))
+	next := (&grant{token: g.token + 1}).leaseToken()
+	h, leases := g.hold, 1
+	for {
+		w := d.waiter(at(1))
+		d.release(at(1), h)
+		if w.inLine {
+			break
+		}
+		h, leases = w.hold, leases+1
+		if h.token >= next {
+			t.Fatalf("the lease number %d of one grant has the token %d, the first of the next grant has %d", leases, h.token, next)
+		}
+	}
+	if leases != maxHandovers {
+		t.Errorf("%d leases of one grant, want %d", leases, maxHandovers)
+	}
+}
+
+// A step of the server's clock has taken most of the window: whoever gets the permit now would soon lose it.
+func TestDeskHandsNoPermitOverThatHasLittleLeft(t *testing.T) {
+	d := newDeskTest(t, 1)
+	g := d.acquired(at(0))
+	w := d.waiter(at(1))
+	d.shorten(at(1), d.window*2/3)
+	d.release(at(2), g.hold)
+	if !w.inLine {
+		t.Fatalf("a permit was handed over that is trusted for %v more, of %v", at(2).until(g.until.end()), d.window)
+	}
+	d.mustDepart(at(2), release, acquire)
+}

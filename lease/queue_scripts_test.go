@@ -199,6 +199,27 @@ func TestPromoteRefusesWhatACapacityHasMadeImpossible(t *testing.T) {
 	})
 }
 
+// One call promotes a bounded number of waiters, and its reply has the caller send another.
+func TestPromoteSaysThatThereIsMore(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		const waiters = maxIDs + 1
+		s.acquire(10*second, waiters, 0, fmt.Sprintf("a#%d", waiters))
+		var ids []any
+		for i := range waiters {
+			ids = append(ids, fmt.Sprintf("%036d@me~1", i))
+		}
+		for part := range slices.Chunk(ids, maxIDs) {
+			s.wait(10*second, waiters, part...)
+		}
+		if r := s.release(waiters, fmt.Sprintf("a#%d", waiters)); r[0] != statusMore {
+			t.Errorf("the first promotion leaves %d waiters, and its status is %d, want %d", len(s.waiting()), r[0], statusMore)
+		}
+		if r := s.run(release, 10*second, waiters, 2); r[0] != 0 || len(s.waiting()) > 0 {
+			t.Errorf("the second promotion leaves %d waiters, and its status is %d", len(s.waiting()), r[0])
+		}
+	})
+}
+
 // During a deploy from 2 to 5 the processes declare both. Who declares 2 must not refuse what 5 have room for.
 func TestPromoteRefusesNothingForANeighboursSmallerCapacity(t *testing.T) {
 	onEachWay(t, func(s *scriptTest) {

@@ -1,6 +1,6 @@
 package main
 
-// What waiting costs, and how long it goes on.
+// What waiting costs, how long it goes on, and what releases and hand-overs may do.
 var waitingMutants = []mutant{
 	unit("a release asks again for all who wait", "Desk",
 		edit{exchange, "		speak = speak && ahead <= freed\n", "		speak = speak && (ahead <= freed || true)\n"}),
@@ -19,4 +19,16 @@ var waitingMutants = []mutant{
 		edit{promote, "elseif overridden and weight > limit or", "elseif weight > limit or"}),
 	unit("who asks again keeps the place of an earlier arrival", "Desk",
 		edit{"lease/waiter.go", "	w.place, w.asked = 0, instant{} //", "	//"}),
+	unit("more hand-overs than a token has room for", "TokensAllow",
+		edit{desk, "g.handed == maxHandovers-1 ||", "g.handed == 1<<30 ||"}),
+	unit("a hand-over of a permit with little left", "LittleLeft",
+		edit{desk, " || now.until(g.until.end()) < d.window/2 {", " {"}),
+	unit("a release of what was taken away waits past its window", "RevokedPermit",
+		edit{desk, "	} else {\n		d.endAt = earlier(d.endAt, end)\n	}\n", "	}\n"}),
+	unit("the window of what is granted is not watched", "DeskEndsALeaseWhen",
+		edit{desk, "	d.endAt = earlier(d.endAt, end)\n	d.renewAt = earlier", "	d.renewAt = earlier"}),
+	unit("a release is not tried for as long as the permit counts", "RedisMayCount",
+		edit{desk, "g.moot = now.add(2 * d.cfg.TTL)", "g.moot = now.add(d.cfg.TTL / 4)"}),
+	unit("the script does not say that there is more to promote", "ThereIsMore",
+		edit{promote, "      status = MORE\n", "      status = 0\n"}),
 }
