@@ -192,6 +192,37 @@ func TestAfterAPauseTheContextAnswersBeforeAnyTimerHasRun(t *testing.T) {
 	}
 }
 
+// The window of the topmost of three leases ends first. The contexts between them do not look at the clock.
+func TestAfterAPauseTheContextAnswersForAllLeasesAboveIt(t *testing.T) {
+	inBubble(t, func(w *world) {
+		m, _ := w.process("p", func(_ *redis.Options, o *lease.Options) { o.Clock = stoppedClock{clock.New()} })
+		nested := func(parent context.Context, name string) (*lease.Lease, context.Context) {
+			l := w.acquireWith(parent, w.semaphore(m, 1, func(c *lease.Config) { c.Name = name }))
+			below, cancel := context.WithCancel(l.Context())
+			w.Cleanup(cancel)
+			time.Sleep(time.Second) // the window of the next one ends later
+			return l, below
+		}
+		top, belowTop := nested(context.Background(), "top")
+		middle, belowMiddle := nested(belowTop, "middle")
+		bottom, _ := nested(belowMiddle, "bottom")
+		time.Sleep(time.Until(top.TrustedUntil()) - time.Nanosecond)
+		if bottom.Context().Err() != nil {
+			w.Fatal("ended before the first window")
+		}
+		time.Sleep(1 * time.Nanosecond)
+		if bottom.Context().Err() == nil {
+			w.Error("the context goes on after the window of the topmost lease")
+		}
+		if !errors.Is(context.Cause(bottom.Context()), lease.ErrLost) {
+			w.Errorf("cause %v, want the loss", context.Cause(bottom.Context()))
+		}
+		if !middle.Valid() || !bottom.Valid() {
+			w.Error("the permits below went with the topmost one")
+		}
+	})
+}
+
 func TestCancellingTheCallerKeepsThePermitUntilRelease(t *testing.T) {
 	inBubble(t, func(w *world) {
 		m, _ := w.process("p")

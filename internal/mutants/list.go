@@ -87,6 +87,8 @@ var mutants = []mutant{
 		edit{leaseGo, "func (c *leaseContext) Err() error {\n	c.look()", "func (c *leaseContext) Err() error {"}),
 	unit("Done does not look at the clock", "AfterAPause",
 		edit{leaseGo, "func (c *leaseContext) Done() <-chan struct{} {\n	c.look()", "func (c *leaseContext) Done() <-chan struct{} {"}),
+	unit("a context does not look at the leases above", "AnswersForAllLeases",
+		edit{leaseGo, "for l := c.above; l != nil; l =", "for l := c.above; l != nil && false; l ="}),
 	unit("a jump of the server's clock shortens nothing", "Desk",
 		edit{desk, "g.until.set(g.until.end().add(-by))", "g.until.set(g.until.end())"}),
 	unit("a jump of the server's clock goes unseen", "Readings",
