@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -47,7 +48,9 @@ func (c *chaos) process() *process {
 // gentle makes trouble for d that costs no lease.
 func (c *chaos) gentle(d time.Duration) {
 	n := c.fleet.network
-	switch c.rand.IntN(15) {
+	kind := c.rand.IntN(15)
+	c.fleet.checker.trouble(fmt.Sprintf("gentle %d", kind), d)
+	switch kind {
 	case 0:
 		p := c.process()
 		p.host.Refuse()
@@ -186,7 +189,9 @@ func (c *chaos) pause(p *process, d time.Duration) {
 // hard makes any trouble for d.
 func (c *chaos) hard(d time.Duration) {
 	n := c.fleet.network
-	switch c.rand.IntN(11) {
+	kind := c.rand.IntN(11)
+	c.fleet.checker.trouble(fmt.Sprintf("hard %d", kind), d)
+	switch kind {
 	case 0, 1:
 		c.gentle(d)
 	case 2:
@@ -201,7 +206,7 @@ func (c *chaos) hard(d time.Duration) {
 		p := c.process()
 		c.pause(p, 2*d)
 	case 5:
-		c.fleet.checker.epoch(func() { n.Restart(false) })
+		c.fleet.checker.epoch(func() { n.Restart(false); c.fleet.checker.empty() })
 	case 6:
 		c.step(c.upTo(c.fleet.longestTTL()) - c.fleet.longestTTL()/2)
 	case 7:

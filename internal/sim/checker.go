@@ -28,6 +28,7 @@ type checker struct {
 	verbs       map[string]verb  // by the script's name
 	said        []published      // by the command that is being executed
 	epochs      int              // how often Redis lost its data or its clock jumped
+	emptied     int              // the epoch since which it has its data
 	commands    int
 	pushes      int
 	garbage     int // how often others published
@@ -70,7 +71,8 @@ type life struct {
 	weight  int
 	child   context.Context // of Held: it does not look at the clock by itself
 	grant   grant
-	back    bool // its holder has said that it may go back
+	score   int64 // its expiry in Redis, ms, as last seen
+	back    bool  // its holder has said that it may go back
 }
 
 func newChecker(n *Network, sems []semaphore) *checker {
@@ -112,6 +114,13 @@ func (c *checker) epoch(do func()) {
 	c.mu.Unlock()
 	do()
 	c.network.Resume()
+}
+
+// empty says that Redis has lost its data in the epoch that has begun.
+func (c *checker) empty() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.emptied = c.epochs
 }
 
 // lookAgain takes Redis as it is: no command made it so. It runs on the server's thread.
@@ -221,6 +230,12 @@ func (c *checker) check(host string, now time.Time, cmd []string) {
 	defer c.mu.Unlock()
 	c.commands++
 	script := c.script(host, cmd)
+	if script != nil && c.network.scripts.failed {
+		if c.network.scripts.full && script.verb == "release" && (len(script.ids()) > 0 || script.args[0] >= "4") {
+			c.violateLocked("promise 7: a full memory holds up a release of %s", script.holders)
+		}
+		script = nil // an error was the answer
+	}
 	for _, w := range c.sems {
 		seen := w.look(c.network, now)
 		seen.epoch = c.epochs
@@ -274,18 +289,27 @@ func (c *checker) judgeLives(w *watched, seen view, now time.Time) {
 		}
 		// A jump of the server's clock that nobody has told the process of is not promised anything: a push that
 		// is late by as much may look as if it came at once, until the next call is answered.
+		h, held := seen.holders[x.lease.ID()]
+		if held {
+			x.score = int64(h.expiry)
+		}
+		over := x.lease.TrustedUntil().Sub(time.UnixMilli(x.score).Add(-c.network.offset))
 		if x.grant.epoch != c.epochs || !x.process.host.Knows(now) {
+			// But who has been told trusts nothing by the clock from before. A step that is shorter than a TTL may
+			// be hidden by an answer that took as long.
+			if x.score > 0 && x.grant.epoch >= c.emptied && x.process.host.KnowsBy(w.key(), now) && over > slices.Max(w.ttls) {
+				c.violateLocked("promise 2: lease %s of %s is trusted for %v longer than Redis keeps its permit by its new clock", x.lease.ID(), w.name, over)
+			}
 			continue
 		}
 		live += x.weight
 		if x.grant.at.Before(oldest) {
 			oldest = x.grant.at
 		}
-		h := seen.holders[x.lease.ID()]
 		if h.live != x.weight {
 			c.violateLocked("promise 2: lease %s of %s lives, and Redis counts %d of its %d permits", x.lease.ID(), w.name, h.live, x.weight)
 		}
-		if over := x.lease.TrustedUntil().Sub(time.UnixMilli(int64(h.expiry)).Add(-c.network.offset)); over > 0 {
+		if over > 0 {
 			c.violateLocked("promise 2: lease %s of %s is trusted for %v longer than Redis keeps its permit", x.lease.ID(), w.name, over)
 		}
 	}

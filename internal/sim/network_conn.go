@@ -63,7 +63,13 @@ type chunk struct {
 	arrives time.Time
 	data    []byte
 	err     error
-	epoch   int64 // of a reply: of the network's, when the request was executed
+	news    []news // of replies
+}
+
+// news is what a reply tells of the server's clock.
+type news struct {
+	key   string // of the script that was answered
+	epoch int64  // the network's, when the request was executed
 }
 
 // newConn connects h and starts the server's end. network.mu is held.
@@ -117,7 +123,7 @@ func (c *conn) take(first *chunk, b []byte) (int, error) {
 		}
 		return 0, c.fail("read", first.err)
 	}
-	c.host.hear(first.epoch)
+	c.host.hear(first.news)
 	n := copy(b, first.data)
 	if first.data = first.data[n:]; len(first.data) == 0 {
 		c.inbound = c.inbound[1:]

@@ -5,6 +5,7 @@ import (
 	"context"
 	"net"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -21,7 +22,7 @@ type Host struct {
 
 	faults atomic.Pointer[Faults]
 	denied atomic.Pointer[[]string] // commands
-	heard  atomic.Pointer[heard]
+	heard  sync.Map                 // by key, or "" for any: heard
 
 	// Guarded by network.mu.
 	conns   map[*conn]struct{}
@@ -36,27 +37,39 @@ type heard struct {
 	at    time.Time
 }
 
-func (h *Host) hear(epoch int64) {
-	if last := h.heard.Load(); last == nil || last.epoch < epoch {
-		h.heard.Store(&heard{epoch, time.Now()})
+func (h *Host) hear(all []news) {
+	for _, x := range all {
+		for _, key := range []string{"", x.key} {
+			if last, ok := h.heard.Load(key); !ok || last.(heard).epoch < x.epoch {
+				h.heard.Store(key, heard{x.epoch, time.Now()})
+			}
+		}
 	}
 }
 
-// epochIn is the epoch that a reply tells of: none, unless it begins with the server's time in µs and is whole.
-func (n *Network) epochIn(reply []byte) int64 {
+// newsIn is what a reply tells: nothing, unless it begins with the server's time in µs and is whole.
+func (n *Network) newsIn(reply []byte, cmd []string) []news {
 	_, first, _ := bytes.Cut(reply, []byte("\r\n:"))
 	digits, _, _ := bytes.Cut(first, []byte("\r\n"))
 	if len(digits) < 15 || reply[0] != '*' || n.short {
-		return 0
+		return nil
 	}
-	return n.epoch.Load()
+	key := ""
+	if len(cmd) > 3 {
+		key = cmd[3]
+	}
+	return []news{{key, n.epoch.Load()}}
 }
 
 // Knows reports whether the host has read a reply before now that told it the server's time since its data were lost or
 // its clock was set for the last time.
-func (h *Host) Knows(now time.Time) bool {
-	epoch, last := h.network.epoch.Load(), h.heard.Load()
-	return epoch == 0 || last != nil && last.epoch == epoch && last.at.Before(now)
+func (h *Host) Knows(now time.Time) bool { return h.KnowsBy("", now) }
+
+// KnowsBy reports whether it has read such a reply to a script about key.
+func (h *Host) KnowsBy(key string, now time.Time) bool {
+	epoch := h.network.epoch.Load()
+	last, ok := h.heard.Load(key)
+	return epoch == 0 || ok && last.(heard).epoch == epoch && last.(heard).at.Before(now)
 }
 
 // reach says what becomes of a host's new connections.

@@ -65,7 +65,7 @@ func (c *conn) handle(r request) bool {
 	n := c.host.network
 	// The answer leaves before the server does anything else, so that no
 	// message of a channel comes before the word that it is subscribed.
-	if !n.execute(c.host.name, c.peer, r.cmd, c.multi, c.live, func() { c.answer(r.fate) }) {
+	if !n.execute(c.host.name, c.peer, r.cmd, c.multi, c.live, func() { c.answer(r) }) {
 		return false
 	}
 	switch verb {
@@ -85,9 +85,10 @@ func (c *conn) handle(r request) bool {
 }
 
 // answer sends what the server wrote for the request that it just executed.
-func (c *conn) answer(f fate) {
+func (c *conn) answer(r request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	f := r.fate
 	reply := c.reply
 	c.reply = nil
 	switch {
@@ -96,7 +97,7 @@ func (c *conn) answer(f fate) {
 	case f.cutReply:
 		c.resetLocked()
 	default:
-		c.sendLocked(chunk{data: reply, epoch: c.host.network.epochIn(reply)}, f.back)
+		c.sendLocked(chunk{data: reply, news: c.host.network.newsIn(reply, r.cmd)}, f.back)
 		if c.peer.Closed() { // QUIT
 			c.sendLocked(chunk{err: io.EOF}, f.back)
 			c.gone = true
@@ -181,7 +182,7 @@ func (c *conn) sendLocked(x chunk, d time.Duration) {
 		x.arrives = later(x.arrives, last.arrives)
 		if x.err == nil && last.arrives.Equal(x.arrives) {
 			last.data = append(last.data, x.data...)
-			last.epoch = max(last.epoch, x.epoch)
+			last.news = append(last.news, x.news...)
 			c.inbox.Broadcast()
 			return
 		}

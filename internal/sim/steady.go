@@ -33,7 +33,7 @@ const (
 
 // holdHeavy has p hold leases of great weight until the end. Nobody else wants them.
 func (f *fleet) holdHeavy(p *process) {
-	sem, err := p.manager.Semaphore(lease.Config{Name: p.name + "-heavy", Capacity: heavyLeases * heavyWeight, TTL: 5 * time.Second})
+	sem, err := p.manager.Semaphore(lease.Config{Name: p.name + "-heavy", Capacity: heavyLeases * heavyWeight, TTL: f.shortestTTL()})
 	if err != nil {
 		panic(err)
 	}

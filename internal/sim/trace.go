@@ -12,9 +12,27 @@ func (c *checker) note(host string, now time.Time, s *script) {
 	if s == nil {
 		return
 	}
-	at := now.Sub(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC))
-	w := c.of(strings.TrimPrefix(s.holders, "passbuddy-"))
-	line := fmt.Sprintf("\n\t%v %s %s ttl %d capacity %d %q said %v; %s", at, host, s.verb, s.ttl, s.capacity, s.args, c.said, w.last.String())
+	line := fmt.Sprintf("%s %s %s ttl %d capacity %d %q said %v", host, s.verb, s.holders, s.ttl, s.capacity, s.args, c.said)
+	for _, w := range c.sems {
+		if w.key() == s.holders {
+			line += "; " + w.last.String()
+		}
+	}
+	c.noteLine(now, line)
+}
+
+// trouble keeps which trouble has begun.
+func (c *checker) trouble(kind string, d time.Duration) {
+	if !c.tracing {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.noteLine(time.Now(), fmt.Sprintf("trouble: %s for %v", kind, d))
+}
+
+func (c *checker) noteLine(now time.Time, line string) {
+	line = fmt.Sprintf("\n\t%v ", now.Sub(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC))) + line
 	if c.trace = append(c.trace, line); len(c.trace) > 4000 {
 		c.trace = c.trace[2000:]
 	}
@@ -30,7 +48,7 @@ func (c *checker) recent(violation string) string {
 	}
 	var found []string
 	for _, line := range c.trace {
-		if strings.Contains(line, ids[0]) || strings.Contains(line, ids[len(ids)-1]) {
+		if strings.Contains(line, " trouble: ") || strings.Contains(line, ids[0]) || strings.Contains(line, ids[len(ids)-1]) {
 			found = append(found, line)
 		}
 	}
