@@ -49,6 +49,10 @@ func (c *chaos) process() *process {
 func (c *chaos) gentle(d time.Duration) {
 	n := c.fleet.network
 	kind := c.rand.IntN(15)
+	if kind != 8 && kind != 14 { // steps of the clock
+		c.fleet.checker.blur(time.Hour)
+		defer c.fleet.checker.blur(2 * c.fleet.longestTTL())
+	}
 	c.fleet.checker.trouble(fmt.Sprintf("gentle %d", kind), d)
 	switch kind {
 	case 0:
@@ -190,6 +194,10 @@ func (c *chaos) pause(p *process, d time.Duration) {
 func (c *chaos) hard(d time.Duration) {
 	n := c.fleet.network
 	kind := c.rand.IntN(11)
+	if kind > 1 && kind != 6 && kind != 8 && kind != 9 { // steps of the clock, and what gentle sees to
+		c.fleet.checker.blur(time.Hour)
+		defer c.fleet.checker.blur(2 * c.fleet.longestTTL())
+	}
 	c.fleet.checker.trouble(fmt.Sprintf("hard %d", kind), d)
 	switch kind {
 	case 0, 1:

@@ -59,7 +59,7 @@ func (p Plan) traits(r *rand.Rand) traits {
 	t.margin = []time.Duration{0, 0, 6, 50}[own.IntN(4)]
 	t.retry = []time.Duration{4, 4, 5, 12}[own.IntN(4)]
 	t.attempts = []int{0, 0, 0, 5}[own.IntN(4)]
-	t.hops, t.pushes = p.faults(r, t.shortestTTL()), p.pushFaults(r, t.longestTTL())
+	t.hops, t.pushes = p.faults(r, own.IntN(4) == 0, t.shortestTTL()), p.pushFaults(r, t.longestTTL())
 	return t
 }
 
@@ -105,12 +105,12 @@ func (t traits) longestTTL() time.Duration {
 }
 
 // faults are what the network does all the time.
-func (p Plan) faults(r *rand.Rand, ttl time.Duration) Faults {
+func (p Plan) faults(r *rand.Rand, plain bool, ttl time.Duration) Faults {
 	f := Faults{
 		Latency: time.Duration(r.Int64N(int64(3 * time.Millisecond))),
 		Jitter:  time.Duration(r.Int64N(int64(10 * time.Millisecond))),
 	}
-	if r.IntN(4) == 0 {
+	if r.IntN(4) == 0 || plain {
 		return f
 	}
 	f.CutRequest, f.CutReply = 0.01, 0.02
