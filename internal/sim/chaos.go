@@ -49,7 +49,7 @@ func (c *chaos) process() *process {
 func (c *chaos) gentle(d time.Duration) {
 	n := c.fleet.network
 	kind := c.rand.IntN(15)
-	if kind != 8 && kind != 14 { // steps of the clock
+	if kind != 2 && kind != 8 && kind != 14 { // steps of the clock
 		c.fleet.checker.blur(time.Hour)
 		defer c.fleet.checker.blur(2 * c.fleet.longestTTL())
 	}
@@ -65,7 +65,11 @@ func (c *chaos) gentle(d time.Duration) {
 		time.Sleep(d)
 		n.Resume()
 	case 2:
-		n.FlushScripts()
+		if c.steps() {
+			c.step(c.smallStep(d))
+		} else {
+			n.FlushScripts()
+		}
 	case 3:
 		n.Restart(true)
 	case 4:
@@ -87,12 +91,9 @@ func (c *chaos) gentle(d time.Duration) {
 		})
 	case 7:
 		c.garbage()
-	case 8: // the server's clock steps, by less than a third of any window; in every second fleet: what is
-		// judged by a clock that never steps is judged in the others
-		if c.fleet.plan.Seed/4%2 == 0 {
+	case 8:
+		if n.FlushScripts(); c.steps() {
 			c.step(c.smallStep(d))
-		} else {
-			n.FlushScripts()
 		}
 	case 9: // a slot takes longer than a TTL to move
 		n.SetMoving(true)
@@ -114,7 +115,7 @@ func (c *chaos) gentle(d time.Duration) {
 		n.SetShortReplies(false)
 	case 14: // another node takes over; its clock is as far off as one may be set
 		by := time.Duration(0)
-		if c.fleet.plan.Seed/4%2 == 0 {
+		if c.steps() {
 			by = c.smallStep(d / 2)
 		}
 		c.takeOver(by)
@@ -140,6 +141,10 @@ func (c *chaos) takeOver(by time.Duration) {
 		c.fleet.moveOn()
 	}
 }
+
+// steps reports whether the server's clock steps in a gentle fleet, by less than a third of any window: in every second
+// one. What is judged by a clock that never steps is judged in the others.
+func (c *chaos) steps() bool { return c.fleet.plan.Seed/4%2 == 0 }
 
 // smallStep is from a millisecond to d, either way, small ones as often as large ones.
 func (c *chaos) smallStep(d time.Duration) time.Duration {
@@ -216,7 +221,12 @@ func (c *chaos) hard(d time.Duration) {
 	case 5:
 		c.fleet.checker.epoch(func() { n.Restart(false); c.fleet.checker.empty() })
 	case 6:
-		c.step(c.upTo(c.fleet.longestTTL()) - c.fleet.longestTTL()/2)
+		by := c.upTo(c.fleet.longestTTL()) - c.fleet.longestTTL()/2
+		if c.fleet.clustered {
+			c.takeOver(c.anyStep())
+		} else {
+			c.step(by)
+		}
 	case 7:
 		n.Stall()
 		time.Sleep(d)

@@ -30,6 +30,7 @@ type checker struct {
 	epochs      int              // how often Redis lost its data or its clock jumped
 	emptied     int              // the epoch since which it has its data
 	plain       bool             // messages are neither lost nor held back
+	clustered   bool             // the server moves on to other addresses
 	vague       time.Time        // until when a pipeline may take long all the same
 	commands    int
 	pushes      int
@@ -306,7 +307,7 @@ func (c *checker) judgeLives(w *watched, seen view, now time.Time) {
 		if x.grant.epoch != c.epochs || !x.process.host.Knows(now) {
 			// But who has been told trusts nothing by the clock from before. A step that is shorter than a TTL may
 			// be hidden by an answer that took as long; and a pipeline is read to its end, over a few trips.
-			told := x.process.host.KnowsBy(w.key(), now.Add(-c.soon))
+			told := x.process.host.KnowsBy(c.newsOf(w), now.Add(-c.soon))
 			if told && c.plain && now.After(c.vague) && x.score > 0 && x.grant.epoch >= c.emptied && over > slices.Max(w.ttls) {
 				c.violateLocked("promise 2: lease %s of %s is trusted for %v longer than Redis keeps its permit by its new clock", x.lease.ID(), w.name, over)
 			}
@@ -326,6 +327,15 @@ func (c *checker) judgeLives(w *watched, seen view, now time.Time) {
 	if most := c.largestSince(w, oldest); live > most {
 		c.violateLocked("promise 1: leases on %d permits of %s live, capacity %d", live, w.name, most)
 	}
+}
+
+// newsOf is whose answers tell a process of the clock that w goes by: any semaphore's, unless another node of a Cluster
+// may have taken over.
+func (c *checker) newsOf(w *watched) string {
+	if c.clustered {
+		return w.key()
+	}
+	return ""
 }
 
 // weightOf and ownerOf read an id: <uuid>@<owner>, and #<weight> when that is not 1.

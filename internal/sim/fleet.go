@@ -87,7 +87,8 @@ func live(plan Plan) Report {
 	f.network.Server().ClockTTL(true)
 	f.trouble(f.network, true)
 	f.checker = newChecker(f.network, f.sems)
-	f.checker.tracing, f.checker.soon, f.checker.plain = plan.Trace, 6*f.trip()+10*time.Millisecond, f.hops.CutReply == 0
+	f.checker.tracing, f.checker.soon = plan.Trace, 6*f.trip()+10*time.Millisecond
+	f.checker.plain, f.checker.clustered = f.hops.CutReply == 0, f.clustered
 	for range 2 + r.IntN(3) {
 		f.spawn(r)
 	}

@@ -55,7 +55,7 @@ func (p Plan) traits(r *rand.Rand) traits {
 		t.sems = append(t.sems, s)
 	}
 	own := rand.New(rand.NewPCG(p.Seed, 6)) // what came later draws from a source of its own
-	t.clustered, t.heavy = own.IntN(4) == 0, own.IntN(4) == 0
+	t.clustered, t.heavy = own.IntN(3) == 0, own.IntN(4) == 0
 	t.margin = []time.Duration{0, 0, 6, 50}[own.IntN(4)]
 	t.retry = []time.Duration{4, 4, 5, 12}[own.IntN(4)]
 	t.attempts = []int{0, 0, 0, 5}[own.IntN(4)]
