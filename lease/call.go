@@ -73,10 +73,15 @@ type outgoing struct {
 	cmd          redis.Cmder   // the script, or what a plain release does instead; nil: nothing
 }
 
+// A processor runs one command: a client, or one of its connections.
+type processor interface {
+	Process(ctx context.Context, cmd redis.Cmder) error
+}
+
 // execute runs calls in order and fills in their replies. A server that does not know a script says
 // NOSCRIPT; the calls then go on from the first that failed, in order, and carry the source. Those that
 // run twice by that find their work done: every script is safe against it.
-func execute(ctx context.Context, client redis.UniversalClient, pipe redis.Pipeliner, calls []outgoing) {
+func execute(ctx context.Context, client processor, pipe redis.Pipeliner, calls []outgoing) {
 	const passes = 3 // a server may restart between two of them
 	for pass := 1; ; pass++ {
 		var loaded [len(scripts)]bool

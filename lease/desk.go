@@ -33,6 +33,7 @@ type desk struct {
 	needed time.Duration // how long the server has lately taken to answer; 0: it has never answered
 	weight int           // permits of all that is held
 	part   int           // how many of them one exchange renews
+	proven int           // how many of them one exchange has lately renewed in good time
 	trip   time.Duration // how long an answer takes whatever it is: the quickest lately; 0: there was none
 
 	setBack   bool // the server's clock was set back: the next renewal sets expiries, instead of only raising them

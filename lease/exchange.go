@@ -312,6 +312,8 @@ func (d *desk) arrive(now instant, ex *exchange) {
 		} else {
 			d.failures++
 		}
+	} else if trouble == nil {
+		d.failures = 0 // the server answers, only later than it was given time for
 	}
 	for i := range ex.calls {
 		switch c := &ex.calls[i]; {
@@ -338,6 +340,8 @@ func (d *desk) arrive(now instant, ex *exchange) {
 		d.endAt = d.firstEnd()
 		if current {
 			d.learnPart(now, ex)
+		} else if trouble == nil {
+			d.learnLate(now, ex)
 		}
 	}
 	if ex.poll && trouble == nil && d.full.busy && d.cfg.MaxAttempts > 0 {

@@ -45,6 +45,81 @@ func TestASlowServerCostsNoLease(t *testing.T) {
 	}
 }
 
+// A lease of 1,000 permits takes a call of its own, so that several are renewed in a pipeline.
+func TestASlowServerCostsNoHeavyLease(t *testing.T) {
+	const ttl = 6 * time.Second
+	tests := []struct{ leases, ttls int }{{5, 20}, {20, 2}}
+	if *heaviest { // this takes the simulated server a minute of real time
+		tests = []struct{ leases, ttls int }{{5, 20}, {10, 20}, {20, 20}}
+	}
+	for _, tc := range tests {
+		for _, trip := range []time.Duration{ttl / 10, ttl / 7} {
+			for _, jitter := range []time.Duration{0, 75 * time.Millisecond} {
+				t.Run(fmt.Sprintf("%d leases for %d TTLs, a round trip of %v and up to %v more", tc.leases, tc.ttls, trip, 2*jitter), func(t *testing.T) {
+					inBubble(t, func(w *world) {
+						m, _ := w.process("p")
+						s := w.semaphore(m, 1000*tc.leases, func(c *lease.Config) { c.TTL = ttl })
+						held := make([]*lease.Lease, tc.leases)
+						for i := range held {
+							held[i] = w.acquire(s, lease.Weight(1000))
+						}
+						w.net.SetFaults(sim.Faults{Latency: trip / 2, Jitter: jitter})
+						time.Sleep(time.Duration(tc.ttls) * ttl)
+						for _, l := range held {
+							w.mustHold(l)
+						}
+						if trip <= ttl/10 && tc.ttls == 20 { // connecting anew takes five round trips
+							w.net.Restart(true)
+							time.Sleep(3 * ttl)
+							for _, l := range held {
+								w.mustHold(l)
+							}
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+// Promise 3, where the server has just been slow and an attempt may therefore take long. The attempts of that time have
+// left several connections, all of which are dead after a partition. Both troubles together are shorter than TTL/3.
+func TestPromise3AnAttemptThatMayTakeLongHangs(t *testing.T) {
+	const slow, short = worldTTL / 5, worldTTL / 10
+	for weight, step := range map[int]time.Duration{1: worldTTL / 600, 1000: worldTTL / 30} {
+		for _, tc := range []struct {
+			name    string
+			trouble func(*world, *sim.Host)
+		}{
+			{"lost replies", func(_ *world, h *sim.Host) {
+				h.SetFaults(sim.Faults{DropReply: 1})
+				time.Sleep(short)
+				h.SetFaults(sim.Faults{})
+			}},
+			{"a partition", func(_ *world, h *sim.Host) { h.Partition(); time.Sleep(short); h.Heal() }},
+			{"a server that hangs", func(w *world, _ *sim.Host) { w.net.Stall(); time.Sleep(short); w.net.Resume() }},
+		} {
+			t.Run(fmt.Sprintf("%s, leases of %d", tc.name, weight), func(t *testing.T) {
+				inBubble(t, func(w *world) {
+					m, host := w.process("p")
+					s := w.semaphore(m, 2*weight)
+					first, second := w.acquire(s, lease.Weight(weight)), w.acquire(s, lease.Weight(weight))
+					for phase := worldTTL / 60; phase < worldTTL/3; phase += step {
+						w.net.Stall()
+						time.Sleep(slow)
+						w.net.Resume()
+						time.Sleep(phase)
+						tc.trouble(w, host)
+						time.Sleep(3*worldTTL + phase/2)
+						w.mustHold(first)
+						w.mustHold(second)
+					}
+				})
+			})
+		}
+	}
+}
+
 // The first call of all takes five round trips: TCP, HELLO, the client's name, EVALSHA, EVAL.
 func TestASlowServerIsReachedByTheFirstCall(t *testing.T) {
 	const ttl = 6 * time.Second

@@ -7,8 +7,9 @@ import (
 )
 
 // bound is how long an exchange may take until it is given up: what the server has lately needed, twice; half of the
-// window at most, so that there is time for another. Where nothing is held, there is no window to be kept: a server that
-// has never answered has to be connected to first, and one that suddenly is far away gets more time with each attempt.
+// window at most, and less where another that takes as long would not fit into the rest of the window. After one that
+// failed it is twice what the way takes. Where nothing is held, there is no window to be kept: a server that has never
+// answered has to be connected to first, and one that suddenly is far away gets more time with each attempt.
 func (d *desk) bound() time.Duration {
 	least := d.cfg.attempt()
 	if len(d.held) == 0 {
@@ -17,8 +18,17 @@ func (d *desk) bound() time.Duration {
 		}
 		least = min(least<<min(d.failures, 3), maxAttempt)
 	}
-	return max(d.cfg.attempt(), min(max(least, 2*d.needed), d.window/2))
+	longest := max(least, 2*d.needed)
+	if d.failures > 0 && len(d.held) > 0 {
+		longest = 2 * d.trip // the connection may be dead, and so may be the others that are idle
+	}
+	return max(d.cfg.attempt(), min(longest, d.roomForTwo(), d.window/2))
 }
+
+// roomForTwo is how long an exchange may take so that another fits into the window, if that takes as long as the server
+// has lately needed: a renewal begins after a third of the window, and a 24th is for the delay between the two. Where the
+// server needs too long for that, it gets a quarter more than it needs.
+func (d *desk) roomForTwo() time.Duration { return max(d.window*5/8-d.needed, d.needed*5/4) }
 
 // patience is how long the client may go on with an exchange that was given up. What comes late still counts, tells how
 // long the server needs, and leaves a connection: where the server is far away, to make one takes several round trips,
@@ -59,17 +69,31 @@ func (d *desk) addRenewals(now instant, ex *exchange) {
 }
 
 // learnPart sees to the size of the next part, by how long this one took beside the way there and back: a server that is
-// far away is no quicker with a smaller one. An exchange that was given up took too long.
+// far away is no quicker with a smaller one. An exchange that was given up took too long, and so did one that was slow;
+// but where as many permits were renewed in good time before, something else may have been the reason, once.
 func (d *desk) learnPart(now instant, ex *exchange) {
 	if ex.renews == 0 {
 		return
 	}
 	work, bound := now.mono-ex.sent.mono-d.trip, ex.giveUp.mono-ex.sent.mono
-	switch {
-	case work > bound/2:
+	if work <= bound/2 {
+		d.proven = max(d.proven, ex.renews)
+		if work < bound/8 && ex.renews > d.part/2 {
+			d.part = min(2*d.part, mostPart)
+		}
+		return
+	}
+	if ex.renews > d.proven {
 		d.part = max(ex.renews/2, leastPart)
-	case work < bound/8 && ex.renews > d.part/2:
-		d.part = min(2*d.part, mostPart)
+	}
+	d.proven = min(d.proven, ex.renews/2)
+}
+
+// learnLate takes it that a part was answered after it had been given up. Where the next attempt may take as long, as
+// many permits may go with it.
+func (d *desk) learnLate(now instant, ex *exchange) {
+	if now.mono-ex.sent.mono <= d.window/2 {
+		d.part, d.proven = max(d.part, ex.renews), max(d.proven, ex.renews)
 	}
 }
 

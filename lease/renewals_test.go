@@ -36,9 +36,11 @@ func TestBoundGrowsWithEachAttemptThatFails(t *testing.T) {
 	}
 	d.failures = 0
 	d.acquired(at(0))
-	d.failures = 3
-	if got := d.bound(); got != d.cfg.attempt() {
-		t.Errorf("while a lease is held an attempt may take %v, want %v", got, d.cfg.attempt())
+	d.needed = 0 // another server is in charge
+	for _, d.failures = range []int{0, 3} {
+		if got := d.bound(); got != d.cfg.attempt() {
+			t.Errorf("while a lease is held, after %d failures, an attempt may take %v, want %v", d.failures, got, d.cfg.attempt())
+		}
 	}
 }
 
@@ -169,7 +171,77 @@ func TestDeskRenewsInNoSmallerPartsWhenTheServerIsFar(t *testing.T) {
 			t.Fatalf("round %d renews %+v, want all in one part", i, ex)
 		}
 		run(ex, now.add(testTTL/20), 0)
-		d.arrive(now.add(testTTL/10+time.Duration(i%2)*testTTL/80), ex) // the delay varies
+		d.arrive(now.add(testTTL/10+time.Duration(min(i%3, 1))*testTTL/80), ex) // the delay varies
 		now = d.renewAt
+	}
+}
+
+// Promise 3: at least two attempts fit into every window, and one that hangs does not take the time of the other.
+func TestDeskAnAttemptThatHangsLeavesTimeForAnother(t *testing.T) {
+	for part := time.Duration(0); part <= 9; part++ {
+		d := newDeskTest(t, 1)
+		d.acquired(at(0))
+		d.needed = d.window * part / 32
+		ex := d.depart(d.renewAt, reading{})
+		d.tick(ex.giveUp)
+		again := d.next()
+		if ex = d.depart(again, reading{}); ex == nil || ex.renews != 1 {
+			t.Fatalf("the server needs %v: the second attempt is %+v", d.needed, ex)
+		}
+		if end := d.firstEnd(); again.until(end) < d.needed {
+			t.Errorf("the server needs %v: the second attempt has %v until the window ends", d.needed, again.until(end))
+		}
+	}
+}
+
+// One attempt that is given up does not tell that a part is too large, where one as large has been answered in time.
+func TestDeskRenewsInSmallerPartsOnlyWhenTheSecondIsGivenUp(t *testing.T) {
+	d := heavyDesk(t, 10)
+	now := d.renewAt
+	ex := d.depart(now, reading{})
+	run(ex, now, 0)
+	d.arrive(now.add(time.Millisecond), ex)
+	now = d.renewAt
+	for i, want := range []int{10, 10, 5} {
+		if ex = d.depart(now, reading{}); ex.renews != 1000*want {
+			t.Fatalf("attempt %d renews %d permits, want %d", i, ex.renews, 1000*want)
+		}
+		d.tick(ex.giveUp)
+		now = d.next()
+	}
+}
+
+// What was answered late was not too much, unless it takes longer than an attempt ever may.
+func TestDeskRenewsInLargerPartsAgainWhenALateAnswerComes(t *testing.T) {
+	window := newDeskTest(t, 1).window
+	for _, tc := range []struct {
+		took time.Duration
+		want int
+	}{
+		{testTTL * 3 / 16, 10_000}, // while a smaller part is under way, which is given up
+		{window / 2, 10_000},
+		{window * 5 / 8, 2000},
+	} {
+		d := heavyDesk(t, 10)
+		now := d.renewAt
+		first := d.depart(now, reading{})
+		run(first, now, 0)
+		d.tick(first.giveUp)
+		small := d.depart(d.next(), reading{})
+		if small.renews != 5000 {
+			t.Fatalf("after 10,000 permits %d are renewed, want half", small.renews)
+		}
+		late := now.add(tc.took)
+		d.arrive(late, first)
+		if d.failures != 0 {
+			t.Errorf("after an answer that took %v, %d attempts in a row count as failed", tc.took, d.failures)
+		}
+		d.tick(small.giveUp)
+		if now = d.renewAt; !now.reached(late) {
+			now = late
+		}
+		if ex := d.depart(now, reading{}); ex == nil || ex.renews != tc.want {
+			t.Errorf("after an answer that took %v, %+v is sent; want %d permits", tc.took, ex, tc.want)
+		}
 	}
 }

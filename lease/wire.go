@@ -201,12 +201,38 @@ func (f *flight) deliver(legs []leg, server *serverTime) {
 			f.outgoing = append(f.outgoing, outgoing{conversation: l.conversation, exchange: l.exchange, call: &l.exchange.calls[i]})
 		}
 	}
-	execute(ctx, f.wire.client, f.pipe, f.outgoing)
+	f.execute(ctx, legs)
 	for _, l := range legs {
 		l.conversation.arrive(l.exchange, server)
 	}
 	clear(f.outgoing)
 	clear(legs)
+}
+
+// execute runs what is outgoing. Several calls that renew go over a connection that is there, rather than over one that
+// has to be made: go-redis has a pool for pipelines alone, and far away a connection takes three round trips.
+func (f *flight) execute(ctx context.Context, legs []leg) {
+	if len(f.outgoing) > 1 && slices.ContainsFunc(legs, func(l leg) bool { return l.exchange.renews > 0 }) {
+		if conn := idleConn(f.wire.client); conn != nil {
+			execute(ctx, conn, conn.Pipeline(), f.outgoing)
+			_ = conn.Close() // it goes back to its pool
+			return
+		}
+	}
+	execute(ctx, f.wire.client, f.pipe, f.outgoing)
+}
+
+// idleConn is a connection of the client's that is idle, where none for pipelines is; nil: there is no such.
+func idleConn(client redis.UniversalClient) *redis.Conn {
+	c, ok := client.(*redis.Client)
+	if !ok {
+		return nil
+	}
+	s := c.PoolStats()
+	if s.IdleConns == 0 || s.PipelineStats == nil || s.PipelineStats.IdleConns > 0 {
+		return nil
+	}
+	return c.Conn()
 }
 
 // attempt bounds what the client does for legs, where the client lets a context bound it. The desks give up by

@@ -19,6 +19,7 @@ const (
 	revoke      = "lease/scripts/revoke.lua"
 	pushGo      = "lease/push.go"
 	renewals    = "lease/renewals.go"
+	wireGo      = "lease/wire.go"
 )
 
 // unit are the tests of package lease that need no real time.
