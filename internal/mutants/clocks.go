@@ -69,6 +69,8 @@ var clockMutants = []mutant{
 	// The same in a fleet, where no test knows what to look for.
 	fleet("in a fleet, a step of the server's clock taken by each semaphore that finds it",
 		edit{clockWatch, "		forward, changed = 0, false\n", ""},
+		edit{conversation, "case changed && sameServer && server.isNews(step):", "case changed && sameServer:"},
+		edit{clockWatch, "	if w.heard.micros != 0 {\n		if _, news := w.heard.jump(r); !news {\n			return 0, false\n		}\n	}\n", ""},
 		edit{clockWatch, "forward = max(forward-w.taken, 0)\n	w.taken", "w.taken"}),
 	fleet("in a fleet, another node's clock is compared with nothing",
 		edit{conversation, "		c.server = server // its", "		c.server, c.clock = server, clockWatch{} // its"}),
@@ -83,8 +85,9 @@ var clockMutants = []mutant{
 		edit{grantLua, "  if longest > ttl then\n", "  if false then\n"}),
 	fleet("in a fleet, a promotion when the memory is full begins with what takes memory",
 		edit{release, "  redis.call('ZREM', holders, '')\n", ""}),
-	fleet("in a fleet, an attempt's bound takes no notice of the server",
-		edit{renewals, "return max(d.cfg.attempt(), min(max(least, 2*d.needed), d.window/2))", "return d.cfg.attempt()"}),
+	fleet("in a fleet, what takes longer than an attempt never counts",
+		edit{renewals, "	if d.needed == 0 || d.needed > d.cfg.attempt()/4 {\n		return d.window\n	}\n	return 4 * d.cfg.attempt()", "	return d.bound()"},
+		edit{renewals, "return max(d.cfg.attempt(), min(longest, d.roomForTwo(), d.window/2))", "return d.cfg.attempt() + 0*longest"}),
 	fleet("in a fleet, a short reply to an acquire is not noticed",
 		edit{call, "ok = n == want", "ok = n <= want"}),
 }

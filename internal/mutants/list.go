@@ -34,7 +34,7 @@ func real(name, run string, edits ...edit) mutant {
 
 // fleet are the simulated fleets, enough of them to meet the trouble that shows the mutant.
 func fleet(name string, edits ...edit) mutant {
-	return mutant{name: name, edits: edits, pkg: "./internal/sim", run: "Fleet", args: []string{"-seeds", "24", "-life", "4m"}}
+	return mutant{name: name, edits: edits, pkg: "./internal/sim", run: "Fleet", args: []string{"-seeds", "32", "-life", "4m", "-first"}}
 }
 
 var mutants = []mutant{

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,21 +24,27 @@ var (
 	seed  = flag.Uint64("seed", 0, "the only seed to simulate, to replay it")
 	from  = flag.Uint64("from", 1, "the first seed")
 	trace = flag.Bool("trace", false, "show the commands that led to a violation")
+	first = flag.Bool("first", false, "begin no fleet after the first violation")
 	life_ = flag.Duration("life", 3*time.Minute, "how long each fleet lives, in its own time")
 )
 
 // TestFleetKeepsItsPromises lives the life of many fleets, each under troubles drawn from its seed. Every
 // second fleet's troubles are short: it may lose no lease.
 func TestFleetKeepsItsPromises(t *testing.T) {
-	first, last := *from, *from+uint64(*seeds)
+	begin, end := *from, *from+uint64(*seeds)
 	if *seed != 0 {
-		first, last = *seed, *seed+1
+		begin, end = *seed, *seed+1
 	}
-	for s := first; s < last; s++ {
+	var violated atomic.Bool
+	for s := begin; s < end; s++ {
 		t.Run(fmt.Sprintf("seed=%d", s), func(t *testing.T) {
 			t.Parallel()
+			if *first && violated.Load() {
+				return
+			}
 			r := Run(t, Plan{Seed: s, For: *life_, Gentle: s%2 == 0, Trace: *trace})
 			t.Log(r)
+			violated.Store(violated.Load() || len(r.Violations) > 0)
 			for _, v := range r.Violations {
 				t.Errorf("%s\nreplay: go test ./internal/sim -run TestFleetKeepsItsPromises -life %v -seed %d", v, *life_, s)
 			}

@@ -15,7 +15,7 @@ const manyNames = 220
 // holdMany has p hold leases of many names until the end. Nobody else wants them.
 func (f *fleet) holdMany(p *process) {
 	for i := range manyNames {
-		ttl := f.shortestTTL() * []time.Duration{2, 4, 8, 40}[i%4]
+		ttl := []time.Duration{15 * time.Second, 30 * time.Second, time.Minute, 5 * time.Minute}[i%4]
 		sem, err := p.manager.Semaphore(lease.Config{Name: fmt.Sprintf("%s-%d", p.name, i), Capacity: 1, TTL: ttl})
 		if err != nil {
 			panic(err)

@@ -36,7 +36,7 @@ type semaphore struct {
 func (p Plan) traits(r *rand.Rand) traits {
 	half := func() bool { return r.IntN(2) == 0 }
 	t := traits{weights: half(), greedy: half(), crowded: r.IntN(4) == 0, muted: r.IntN(4) == 0, operated: r.IntN(5) < 2}
-	for i := range 1 + r.IntN(2) {
+	for i := range 1 + r.IntN(3) {
 		s := semaphore{name: fmt.Sprintf("s%d", i)}
 		ttl := []time.Duration{2 * time.Second, 5 * time.Second, 15 * time.Second}[r.IntN(3)]
 		if t.crowded {
