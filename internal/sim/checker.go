@@ -307,8 +307,7 @@ func (c *checker) judgeLives(w *watched, seen view, now time.Time) {
 		if x.grant.epoch != c.epochs || !x.process.host.Knows(now) {
 			// But who has been told trusts nothing by the clock from before. A step that is shorter than a TTL may
 			// be hidden by an answer that took as long; and a pipeline is read to its end, over a few trips.
-			told := x.process.host.KnowsBy(c.newsOf(w), now.Add(-c.soon))
-			if told && c.plain && now.After(c.vague) && x.score > 0 && x.grant.epoch >= c.emptied && over > slices.Max(w.ttls) {
+			if c.told(w, x, now.Add(-c.soon)) && c.plain && now.After(c.vague) && x.score > 0 && x.grant.epoch >= c.emptied && over > slices.Max(w.ttls) {
 				c.violateLocked("promise 2: lease %s of %s is trusted for %v longer than Redis keeps its permit by its new clock", x.lease.ID(), w.name, over)
 			}
 			continue
@@ -329,13 +328,21 @@ func (c *checker) judgeLives(w *watched, seen view, now time.Time) {
 	}
 }
 
-// newsOf is whose answers tell a process of the clock that w goes by: any semaphore's, unless another node of a Cluster
+// told reports whether the process of x has had an answer that shows what the clock shows that w goes by: one about w;
+// or about another semaphore which it has held all along and knew the clock before by, unless another node of a Cluster
 // may have taken over.
-func (c *checker) newsOf(w *watched) string {
-	if c.clustered {
-		return w.key()
+func (c *checker) told(w *watched, x *life, at time.Time) bool {
+	if x.process.host.KnowsBy(w.key(), at) {
+		return true
 	}
-	return ""
+	for _, other := range c.sems {
+		for _, y := range other.lives {
+			if !c.clustered && y.process == x.process && y.grant.epoch < c.epochs && y.child.Err() == nil && x.process.host.KnowsBy(other.key(), at) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // weightOf and ownerOf read an id: <uuid>@<owner>, and #<weight> when that is not 1.

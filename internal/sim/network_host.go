@@ -47,11 +47,12 @@ func (h *Host) hear(all []news) {
 	}
 }
 
-// newsIn is what a reply tells: nothing, unless it begins with the server's time in µs and is whole, and no list of lists.
+// newsIn is what a reply tells: nothing, unless it begins with the server's time in µs and is whole. What
+// an operator's call is answered is told to no semaphore.
 func (n *Network) newsIn(reply []byte, cmd []string) []news {
 	_, first, _ := bytes.Cut(reply, []byte("\r\n:"))
 	digits, _, _ := bytes.Cut(first, []byte("\r\n"))
-	if len(digits) < 15 || reply[0] != '*' || n.short || bytes.Contains(reply, []byte("\r\n*")) { // people look at that one
+	if len(digits) < 15 || reply[0] != '*' || n.short || n.scripts.isForPeople(cmd) {
 		return nil
 	}
 	key := ""

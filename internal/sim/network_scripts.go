@@ -18,17 +18,18 @@ import (
 // and that was half of a simulation's time; this one keeps its state. What a script calls goes to miniredis,
 // to database 0.
 type interpreter struct {
-	dispatch func(*server.Peer, []string)
-	state    *lua.LState
-	peer     *server.Peer // whom miniredis answers what scripts call
-	answers  bytes.Buffer
-	reader   *bufio.Reader                 // of answers
-	sources  map[string]*lua.FunctionProto // by the name that EVALSHA has for them
-	full     bool                          // no memory is left
-	short    bool                          // answers are cut to two elements
-	work     int                           // the arguments of what the latest script has called
-	wrote    bool                          // the script that runs has begun to write
-	failed   bool                          // the latest script ended with an error
+	dispatch  func(*server.Peer, []string)
+	state     *lua.LState
+	peer      *server.Peer // whom miniredis answers what scripts call
+	answers   bytes.Buffer
+	reader    *bufio.Reader                 // of answers
+	sources   map[string]*lua.FunctionProto // by the name that EVALSHA has for them
+	forPeople map[string]bool               // by the same name: an operator's
+	full      bool                          // no memory is left
+	short     bool                          // answers are cut to two elements
+	work      int                           // the arguments of what the latest script has called
+	wrote     bool                          // the script that runs has begun to write
+	failed    bool                          // the latest script ended with an error
 }
 
 var compiled sync.Map // of all servers: source to *lua.FunctionProto
@@ -40,7 +41,7 @@ const strict = `setmetatable(_G, {
 })`
 
 func newInterpreter(dispatch func(*server.Peer, []string)) *interpreter {
-	in := &interpreter{dispatch: dispatch, sources: map[string]*lua.FunctionProto{}}
+	in := &interpreter{dispatch: dispatch, sources: map[string]*lua.FunctionProto{}, forPeople: map[string]bool{}}
 	l := lua.NewState(lua.Options{SkipOpenLibs: true})
 	for name, open := range map[string]lua.LGFunction{
 		lua.BaseLibName: lua.OpenBase, lua.TabLibName: lua.OpenTable, lua.StringLibName: lua.OpenString, lua.MathLibName: lua.OpenMath,
@@ -95,7 +96,15 @@ func (in *interpreter) learn(cmd []string) bool {
 		proto, _ = compiled.LoadOrStore(source, made)
 	}
 	in.sources[name] = proto.(*lua.FunctionProto)
+	for _, verb := range []string{"inspect", "resize", "revoke"} {
+		in.forPeople[name] = in.forPeople[name] || strings.Contains(source, "-- "+verb+": ")
+	}
 	return true
+}
+
+// isForPeople reports whether a command runs an operator's script.
+func (in *interpreter) isForPeople(cmd []string) bool {
+	return len(cmd) > 1 && (in.forPeople[cmd[1]] || strings.EqualFold(cmd[0], "EVAL") && in.forPeople[nameOf(cmd[1])])
 }
 
 // forget is SCRIPT FLUSH.

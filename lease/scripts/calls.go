@@ -1,0 +1,70 @@
+package scripts
+
+import "time"
+
+// MaxIDs bounds the permits of one call, unless a single id has more: a script's loops and its stack are bounded by it.
+const MaxIDs = 500
+
+// Keys are what the scripts of one semaphore are called with, boxed once: how many keys, the keys, the TTL in ms and
+// the capacity. include/shared.lua says what each is.
+type Keys [8]any
+
+// KeysOf returns the keys of a semaphore, and what its caller declares.
+func KeysOf(prefix, name string, ttl time.Duration, capacity int) *Keys {
+	tag := "{" + prefix + "-" + name + "}:"
+	fence := tag + "fence"
+	holders := fence[1 : len(tag)-2]
+	return &Keys{5, holders, fence, tag + "queue", tag + "alive", tag + "config", ttl.Milliseconds(), capacity}
+}
+
+// Holders is the key of the sorted set.
+func (k *Keys) Holders() any { return k[1] }
+
+// Queue is the key of the queue.
+func (k *Keys) Queue() any { return k[3] }
+
+// Command begins the arguments of a command that runs v: with the script's name, or its source where the server does
+// not know it. What is particular to the verb is to be appended; what differs from call to call goes in as a pointer,
+// which go-redis follows, so that nothing has to be boxed.
+func (k *Keys) Command(args []any, v Verb, withSource bool) []any {
+	if withSource {
+		args = append(args, "eval", all[v].source)
+	} else {
+		args = append(args, "evalsha", all[v].boxed)
+	}
+	if v == Renew {
+		// The holders alone: while a slot moves, a server of a Cluster carries out no call that names a key which it
+		// does not have.
+		return append(args, 1, k[1], k[6], k[7])
+	}
+	return append(args, k[:]...)
+}
+
+// AcquireFlags are acquire's fourth argument. The ids follow its fifth, each with how long it has waited.
+//
+//   - refresh has it see to the lifetime of the queue.
+//   - heavy says that some ids weigh more than 1.
+//   - standing says how many of the ids, the first, have a place in the queue.
+func AcquireFlags(refresh, heavy bool, standing int) int {
+	return bit(refresh, 1) | bit(heavy, 2) | 4*standing
+}
+
+// RenewFlags are renew's third argument, before the ids. setBack says that the server's clock was set back since they
+// got their expiries.
+func RenewFlags(setBack bool) int { return bit(setBack, 1) }
+
+// ReleaseFlags are release's third argument, before the ids.
+//
+//   - queued says that some of the ids may be in the queue.
+//   - promote has it give what is free to those who wait.
+//   - empty says that there are no ids.
+func ReleaseFlags(queued, promote, empty bool) int {
+	return bit(queued, 1) | bit(promote, 2) | bit(empty, 4)
+}
+
+func bit(set bool, bit int) int {
+	if set {
+		return bit
+	}
+	return 0
+}

@@ -1,0 +1,23 @@
+-- Tells processes of what was done to their ids.
+--
+-- A push is PUBLISHed on passbuddy:inbox:<owner>: verb, expiry in ms (refuse: the capacity in force), token
+-- in µs, now in µs, id, holders, with spaces between.
+
+local said = {} -- owner and message of each push, sent when all data is written
+
+local function say(id, message)
+  said[#said + 1] = string.match(id, '@([^#]+)') or ''
+  said[#said + 1] = message .. ' ' .. whole(now) .. ' ' .. id .. ' ' .. holders
+end
+
+-- Pushes what was said, when all data is written: a user who may not publish loses the wake-ups only.
+local function publish()
+  local status = 0
+  for i = 1, #said, 2 do
+    local reply = redis.pcall('PUBLISH', 'passbuddy:inbox:' .. said[i], said[i + 1])
+    if type(reply) == 'table' and reply.err then
+      status = MUTED
+    end
+  end
+  return status
+end

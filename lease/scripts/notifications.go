@@ -1,0 +1,55 @@
+package scripts
+
+import (
+	"strconv"
+	"strings"
+)
+
+// Inbox is what the name of a process's channel begins with; its owner follows.
+const Inbox = "passbuddy:inbox:"
+
+// A Notice is what a Notification tells.
+type Notice uint8
+
+const (
+	Granted Notice = iota
+	Refused        // the request is heavier than the capacity in force
+	Withdrawn
+)
+
+// A Notification is a message that a script publishes to the owner of an id.
+type Notification struct {
+	Notice     Notice
+	Expiry     int64 // granted: ms of the server's clock; refused: the capacity in force
+	Token      int64 // granted: µs
+	ServerTime int64 // when the script ran, in µs
+	ID         string
+	Holders    string // the key of the semaphore's sorted set
+}
+
+// ParseNotification reads one. Anybody can publish: what makes no sense is not ok.
+func ParseNotification(payload string) (n Notification, ok bool) {
+	fields := strings.SplitN(payload, " ", 6)
+	if len(fields) != 6 {
+		return Notification{}, false
+	}
+	switch fields[0] {
+	case "grant":
+		n.Notice = Granted
+	case "refuse":
+		n.Notice = Refused
+	case "revoke":
+		n.Notice = Withdrawn
+	default:
+		return Notification{}, false
+	}
+	for i, into := range []*int64{&n.Expiry, &n.Token, &n.ServerTime} {
+		v, err := strconv.ParseInt(fields[1+i], 10, 64)
+		if err != nil || v < 0 || v > 1<<53 {
+			return Notification{}, false
+		}
+		*into = v
+	}
+	n.ID, n.Holders = fields[4], fields[5]
+	return n, true
+}
