@@ -2,67 +2,21 @@ package lease
 
 import (
 	"context"
-	"crypto/sha1"
-	"embed"
-	"encoding/hex"
 	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/eqworks/passbuddy/lease/scripts"
 )
 
-//go:embed scripts/*.lua
-var sources embed.FS
-
-// A script is one verb's Lua, with the shared parts that it needs in front.
-type script struct {
-	source, sha string
-	evalsha     any // sha, boxed once
+// script is the verb's.
+func (v verb) script() scripts.Verb {
+	return [...]scripts.Verb{release: scripts.Release, renew: scripts.Renew, acquire: scripts.Acquire}[v]
 }
-
-func load(parts ...string) *script {
-	var s script
-	for _, part := range parts {
-		b, err := sources.ReadFile("scripts/" + part + ".lua")
-		if err != nil {
-			panic(err) // the file is embedded: the name is wrong
-		}
-		s.source += string(b)
-	}
-	sum := sha1.Sum([]byte(s.source))
-	s.sha = hex.EncodeToString(sum[:])
-	s.evalsha = s.sha
-	return &s
-}
-
-var scripts = [...]*script{
-	release: load("shared", "permits", "release", "clock", "next_waiter", "longest", "grant", "promote", "then_promote"),
-	renew:   load("shared", "clock", "permits", "renew"),
-	acquire: load("shared", "clock", "uncontended", "permits", "longest", "grant", "promote", "acquire"),
-	inspect: load("shared", "clock", "inspect"),
-	resize:  load("shared", "clock", "permits", "resize", "longest", "grant", "promote", "then_promote"),
-	revoke:  load("shared", "clock", "permits", "longest", "grant", "promote", "revoke"),
-}
-
-// keys are what the scripts are called with for one semaphore, boxed once: how many keys, its Redis keys,
-// its TTL in ms and its capacity. scripts/shared.lua says what each is.
-type keys [8]any
-
-func keysOf(prefix string, cfg Config) *keys {
-	tag := "{" + prefix + "-" + cfg.Name + "}:"
-	fence := tag + "fence"
-	holders := fence[1 : len(tag)-2]
-	return &keys{5, holders, fence, tag + "queue", tag + "alive", tag + "config", cfg.TTL.Milliseconds(), cfg.Capacity}
-}
-
-func (k *keys) holders() any { return k[1] }
-func (k *keys) queue() any   { return k[3] }
-
-// ofHolders are the keys and first arguments of a script that touches the holders alone: while a slot moves, a server
-// of a Cluster carries out no call that names a key which it does not have.
-func (k *keys) ofHolders() []any { return []any{1, k[1], k[6], k[7]} }
 
 // An outgoing call knows whose it is.
 type outgoing struct {
@@ -84,7 +38,7 @@ type processor interface {
 func execute(ctx context.Context, client processor, pipe redis.Pipeliner, calls []outgoing) {
 	const passes = 3 // a server may restart between two of them
 	for pass := 1; ; pass++ {
-		var loaded [len(scripts)]bool
+		var loaded [acquire + 1]bool
 		for i := range calls {
 			o := &calls[i]
 			if o.plainRelease(ctx) {
@@ -122,24 +76,19 @@ func execute(ctx context.Context, client processor, pipe redis.Pipeliner, calls 
 	}
 }
 
-// command is the call as Redis wants it: with the script's name, or with its source. What differs from call
-// to call is passed as pointers, which go-redis follows: so nothing has to be boxed.
+// command is the call as Redis wants it: with the script's name, or with its source.
 func (o *outgoing) command(ctx context.Context, source bool) redis.Cmder {
 	c, k := o.call, o.conversation.keys
 	args := make([]any, 0, 2+len(k)+3+2*len(c.grants))
-	args = scripts[c.verb].start(args, source)
-	if c.verb == renew {
-		args = append(args, k.ofHolders()...)
-	} else {
-		args = append(args, k[:]...)
-	}
+	args = k.Command(args, c.verb.script(), source)
 	switch c.verb {
 	case renew:
-		args = append(args, c.renewFlags())
+		args = append(args, scripts.RenewFlags(c.setBack))
 	case release:
-		args = append(args, c.releaseFlags())
+		args = append(args, scripts.ReleaseFlags(c.queued, c.promote, len(c.grants) == 0))
 	case acquire:
-		args = append(args, &o.exchange.notAfter, c.acquireFlags(), &c.behind)
+		flags := scripts.AcquireFlags(c.refresh, c.permits > len(c.grants), c.stood)
+		args = append(args, &o.exchange.notAfter, flags, &c.behind)
 	}
 	for i, g := range c.grants {
 		if o.zrem != nil {
@@ -173,60 +122,18 @@ func (o *outgoing) plainRelease(ctx context.Context) (done bool) {
 	if !c.plain() {
 		return false
 	}
-	args := append(make([]any, 0, 2+len(c.grants)), "zrem", k.holders())
+	args := append(make([]any, 0, 2+len(c.grants)), "zrem", k.Holders())
 	for _, g := range c.grants {
 		args = append(args, &g.id)
 	}
 	o.zrem = redis.NewIntCmd(ctx, args...)
 	if c.look {
-		o.cmd = redis.NewIntCmd(ctx, "exists", k.queue())
+		o.cmd = redis.NewIntCmd(ctx, "exists", k.Queue())
 	}
 	return !c.promote
 }
 
-// start begins the arguments of a command that runs s.
-func (s *script) start(args []any, source bool) []any {
-	if source {
-		return append(args, "eval", s.source)
-	}
-	return append(args, "evalsha", s.evalsha)
-}
-
-// acquireFlags are acquire.lua's.
-func (c *call) acquireFlags() (flags int) {
-	flags = 4 * c.stood
-	if c.refresh {
-		flags |= 1
-	}
-	if c.permits > len(c.grants) {
-		flags |= 2
-	}
-	return flags
-}
-
-// renewFlags are renew.lua's.
-func (c *call) renewFlags() int {
-	if c.setBack {
-		return 1
-	}
-	return 0
-}
-
-// releaseFlags are release.lua's.
-func (c *call) releaseFlags() (flags int) {
-	if c.queued {
-		flags |= 1
-	}
-	if c.promote {
-		flags |= 2
-	}
-	if len(c.grants) == 0 {
-		flags |= 4
-	}
-	return flags
-}
-
-// age is for how many µs the i-th request has waited, as acquire.lua wants it.
+// age is for how many µs the i-th request has waited, as the script wants it.
 func (c *call) age(i int) any {
 	if c.ages[i] == once {
 		return ""
@@ -243,21 +150,64 @@ func (o *outgoing) finish() {
 	if c.err = o.trouble(); c.err != nil {
 		if o.zrem != nil && o.zrem.Err() == nil && isTransient(c.err) {
 			// The permits are back. Only the server cannot promote now: its slot moves, or its memory is full.
-			c.err, c.unpromoted, c.reply = nil, true, c.short[:]
+			c.err, c.unpromoted = nil, true
 			return
 		}
-		c.err = scripts[c.verb].explain(c.err)
+		c.err = explain(c.verb.script(), c.err)
 		return
 	}
 	switch cmd := o.cmd.(type) {
 	case *redis.IntSliceCmd:
-		c.reply = cmd.Val()
-		c.err = checkReply(c)
+		c.err = c.take(cmd.Val())
 	case *redis.IntCmd:
-		c.short[0] = statusMore * cmd.Val()
-		c.reply = c.short[:]
-	default:
-		c.reply = c.short[:]
+		c.more = cmd.Val() > 0
+	}
+}
+
+// take reads a script's reply.
+func (c *call) take(reply []int64) error {
+	var status scripts.Status
+	switch c.verb {
+	case release:
+		var err error
+		if status, err = scripts.ReleaseReply(reply); err != nil {
+			return err
+		}
+	case renew:
+		r, err := scripts.RenewReply(reply)
+		if err != nil {
+			return err
+		}
+		status, c.server, c.expiry, c.lost = r.Status, r.ServerTime, r.Expiry, r.Lost
+	case acquire:
+		r, err := scripts.AcquireReply(reply, len(c.grants))
+		if err != nil {
+			return err
+		}
+		status, c.server = r.Status, r.ServerTime
+		c.takeAnswers(&r)
+	}
+	c.late, c.muted, c.more = status.Has(scripts.Late), status.Has(scripts.Muted), status.Has(scripts.More)
+	return nil
+}
+
+func (c *call) takeAnswers(r *scripts.Acquired) {
+	c.answers = c.answers[:0]
+	if !r.Status.Has(scripts.Late) {
+		if cap(c.answers) < len(c.grants) {
+			c.answers = make([]answer, 0, len(c.grants))
+		}
+		for i := range c.grants {
+			a := r.Answer(i)
+			c.answers = append(c.answers, answer{a.Expiry, a.Token})
+		}
+	}
+	c.occupancy = nil
+	if d, full := r.Details(); full {
+		c.occupancy = &occupancy{
+			capacity: int(d.Capacity), held: int(d.Held), waiting: int(d.Waiting), first: d.First,
+			otherCapacity: int(d.OtherCapacity), otherTTL: time.Duration(d.OtherTTL) * time.Millisecond,
+		}
 	}
 }
 
@@ -284,42 +234,18 @@ var (
 )
 
 // explain adds to an error about permissions the command that stands in the script's line.
-func (s *script) explain(err error) error {
+func explain(v scripts.Verb, err error) error {
 	if !denied(err) {
 		return err
 	}
 	command := "a command of the script"
 	if at := scriptLine.FindStringSubmatch(err.Error()); at != nil {
 		n, _ := strconv.Atoi(at[1])
-		if lines := strings.Split(s.source, "\n"); n >= 1 && n <= len(lines) {
+		if lines := strings.Split(v.Source(), "\n"); n >= 1 && n <= len(lines) {
 			if call := scriptCall.FindStringSubmatch(lines[n-1]); call != nil {
 				command = call[1]
 			}
 		}
 	}
 	return fmt.Errorf("NOPERM %s: %w", command, err)
-}
-
-// checkReply refuses a reply that is not what the script's header promises.
-func checkReply(c *call) error {
-	n, ok := len(c.reply), false
-	switch c.verb {
-	case release:
-		ok = n == 1
-	case renew:
-		ok = n >= 3
-	case acquire:
-		want := 2
-		if n >= 2 && c.reply[1]&statusLate == 0 {
-			want += 2 * len(c.grants)
-		}
-		if n >= 2 && c.reply[1]&statusDetails != 0 {
-			want += details
-		}
-		ok = n == want
-	}
-	if !ok {
-		return fmt.Errorf("unexpected reply to %v: %v", c.verb, c.reply)
-	}
-	return nil
 }

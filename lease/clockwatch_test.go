@@ -12,7 +12,7 @@ import (
 
 // answer is a reading of a server whose clock is ahead of serverAt by offset. The call was sent at sent, ran a
 // millisecond later, and its answer came after another.
-func answer(sent instant, offset time.Duration) reading {
+func answered(sent instant, offset time.Duration) reading {
 	ran := sent.add(time.Millisecond)
 	return reading{sent: sent, received: ran.add(time.Millisecond), micros: serverAt(ran) + offset.Microseconds()}
 }
@@ -36,36 +36,36 @@ func mustLoseNothing(t *testing.T, what string, forward time.Duration, changed b
 
 func TestAStepThatWasHeardOfIsTakenOnce(t *testing.T) {
 	var w clockWatch
-	w.observe(answer(at(0), 0))
-	forward, changed := w.hear(answer(at(time.Second), step))
+	w.observe(answered(at(0), 0))
+	forward, changed := w.hear(answered(at(time.Second), step))
 	mustLose(t, "the step", forward, changed)
-	forward, changed = w.hear(answer(at(2*time.Second), step))
+	forward, changed = w.hear(answered(at(2*time.Second), step))
 	mustLoseNothing(t, "the same step, told again", forward, changed)
-	forward, changed = w.observe(answer(at(3*time.Second), step))
+	forward, changed = w.observe(answered(at(3*time.Second), step))
 	mustLoseNothing(t, "the same step, seen", forward, changed)
-	forward, changed = w.hear(answer(at(4*time.Second), step))
+	forward, changed = w.hear(answered(at(4*time.Second), step))
 	mustLoseNothing(t, "the same step, told afterwards", forward, changed)
-	forward, changed = w.observe(answer(at(5*time.Second), 2*step))
+	forward, changed = w.observe(answered(at(5*time.Second), 2*step))
 	mustLose(t, "the next step", forward, changed)
 }
 
 func TestTwoStepsBetweenTwoAnswersAreTakenOnceEach(t *testing.T) {
 	var w clockWatch
-	w.observe(answer(at(0), 0))
-	w.hear(answer(at(time.Second), step))
-	forward, changed := w.hear(answer(at(2*time.Second), 2*step))
+	w.observe(answered(at(0), 0))
+	w.hear(answered(at(time.Second), step))
+	forward, changed := w.hear(answered(at(2*time.Second), 2*step))
 	mustLose(t, "the second step", forward, changed)
-	forward, changed = w.observe(answer(at(3*time.Second), 3*step))
+	forward, changed = w.observe(answered(at(3*time.Second), 3*step))
 	mustLose(t, "the third", forward, changed)
 }
 
 // A proxy shows one address for several servers, whose clocks differ and step one by one.
 func TestAStepOfANeighboursServerIsNoStepOfThisOne(t *testing.T) {
 	var w clockWatch
-	w.observe(answer(at(0), 0))
-	w.hear(answer(at(time.Second), step))
+	w.observe(answered(at(0), 0))
+	w.hear(answered(at(time.Second), step))
 	for i := range 5 {
-		forward, changed := w.observe(answer(at(time.Duration(2+i)*time.Second), 0))
+		forward, changed := w.observe(answered(at(time.Duration(2+i)*time.Second), 0))
 		mustLoseNothing(t, "an answer of its own server", forward, changed)
 	}
 	if w.heard.micros != 0 || w.taken != 0 {
@@ -77,18 +77,18 @@ func TestAStepOfANeighboursServerIsNoStepOfThisOne(t *testing.T) {
 // clock before.
 func TestAnAnswerFromBeforeAStepMeasuresAShorterWindow(t *testing.T) {
 	var w clockWatch
-	w.observe(answer(at(0), 0))
-	late := answer(at(time.Second), 0)
+	w.observe(answered(at(0), 0))
+	late := answered(at(time.Second), 0)
 	late.received = at(3 * time.Second)
-	w.hear(answer(at(2*time.Second), step))
+	w.hear(answered(at(2*time.Second), step))
 	forward, changed := w.observe(late)
 	mustLoseNothing(t, "the answer from before the step", forward, changed)
 	if by := w.behind(late); by < step {
 		t.Fatalf("its window is shorter by %v, want %v at least", by, step)
 	}
-	forward, changed = w.observe(answer(at(4*time.Second), step))
+	forward, changed = w.observe(answered(at(4*time.Second), step))
 	mustLoseNothing(t, "the step, seen", forward, changed)
-	if by := w.behind(answer(at(4*time.Second), step)); by != 0 {
+	if by := w.behind(answered(at(4*time.Second), step)); by != 0 {
 		t.Fatalf("a window by the new clock is shorter by %v", by)
 	}
 	// And one that was given up, answered when its successor has shown the step.
@@ -99,22 +99,22 @@ func TestAnAnswerFromBeforeAStepMeasuresAShorterWindow(t *testing.T) {
 
 func TestASlowAnswerHidesNoStep(t *testing.T) {
 	var w clockWatch
-	w.observe(answer(at(0), 0))
-	slow := answer(at(time.Second), 0)
+	w.observe(answered(at(0), 0))
+	slow := answered(at(time.Second), 0)
 	slow.received = at(3 * time.Second)
 	forward, changed := w.observe(slow)
 	mustLoseNothing(t, "a slow answer", forward, changed)
-	forward, changed = w.observe(answer(at(4*time.Second), step))
+	forward, changed = w.observe(answered(at(4*time.Second), step))
 	mustLose(t, "the step", forward, changed)
 }
 
 func TestASuspendedProcessFindsNoStep(t *testing.T) {
 	var w clockWatch
-	w.observe(answer(at(0), 0))
+	w.observe(answered(at(0), 0))
 	for i := range 3 {
 		ran := at(time.Duration(i+1) * time.Second)
 		ran.wall += time.Hour // only the wall clock went on
-		r := answer(ran, time.Hour)
+		r := answered(ran, time.Hour)
 		r.received = ran.add(time.Second) // slower than the answer before
 		forward, changed := w.observe(r)
 		mustLoseNothing(t, "an answer after the suspension", forward, changed)
@@ -154,7 +154,7 @@ func renewedBy(t *testing.T, c *conversation, server *serverTime, offset time.Du
 		t.Fatalf("sent %v, want a renewal", ex)
 	}
 	ms := offset.Milliseconds()
-	ex.calls[0].reply = []int64{serverAt(now) + 1000*ms, expiryAt(now) + ms, 0}
+	ex.calls[0].server, ex.calls[0].expiry = serverAt(now)+1000*ms, expiryAt(now)+ms
 	c.arrive(ex, server)
 }
 
@@ -181,7 +181,7 @@ func TestAnotherNodesClockShortensTheWindowsThatTheOneBeforeMeasured(t *testing.
 			ex := c.desk.depart(now, reading{})
 			c.mu.Unlock()
 			run(ex, now, 0)
-			ex.calls[0].reply[0] += step.Microseconds()
+			ex.calls[0].server += step.Microseconds()
 			c.arrive(ex, after)
 
 			if lost := end.mono - held.until.end().mono; lost < step || lost > step+10*time.Millisecond {
@@ -235,7 +235,7 @@ func TestARenewalFromBeforeAStepExtendsTheLeaseByLess(t *testing.T) {
 	c.desk.renewAt, c.desk.queued = now, false
 	ex := c.desk.depart(now, reading{})
 	c.mu.Unlock()
-	ex.calls[0].reply = []int64{serverAt(now), expiryAt(now), 0}
+	ex.calls[0].server, ex.calls[0].expiry = serverAt(now), expiryAt(now)
 	m.clock.(*clock.Mock).Add(time.Second)
 	found := m.now()
 	c.hear(server, reading{sent: found, received: found, micros: serverAt(found) + step.Microseconds()})

@@ -3,6 +3,8 @@ package lease
 import (
 	"sync"
 	"time"
+
+	"github.com/eqworks/passbuddy/lease/scripts"
 )
 
 // A conversation is a desk at work: its lock, its places in the renewer's, the watchdog's and the wire's
@@ -13,7 +15,7 @@ import (
 type conversation struct {
 	// immutable
 	manager *Manager
-	keys    *keys
+	keys    *scripts.Keys
 
 	mu      sync.Mutex
 	desk    desk
@@ -164,7 +166,7 @@ func (c *conversation) arrive(ex *exchange, server *serverTime) {
 		if call := &ex.calls[i]; call.err != nil {
 			moved = moved || isMoved(call.err) && server != nil && server.forget()
 		} else if call.verb != release && server != nil {
-			r := reading{sent: ex.sent, received: now, micros: call.reply[0]}
+			r := reading{sent: ex.sent, received: now, micros: call.server}
 			server.observe(r)
 			if by, changed := c.clock.observe(r); changed {
 				forward, step = max(forward, by), r

@@ -274,7 +274,9 @@ func (f *fuzzFleet) answer(trip *fuzzTrip) {
 	}
 	trip.answered = true
 	for i := range trip.ex.calls {
-		trip.ex.calls[i].reply = trip.replies[i]
+		if err := trip.ex.calls[i].take(trip.replies[i]); err != nil {
+			panic(err)
+		}
 	}
 	trip.desk.arrive(f.now, trip.ex)
 }

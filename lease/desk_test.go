@@ -81,21 +81,18 @@ func run(ex *exchange, ran instant, granted int) {
 		c := &ex.calls[i]
 		switch c.verb {
 		case release:
-			c.reply, c.removed = []int64{0}, len(c.grants)
+			c.removed = len(c.grants)
 		case renew:
-			c.reply = []int64{serverAt(ran), expiryAt(ran), 0}
+			c.server, c.expiry = serverAt(ran), expiryAt(ran)
 		case acquire:
-			c.reply = []int64{serverAt(ran), 0}
-			for j := range c.grants {
+			c.server, c.answers = serverAt(ran), make([]answer, len(c.grants))
+			for j := range c.answers {
 				if j < granted {
-					c.reply = append(c.reply, expiryAt(ran), serverAt(ran)+int64(j))
-				} else {
-					c.reply = append(c.reply, 0, 0)
+					c.answers[j] = answer{expiryAt(ran), serverAt(ran) + int64(j)}
 				}
 			}
 			if refused := len(c.grants) - granted; refused > 0 {
-				c.reply[1] = statusDetails
-				c.reply = append(c.reply, 1, 1, int64(refused), expiryAt(ran), 0, 0)
+				c.occupancy = &occupancy{capacity: 1, held: 1, waiting: refused, first: expiryAt(ran)}
 			}
 		}
 	}
@@ -204,7 +201,7 @@ func TestDeskTriesAPromotionAgainThatFailedBesideARelease(t *testing.T) {
 	h.settled = make(chan struct{})
 	d.release(at(time.Second), h)
 	ex := d.mustDepart(at(time.Second), release)
-	ex.calls[0].reply, ex.calls[0].removed, ex.calls[0].unpromoted = []int64{0}, 1, true
+	ex.calls[0].removed, ex.calls[0].unpromoted = 1, true
 	d.arrive(at(time.Second), ex)
 	<-h.settled
 	if h.result != nil || g.state != gone {
@@ -236,7 +233,7 @@ func TestDeskTriesEachPromotionThatFailedAgain(t *testing.T) {
 		now = now.add(time.Second)
 		d.release(now, g.hold)
 		ex := d.mustDepart(now, release)
-		ex.calls[0].reply, ex.calls[0].removed, ex.calls[0].unpromoted = []int64{0}, 1, true
+		ex.calls[0].removed, ex.calls[0].unpromoted = 1, true
 		d.arrive(now, ex)
 		ex = d.depart(now, reading{})
 		if ex == nil || !ex.calls[0].promote {
@@ -367,7 +364,7 @@ func TestDeskTakesTheServersWordThatAPermitIsGone(t *testing.T) {
 	now := at(0).add(d.window / 3)
 	ex := d.mustDepart(now, renew)
 	run(ex, now, 0)
-	ex.calls[0].reply = append(ex.calls[0].reply, 1)
+	ex.calls[0].lost = []int64{1}
 	d.arrive(now, ex)
 	var lost *LostError
 	if ends := d.takeEnds(); len(ends) != 1 || !errors.As(ha.ending, &lost) || lost.Reason != LossRemoved {
@@ -548,7 +545,7 @@ func TestDeskPollsJustAfterTheFirstExpiry(t *testing.T) {
 	ex := d.mustDepart(at(0), acquire)
 	run(ex, at(0), 0)
 	soon := serverAt(at(0))/1000 + 100
-	ex.calls[0].reply[2+2+3] = soon
+	ex.calls[0].occupancy.first = soon
 	d.arrive(at(0), ex)
 	if want := at(101 * time.Millisecond); d.next() != want {
 		t.Fatalf("next poll at %v, want %v", d.next(), want)
@@ -727,7 +724,7 @@ func TestDeskReleasesWhatALateReplyLeavesInDoubt(t *testing.T) {
 	d := newDeskTest(t, 1)
 	w := d.waiter(at(0))
 	ex := d.mustDepart(at(0), acquire)
-	ex.calls[0].reply = []int64{serverAt(at(0)), statusLate} // the client sent it twice: the first may have been granted
+	ex.calls[0].server, ex.calls[0].late, ex.calls[0].answers, ex.calls[0].occupancy = serverAt(at(0)), true, nil, nil // the client sent it twice: the first may have been granted
 	d.arrive(at(1), ex)
 	d.leave(at(2), w, ErrClosed)
 	d.mustDepart(ex.lateBy, release)
@@ -754,7 +751,7 @@ func TestDeskAsksAgainForAWaiterWhoseRequestCameLate(t *testing.T) {
 	d := newDeskTest(t, 1)
 	w := d.waiter(at(0))
 	ex := d.mustDepart(at(0), acquire)
-	ex.calls[0].reply = []int64{serverAt(at(0)), statusLate} // it asked for nothing, and stands in no queue
+	ex.calls[0].server, ex.calls[0].late, ex.calls[0].answers, ex.calls[0].occupancy = serverAt(at(0)), true, nil, nil // it asked for nothing, and stands in no queue
 	d.arrive(at(1), ex)
 	ex = d.mustDepart(d.next(), acquire)
 	run(ex, ex.sent, 1)

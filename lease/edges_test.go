@@ -13,61 +13,6 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A proxy or an emulation of Redis may cut a reply short.
-func TestAReplyThatIsTooShortIsAnErrorThatNamesTheVerb(t *testing.T) {
-	grants := []*grant{{id: idOf(1, 1), weight: 1}, {id: idOf(2, 1), weight: 1}}
-	for _, tc := range []struct {
-		verb  verb
-		whole []int64
-		least int // integers that make a whole reply
-	}{
-		{release, []int64{0}, 1},
-		{renew, []int64{1, 2, 0}, 3},
-		{acquire, []int64{1, 0, 2, 3, 4, 5}, 6},
-		{acquire, []int64{1, statusDetails, 2, 3, 4, 5, 1, 1, 0, 0, 0, 0}, 12},
-		{acquire, []int64{1, statusLate}, 2},
-	} {
-		for n := range tc.whole {
-			err := checkReply(&call{verb: tc.verb, grants: grants, reply: tc.whole[:n]})
-			if err == nil || !strings.Contains(err.Error(), tc.verb.String()) {
-				t.Errorf("%v with %d integers: %v", tc.verb, n, err)
-			}
-		}
-		if err := checkReply(&call{verb: tc.verb, grants: grants, reply: tc.whole}); err != nil {
-			t.Error(err)
-		}
-	}
-	page := []any{"id", "1"}
-	for _, tc := range []struct {
-		verb  verb
-		whole []any
-	}{
-		{resize, []any{int64(1), int64(0)}},
-		{revoke, []any{int64(1), int64(0)}},
-		{inspect, []any{int64(1), int64(-1), int64(0), int64(0), int64(1), int64(1), page, []any{"id", "1", "2"}}},
-	} {
-		var bad [][]any
-		for n := range tc.whole {
-			odd := append([]any{}, tc.whole...)
-			odd[n] = nil
-			mixed := append([]any{}, tc.whole...)
-			mixed[n] = []any{int64(1), int64(2), int64(3), int64(4), int64(5), int64(6)}
-			cut := append([]any{}, tc.whole...)
-			cut[n] = []any{"id"}
-			bad = append(bad, tc.whole[:n], odd, mixed, cut)
-		}
-		for _, reply := range bad {
-			err := checkOperatorReply(tc.verb, reply)
-			if err == nil || !strings.Contains(err.Error(), tc.verb.String()) {
-				t.Errorf("%v with %v: %v", tc.verb, reply, err)
-			}
-		}
-		if err := checkOperatorReply(tc.verb, tc.whole); err != nil {
-			t.Error(err)
-		}
-	}
-}
-
 // Close comes between the end of the lease's contexts and the sending of the release.
 func TestAReleaseThatCloseOvertakesSaysClosed(t *testing.T) {
 	m := quietManager(t)

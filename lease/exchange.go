@@ -29,9 +29,10 @@ type exchange struct {
 
 // lone is where an exchange keeps a first call of one grant, which is most of the time the only one.
 type lone struct {
-	call  [1]call
-	grant [1]*grant
-	age   [1]int64
+	call   [1]call
+	grant  [1]*grant
+	age    [1]int64
+	answer [1]answer
 }
 
 type verb uint8
@@ -40,16 +41,11 @@ const (
 	release verb = iota
 	renew
 	acquire
-	inspect // these are for people, and no desk's
-	resize
-	revoke
 )
 
-func (v verb) String() string {
-	return [...]string{"release", "renew", "acquire", "inspect", "resize", "revoke"}[v]
-}
+func (v verb) String() string { return [...]string{"release", "renew", "acquire"}[v] }
 
-// A call is one script with its ids. The wire fills in reply or err.
+// A call is one script with its ids. The wire fills in the answer, or err.
 type call struct {
 	verb    verb
 	grants  []*grant
@@ -64,22 +60,41 @@ type call struct {
 	removed int     // release, a plain one: how many were held
 	setBack bool    // renew: the server's clock was set back: what it said before is too far ahead
 
-	unpromoted bool // release, a plain one: the ids are out, and promoting has to be tried again
-	reply      []int64
+	// The answer.
+	late       bool       // acquire: it ran past its notAfter and asked for nothing
+	muted      bool       // a push was not permitted
+	more       bool       // there is somebody to promote
+	unpromoted bool       // release, a plain one: the ids are out, and promoting has to be tried again
+	server     int64      // renew, acquire: when it ran, in µs of the server's clock
+	expiry     int64      // renew: ms of the server's clock, of each id that is held
+	lost       []int64    // renew: positions, from 1, of those that are not; negative: it was revoked
+	answers    []answer   // acquire, unless it was late: to each id
+	occupancy  *occupancy // acquire: nil: there was room for all
 	err        error
-
-	short [1]int64 // reply, of a release without a script
 }
 
 const once = -1 << 63
 
-// What the status in a reply is made of.
+// An answer is what became of one id of an acquire.
+type answer struct {
+	expiry int64 // ms of the server's clock; 0: it waits, or was refused; or one of those below
+	token  int64 // µs; 0: it was not granted
+}
+
+// What an answer has in place of an expiry.
 const (
-	statusLate    = 1 << iota // the call ran past its notAfter and asked for nothing
-	statusMuted               // a push was not permitted
-	statusMore                // there is more to promote
-	statusDetails             // acquire: how full the semaphore is follows
+	answerTooHeavy = -1 // for the capacity in force
+	answerRevoked  = -2 // it was granted by a reply that was lost, and revoked since
 )
+
+// An occupancy is how full the semaphore is.
+type occupancy struct {
+	capacity, held, waiting int
+	first                   int64 // the earliest expiry, ms; 0: nobody was refused
+
+	otherCapacity int // what the caller of the grant before declared; 0: the same
+	otherTTL      time.Duration
+}
 
 // early is how much before its time a renewal may be taken along.
 func (d *desk) early() time.Duration { return min(50*time.Millisecond, d.window/8) }
@@ -163,6 +178,7 @@ func (ex *exchange) add(v verb, g *grant) *call {
 		ex.calls = append(ex.calls, call{verb: v})
 		if n == 0 {
 			ex.calls[0].grants, ex.calls[0].ages = ex.one.grant[:0], ex.one.age[:0]
+			ex.calls[0].answers = ex.one.answer[:0]
 		}
 	}
 	c := &ex.calls[len(ex.calls)-1]
@@ -296,7 +312,7 @@ func (d *desk) arrive(now instant, ex *exchange) {
 			trouble = c.err
 		}
 		if c.err == nil && c.verb != release && ex.sent.mono >= d.pair.sent.mono {
-			d.pair = pair{sent: ex.sent, micros: c.reply[0]}
+			d.pair = pair{sent: ex.sent, micros: c.server}
 		}
 	}
 	if trouble != nil {
@@ -449,11 +465,11 @@ func (d *desk) promoteAgain(now, at instant) {
 }
 
 // status takes what every reply says besides.
-func (d *desk) status(now instant, status int64) {
-	if status&statusMore != 0 {
+func (d *desk) status(now instant, c *call) {
+	if c.more {
 		d.promoteAt, d.promoteBy = now, instant{}
 	}
-	if status&statusMuted != 0 {
+	if c.muted {
 		d.note(note{kind: noteMuted})
 	}
 }
@@ -461,7 +477,7 @@ func (d *desk) status(now instant, status int64) {
 // released takes the answer to a release. Whether the permit was still there says nothing: the client
 // may have sent the release twice, when the first reply was lost.
 func (d *desk) released(now instant, c *call) {
-	d.status(now, c.reply[0])
+	d.status(now, c)
 	if c.unpromoted {
 		d.promoteAgain(now, now)
 	} else if c.promote {
@@ -492,11 +508,11 @@ func (d *desk) released(now instant, c *call) {
 	}
 }
 
-// renewed takes the answer to a renewal; scripts/renew.lua says what is in it.
+// renewed takes the answer to a renewal.
 func (d *desk) renewed(now instant, ex *exchange, c *call, current bool) {
-	end := windowEnd(ex.sent, c.reply[1], c.reply[0], d.cfg.Margin+ex.behind)
-	d.status(now, c.reply[2])
-	lost := c.reply[3:]
+	end := windowEnd(ex.sent, c.expiry, c.server, d.cfg.Margin+ex.behind)
+	d.status(now, c)
+	lost := c.lost
 	if d.watched {
 		d.happened(now, eventRenewed, nil, Event{Leases: len(c.grants) - len(lost), Slack: slackOf(now, c.grants)})
 	}
@@ -541,20 +557,14 @@ func slackOf(now instant, grants []*grant) (slack time.Duration) {
 	return slack
 }
 
-// details is how many integers an acquire's reply has about the semaphore, at its end.
-const details = 6
-
 // otherClock is from how far ahead of the server's time on, in µs, acquire.lua takes a place to be by a clock that
 // has been set back since. The callers of one call stand a microsecond apart, which can lead a little ahead.
 const otherClock = 1000
 
-// What it says instead of an id's expiry; 0: it waits, -1: it is too heavy.
-const answerRevoked = -2
-
-// acquired takes the answer to a request; scripts/acquire.lua says what is in it.
+// acquired takes the answer to a request.
 func (d *desk) acquired(now instant, ex *exchange, c *call) {
-	server, late := c.reply[0], c.reply[1]&statusLate != 0
-	d.status(now, c.reply[1])
+	server, late := c.server, c.late
+	d.status(now, c)
 	before := d.full
 	if !late {
 		d.learn(now, c)
@@ -579,7 +589,7 @@ func (d *desk) acquired(now instant, ex *exchange, c *call) {
 			}
 			continue
 		}
-		expiry, token := c.reply[2+2*i], c.reply[3+2*i]
+		expiry, token := c.answers[i].expiry, c.answers[i].token
 		switch {
 		case g.state == asked && expiry > 0:
 			d.granted(now, ex.sent, g, windowEnd(ex.sent, expiry, server, d.cfg.Margin+ex.behind), token)
@@ -588,7 +598,7 @@ func (d *desk) acquired(now instant, ex *exchange, c *call) {
 			d.detach(g)
 			d.owe(now, g)
 			d.joinAt = now
-		case g.state == asked && expiry < 0:
+		case g.state == asked && expiry == answerTooHeavy:
 			g.queued = false
 			d.leave(now, g.waiter, d.tooHeavy(g.waiter))
 		case g.state == asked:
@@ -628,20 +638,19 @@ func (d *desk) polled(now instant, ex *exchange) {
 
 // learn takes what an acquire says of the semaphore; where it says nothing, there was room for all.
 func (d *desk) learn(now instant, c *call) {
-	if c.reply[1]&statusDetails == 0 {
+	o := c.occupancy
+	if o == nil {
 		d.full.busy, d.full.over = false, false
 		return
 	}
-	r := c.reply[len(c.reply)-details:]
-	first := r[3]
-	d.full = fullness{capacity: int(r[0]), held: int(r[1]), waiting: int(r[2]), busy: r[2] > 0 || first > 0}
+	d.full = fullness{capacity: o.capacity, held: o.held, waiting: o.waiting, busy: o.waiting > 0 || o.first > 0}
 	d.full.over = d.full.capacity == 0 || d.full.held > d.full.capacity
-	if first > 0 {
-		d.full.free = now.add(time.Duration(first*1000-c.reply[0])*time.Microsecond + time.Millisecond)
+	if o.first > 0 {
+		d.full.free = now.add(time.Duration(o.first*1000-c.server)*time.Microsecond + time.Millisecond)
 	}
-	if r[4] > 0 {
-		d.note(note{kind: noteDisagree, capacity: r[4], ttl: r[5]})
-		d.happened(now, eventDisagreement, nil, Event{Capacity: int(r[4]), TTL: time.Duration(r[5]) * time.Millisecond})
+	if o.otherCapacity > 0 {
+		d.note(note{kind: noteDisagree, capacity: int64(o.otherCapacity), ttl: o.otherTTL.Milliseconds()})
+		d.happened(now, eventDisagreement, nil, Event{Capacity: o.otherCapacity, TTL: o.otherTTL})
 	}
 }
 

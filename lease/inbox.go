@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,11 +12,10 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/eqworks/passbuddy/internal/backoff"
+	"github.com/eqworks/passbuddy/lease/scripts"
 )
 
 const (
-	inboxPrefix = "passbuddy:inbox:"
-
 	quiet  = 10 * time.Second       // without a waiter, before the subscription is closed
 	beat   = 250 * time.Millisecond // how long a read may last: nothing else interrupts it
 	beats  = 20                     // without a message, before the connection is tested
@@ -110,7 +108,7 @@ func (in *inbox) run(ctx context.Context) {
 		}
 		var refused redis.Error
 		if errors.As(err, &refused) && !says(refused, transient) {
-			in.manager.warn("", "subscribe", "lease: this Redis user may not SUBSCRIBE to "+inboxPrefix+"*: waiters learn of free permits by polling only", "error", err)
+			in.manager.warn("", "subscribe", "lease: this Redis user may not SUBSCRIBE to "+scripts.Inbox+"*: waiters learn of free permits by polling only", "error", err)
 			failures = max(failures, 6) // no hurry
 		}
 		failures++
@@ -158,14 +156,15 @@ func (in *inbox) receive(ctx context.Context) (confirmed bool, err error) {
 
 // take hands a message to the desk that it is for. Anybody may publish anything.
 func (in *inbox) take(payload string) {
-	p, key, ok := parsePush(payload)
-	name, ours := strings.CutPrefix(key, in.manager.prefix+"-")
-	if !ok || !ours || !validWeight(p.id) || !strings.HasSuffix(strings.SplitN(p.id, "#", 2)[0], "@"+in.manager.owner) {
+	n, ok := scripts.ParseNotification(payload)
+	name, ours := strings.CutPrefix(n.Holders, in.manager.prefix+"-")
+	if !ok || !ours || !validWeight(n.ID) || !strings.HasSuffix(strings.SplitN(n.ID, "#", 2)[0], "@"+in.manager.owner) {
 		in.ignored.Add(1)
 		in.manager.warn("", "garbage", "lease: a message in the inbox makes no sense and is ignored; does somebody else publish there?", "channel", in.channel, "bytes", len(payload))
 		return
 	}
-	in.manager.pushed(name, p)
+	verbs := [...]pushVerb{scripts.Granted: pushGrant, scripts.Refused: pushRefuse, scripts.Withdrawn: pushRevoke}
+	in.manager.pushed(name, push{verbs[n.Notice], n.Expiry, n.Token, n.ServerTime, n.ID})
 }
 
 // pushed hands a message to the desk of a semaphore. Where there is none, nobody waits any more, and what was
@@ -177,33 +176,6 @@ func (m *Manager) pushed(name string, p push) {
 	if c != nil {
 		c.pushed(p)
 	}
-}
-
-// parsePush reads what scripts/promote.lua writes.
-func parsePush(payload string) (p push, key string, ok bool) {
-	fields := strings.SplitN(payload, " ", 6)
-	if len(fields) != 6 {
-		return push{}, "", false
-	}
-	switch fields[0] {
-	case "grant":
-		p.verb = pushGrant
-	case "refuse":
-		p.verb = pushRefuse
-	case "revoke":
-		p.verb = pushRevoke
-	default:
-		return push{}, "", false
-	}
-	for i, into := range []*int64{&p.expiry, &p.token, &p.server} {
-		n, err := strconv.ParseInt(fields[1+i], 10, 64)
-		if err != nil || n < 0 || n > 1<<53 {
-			return push{}, "", false
-		}
-		*into = n
-	}
-	p.id = fields[4]
-	return p, fields[5], true
 }
 
 // IgnoredMessages returns how many messages in this manager's inbox made no sense: they were truncated, for

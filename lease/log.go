@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"slices"
 	"time"
+
+	"github.com/eqworks/passbuddy/lease/scripts"
 )
 
 // report logs the end of a lease that its holder did not ask for.
@@ -24,7 +26,7 @@ func (m *Manager) report(h *hold) {
 func (m *Manager) note(cfg *Config, n note) {
 	switch n.kind {
 	case noteMuted:
-		m.warn(cfg.Name, "muted", "lease: this Redis user may not PUBLISH to "+inboxPrefix+"*: waiters of other processes learn of free permits by polling only", "semaphore", cfg.Name)
+		m.warn(cfg.Name, "muted", "lease: this Redis user may not PUBLISH to "+scripts.Inbox+"*: waiters of other processes learn of free permits by polling only", "semaphore", cfg.Name)
 	case noteDisagree:
 		m.warn(cfg.Name, "disagree", "lease: another process declares other limits for this semaphore; each is served by its own, unless Resize overrides them",
 			"semaphore", cfg.Name, "capacity", cfg.Capacity, "ttl", cfg.TTL, "other_capacity", n.capacity, "other_ttl", time.Duration(n.ttl)*time.Millisecond)

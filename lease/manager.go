@@ -17,6 +17,8 @@ import (
 	"github.com/benbjohnson/clock"
 	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/eqworks/passbuddy/lease/scripts"
 )
 
 // Options are a manager's. The zero value works.
@@ -131,7 +133,7 @@ func New(client redis.UniversalClient, opts Options) (*Manager, error) {
 	m.watchdog = newRenewer(m, 0, func(c *conversation) *appointment { return &c.end })
 	m.wire = &wire{client: client, server: m.serverAt, ctx: m.ctx, bounded: isBounded(client)}
 	m.wire.cluster, _ = client.(*redis.ClusterClient)
-	m.inbox = &inbox{manager: m, channel: inboxPrefix + owner}
+	m.inbox = &inbox{manager: m, channel: scripts.Inbox + owner}
 	return m, nil
 }
 

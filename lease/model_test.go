@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"github.com/eqworks/passbuddy/lease/scripts"
 )
 
 // A modelRedis is what the scripts do to one semaphore, said once more and short: the desks are fuzzed
@@ -99,7 +101,7 @@ func (m *modelRedis) run(ex *exchange, c *call) []int64 {
 			m.promote(nil)
 		}
 		if c.look {
-			return []int64{int64(min(len(m.queue), 1)) * statusMore}
+			return []int64{int64(min(len(m.queue), 1)) * int64(scripts.More)}
 		}
 		return []int64{0}
 	case renew:
@@ -116,7 +118,7 @@ func (m *modelRedis) run(ex *exchange, c *call) []int64 {
 			}
 		}
 		if len(m.holders) < before {
-			r[2] = statusMore
+			r[2] = int64(scripts.More)
 		}
 		return r
 	default:
@@ -126,7 +128,7 @@ func (m *modelRedis) run(ex *exchange, c *call) []int64 {
 
 func (m *modelRedis) acquire(ex *exchange, c *call) []int64 {
 	if ex.notAfter > 0 && m.now > ex.notAfter {
-		return []int64{m.now, statusLate}
+		return []int64{m.now, int64(scripts.Late)}
 	}
 	m.purge()
 	own := map[string][2]int64{}
@@ -147,7 +149,7 @@ func (m *modelRedis) acquire(ex *exchange, c *call) []int64 {
 		}
 	}
 	m.promote(own)
-	r, first := []int64{m.now, statusDetails}, int64(0)
+	r, first := []int64{m.now, 8}, int64(0) // details follow
 	for i, g := range c.grants {
 		if own[g.id] == [2]int64{} && c.ages[i] == once && len(m.queue) == 0 && m.held()+int(g.weight) <= m.capacity() {
 			own[g.id] = [2]int64{m.later() + m.ttl, m.grant(g.id, m.later()+m.ttl)}

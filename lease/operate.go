@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/eqworks/passbuddy/lease/scripts"
 )
 
 // What follows is for people who operate a fleet. Each call is a script of its own, sent at once; it
@@ -33,11 +35,16 @@ func (s *Semaphore) Pause(ctx context.Context) error { return s.Resize(ctx, 0) }
 func (s *Semaphore) ResetCapacity(ctx context.Context) error { return s.resize(ctx, "") }
 
 func (s *Semaphore) resize(ctx context.Context, to string) error {
-	reply, err := s.run(ctx, resize, to)
-	for err == nil && integer(reply, 1)&statusMore != 0 {
-		reply, err = s.run(ctx, resize, to)
+	for {
+		status := scripts.Status(0)
+		err := s.run(ctx, scripts.Resize, func(reply []any) (err error) {
+			status, err = scripts.ResizeReply(reply)
+			return err
+		}, to)
+		if err != nil || !status.Has(scripts.More) {
+			return err
+		}
 	}
-	return err
 }
 
 // Revoke takes the permit with the given id away from its holder, whose contexts end with a *LostError
@@ -53,14 +60,18 @@ func (s *Semaphore) Revoke(ctx context.Context, id string) error {
 	if !validWeight(id) {
 		return fmt.Errorf("%w: %q is no id of this library's", ErrUnknownID, id)
 	}
-	reply, err := s.run(ctx, revoke, id)
+	var outcome scripts.Revocation
+	err := s.run(ctx, scripts.Revoke, func(reply []any) (err error) {
+		outcome, err = scripts.RevokeReply(reply)
+		return err
+	}, id)
 	if err != nil {
 		return err
 	}
-	switch integer(reply, 0) {
-	case 0:
+	switch outcome {
+	case scripts.NotHeld:
 		return fmt.Errorf("%w: nobody holds %q in semaphore %q", ErrUnknownID, id, s.cfg.Name)
-	case 2:
+	case scripts.OnlyWaits:
 		return fmt.Errorf("%w: %q waits in semaphore %q and holds nothing", ErrUnknownID, id, s.cfg.Name)
 	}
 	s.manager.pushed(s.cfg.Name, push{verb: pushRevoke, id: id}) // it may be this process's own, which need not listen
@@ -114,32 +125,33 @@ func (s *Semaphore) Inspect(ctx context.Context) (*State, error) {
 	state := &State{Name: s.cfg.Name, Capacity: s.cfg.Capacity, Declared: s.cfg.Capacity, DeclaredTTL: s.cfg.TTL}
 	members, holders, waiters := map[string]bool{}, map[string]bool{}, map[string]bool{} // which are counted, and listed
 	for h, w := 0, 0; h >= 0 || w >= 0; {
-		reply, err := s.run(ctx, inspect, h, w, page)
+		var r scripts.Inspected
+		err := s.run(ctx, scripts.Inspect, func(reply []any) (err error) {
+			r, err = scripts.InspectReply(reply)
+			return err
+		}, h, w, page)
 		if err != nil {
 			return nil, err
 		}
-		now := integer(reply, 0)
-		state.ServerTime = time.UnixMicro(now)
-		if n := integer(reply, 1); n >= 0 {
-			state.Capacity, state.Resized = int(n), true
+		state.ServerTime = time.UnixMicro(r.ServerTime)
+		if r.Override >= 0 {
+			state.Capacity, state.Resized = int(r.Override), true
 		}
-		state.OtherDeclared = int(integer(reply, 2))
-		state.OtherTTL = time.Duration(integer(reply, 3)) * time.Millisecond
-		held, _ := reply[6].([]any)
-		waiting, _ := reply[7].([]any)
-		for i := 0; i+1 < len(held); i += 2 {
-			state.addHolder(members, holders, text(held, i), integer(held, i+1), now)
+		state.OtherDeclared = int(r.OtherCapacity)
+		state.OtherTTL = time.Duration(r.OtherTTL) * time.Millisecond
+		for _, member := range r.Members {
+			state.addHolder(members, holders, member.Name, member.Expiry, r.ServerTime)
 		}
-		for i := 0; i+2 < len(waiting); i += 3 {
-			if id := text(waiting, i); !waiters[id] {
-				waiters[id] = true
+		for _, q := range r.Waiters {
+			if !waiters[q.ID] {
+				waiters[q.ID] = true
 				state.Waiters = append(state.Waiters, Waiter{
-					ID: id, Owner: ownerIn(id), Weight: weightOf(id), Place: len(state.Waiters) + 1,
-					Since: time.UnixMicro(integer(waiting, i+1)), AliveUntil: time.UnixMilli(integer(waiting, i+2)),
+					ID: q.ID, Owner: ownerIn(q.ID), Weight: weightOf(q.ID), Place: len(state.Waiters) + 1,
+					Since: time.UnixMicro(q.Arrival), AliveUntil: time.UnixMilli(q.AliveUntil),
 				})
 			}
 		}
-		h, w = next(h, len(held)/2, page), next(w, len(waiting)/3, page)
+		h, w = next(h, len(r.Members), page), next(w, len(r.Waiters), page)
 	}
 	return state, nil
 }
@@ -195,18 +207,17 @@ func askedAt(id string) time.Time {
 	return time.Unix(u.Time().UnixTime())
 }
 
-// run executes one of the scripts for people.
-func (s *Semaphore) run(ctx context.Context, v verb, args ...any) ([]any, error) {
+// run executes one of the scripts for people, and has read read its reply.
+func (s *Semaphore) run(ctx context.Context, v scripts.Verb, read func(reply []any) error, args ...any) error {
 	m := s.manager
 	m.mu.Lock()
 	closed := m.closed
 	m.mu.Unlock()
 	if closed {
-		return nil, ErrClosed
+		return ErrClosed
 	}
 	cmd := func(source bool) *redis.SliceCmd {
-		all := append(scripts[v].start(nil, source), s.keys[:]...)
-		c := routed(redis.NewSliceCmd(ctx, append(all, args...)...))
+		c := routed(redis.NewSliceCmd(ctx, append(s.keys.Command(nil, v, source), args...)...))
 		_ = m.client.Process(ctx, c)
 		return c
 	}
@@ -215,54 +226,10 @@ func (s *Semaphore) run(ctx context.Context, v verb, args ...any) ([]any, error)
 		reply, err = cmd(true).Result()
 	}
 	if err == nil {
-		err = checkOperatorReply(v, reply)
+		err = read(reply)
 	}
 	if err != nil {
-		return nil, &RedisError{Op: v.String(), Name: s.cfg.Name, Err: scripts[v].explain(err)}
-	}
-	return reply, nil
-}
-
-// checkOperatorReply refuses a reply that is not what the script's header promises: a proxy or an emulation of Redis
-// may cut it short.
-func checkOperatorReply(v verb, reply []any) error {
-	want, lists := 2, map[int]int{} // where a list stands, and of how many texts each of its entries is
-	if v == inspect {
-		want, lists = 8, map[int]int{6: 2, 7: 3}
-	}
-	ok := len(reply) == want
-	for i := 0; ok && i < len(reply); i++ {
-		entry, isList := lists[i]
-		if !isList {
-			_, ok = reply[i].(int64)
-			continue
-		}
-		list, _ := reply[i].([]any)
-		ok = list != nil && len(list)%entry == 0
-		for _, e := range list {
-			_, isText := e.(string)
-			ok = ok && isText
-		}
-	}
-	if !ok {
-		return fmt.Errorf("unexpected reply to %v: %v", v, reply)
+		return &RedisError{Op: v.String(), Name: s.cfg.Name, Err: explain(v, err)}
 	}
 	return nil
-}
-
-// integer reads a number of a reply: scores come as text.
-func integer(reply []any, i int) int64 {
-	switch v := reply[i].(type) {
-	case int64:
-		return v
-	case string:
-		f, _ := strconv.ParseFloat(v, 64)
-		return int64(f)
-	}
-	return 0
-}
-
-func text(reply []any, i int) string {
-	t, _ := reply[i].(string)
-	return t
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/eqworks/passbuddy/lease/scripts"
 )
 
 // Ping reports whether the manager can work: Redis is reachable, it is new enough, and its user may run
@@ -24,7 +26,7 @@ func (m *Manager) Ping(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c := &conversation{manager: m, keys: keysOf(m.prefix, cfg)}
+	c := &conversation{manager: m, keys: scripts.KeysOf(m.prefix, cfg.Name, cfg.TTL, cfg.Capacity)}
 	c.desk = newDesk(&cfg, 1, m.newID, func() float64 { return 0 })
 	grants := []*grant{{id: m.newID(1), weight: 1}}
 	ex := &exchange{}

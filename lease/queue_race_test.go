@@ -128,7 +128,7 @@ func TestDeskAsksUnderAnotherIDWhenItsOwnWasRevokedBeforeItKnew(t *testing.T) {
 	id := w.grant.id
 	ex := d.mustDepart(d.pollAt, acquire)
 	run(ex, ex.sent, 0)
-	ex.calls[0].reply[2] = answerRevoked
+	ex.calls[0].answers[0].expiry = answerRevoked
 	now := ex.sent.add(time.Millisecond)
 	d.arrive(now, ex)
 	d.mustWait(w)

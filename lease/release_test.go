@@ -14,7 +14,7 @@ func TestDeskWaitsForTheReleaseOfARevokedPermitNoLongerThanItsWindow(t *testing.
 	now := at(0).add(d.window / 3)
 	ex := d.mustDepart(now, renew)
 	run(ex, now, 0)
-	ex.calls[0].reply = append(ex.calls[0].reply, -1)
+	ex.calls[0].lost = []int64{-1}
 	d.arrive(now, ex)
 	if len(d.takeEnds()) != 1 || g.state != ended {
 		t.Fatalf("the lease goes on: state %v", g.state)

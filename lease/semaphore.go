@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/eqworks/passbuddy/lease/scripts"
 )
 
 // A Semaphore is a handle: a name and a Config, no I/O, no goroutine. Making a million of them costs
@@ -12,7 +14,7 @@ import (
 type Semaphore struct {
 	manager *Manager
 	cfg     Config
-	keys    *keys
+	keys    *scripts.Keys
 }
 
 // Semaphore returns a handle. It fails when the Config cannot work, or when this process is using the
@@ -31,7 +33,7 @@ func (m *Manager) Semaphore(cfg Config) (*Semaphore, error) {
 	if lives := m.living(cfg.Name); lives != nil && *lives != cfg {
 		return nil, differ(lives, &cfg)
 	}
-	return &Semaphore{manager: m, cfg: cfg, keys: keysOf(m.prefix, cfg)}, nil
+	return &Semaphore{manager: m, cfg: cfg, keys: scripts.KeysOf(m.prefix, cfg.Name, cfg.TTL, cfg.Capacity)}, nil
 }
 
 // Name returns the semaphore's name, without the prefix.

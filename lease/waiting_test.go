@@ -23,8 +23,7 @@ func (d *deskTest) fullHouse(capacity, waiters int) (holders, waiting []*waiter)
 	ex = d.depart(at(0), reading{})
 	run(ex, at(0), 0)
 	for i := range ex.calls {
-		r := ex.calls[i].reply
-		r[len(r)-details] = int64(capacity)
+		ex.calls[i].occupancy.capacity = capacity
 	}
 	d.arrive(at(0), ex)
 	for _, w := range holders {
@@ -65,9 +64,8 @@ func TestDeskAsksWithAReleaseForNoMoreThanCanBeServedAndOne(t *testing.T) {
 				t.Errorf("the poll of the others moved from %v to %v", poll, d.pollAt)
 			}
 			run(ex, now, 1)
-			r := ex.calls[1].reply
-			if r[1]&statusDetails != 0 {
-				r[len(r)-details] = 1000
+			if o := ex.calls[1].occupancy; o != nil {
+				o.capacity = 1000
 			}
 			d.arrive(now, ex)
 			d.mustBeServed(waiting[0])
@@ -97,8 +95,7 @@ func TestDeskPollsForAllThoughPermitsAreReleasedAllAlong(t *testing.T) {
 			return
 		}
 		run(ex, now, 1)
-		r := ex.calls[1].reply
-		r[len(r)-details] = 10
+		ex.calls[1].occupancy.capacity = 10
 		d.arrive(now, ex)
 	}
 	t.Fatal("nobody polls")
@@ -118,8 +115,7 @@ func TestDeskAsksByWeight(t *testing.T) {
 	}
 	ex = d.mustDepart(at(0), acquire)
 	run(ex, at(0), 0)
-	r := ex.calls[0].reply
-	r[len(r)-details] = 5
+	ex.calls[0].occupancy.capacity = 5
 	d.arrive(at(0), ex)
 	d.release(at(1), g.hold)
 	if ex = d.mustDepart(at(1), release, acquire); asksFor(ex) != 4 {
@@ -137,7 +133,7 @@ func TestDeskGivesBackWithinASecondAfterAnOutageWhateverTheTTL(t *testing.T) {
 				w := d.waiter(at(0))
 				ex := d.mustDepart(at(0), acquire)
 				run(ex, at(0), 1)
-				ex.calls[0].reply[2] = serverAt(at(0))/1000 + ttl.Milliseconds()
+				ex.calls[0].answers[0].expiry = serverAt(at(0))/1000 + ttl.Milliseconds()
 				d.arrive(at(0), ex)
 				d.release(at(0), d.mustBeServed(w).hold)
 				now, back := at(0), at(outage)
@@ -190,8 +186,7 @@ func TestDeskHandsNothingOverInAPauseThatItWasToldOf(t *testing.T) {
 	w := d.waiter(at(1))
 	ex := d.mustDepart(at(1), acquire)
 	run(ex, at(1), 0)
-	r := ex.calls[0].reply
-	r[len(r)-details] = 0 // the capacity in force
+	ex.calls[0].occupancy.capacity = 0
 	d.arrive(at(2), ex)
 	d.release(at(3), g.hold)
 	d.mustWait(w)

@@ -175,7 +175,7 @@ func (f *flight) carry() {
 	nodes := map[string][]leg{}
 	for _, l := range f.legs {
 		addr := ""
-		if node, err := f.wire.cluster.MasterForKey(ctx, l.conversation.keys.holders().(string)); err == nil {
+		if node, err := f.wire.cluster.MasterForKey(ctx, l.conversation.keys.Holders().(string)); err == nil {
 			addr = node.Options().Addr
 		}
 		nodes[addr] = append(nodes[addr], l)

@@ -8,14 +8,17 @@ const (
 	call        = "lease/call.go"
 	acquire     = "lease/scripts/acquire.lua"
 	renew       = "lease/scripts/renew.lua"
-	clockLua    = "lease/scripts/clock.lua"
-	shared      = "lease/scripts/shared.lua"
-	permits     = "lease/scripts/permits.lua"
-	grantLua    = "lease/scripts/grant.lua"
-	uncontended = "lease/scripts/uncontended.lua"
-	nextWaiter  = "lease/scripts/next_waiter.lua"
-	promote     = "lease/scripts/promote.lua"
+	clockLua    = "lease/scripts/include/clock.lua"
+	shared      = "lease/scripts/include/shared.lua"
+	purgeLua    = "lease/scripts/include/purge.lua"
+	grantLua    = "lease/scripts/include/grant.lua"
+	uncontended = "lease/scripts/include/uncontended.lua"
+	nextWaiter  = "lease/scripts/include/next_waiter.lua"
+	promote     = "lease/scripts/include/promote.lua"
 	release     = "lease/scripts/release.lua"
+	publishLua  = "lease/scripts/include/publish.lua"
+	callsGo     = "lease/scripts/calls.go"
+	repliesGo   = "lease/scripts/replies.go"
 	revoke      = "lease/scripts/revoke.lua"
 	pushGo      = "lease/push.go"
 	renewals    = "lease/renewals.go"
@@ -25,6 +28,11 @@ const (
 // unit are the tests of package lease that need no real time.
 func unit(name, run string, edits ...edit) mutant {
 	return mutant{name: name, edits: edits, pkg: "./lease", run: run}
+}
+
+// script are the tests of the scripts, on miniredis and on a real Redis.
+func script(name, run string, edits ...edit) mutant {
+	return mutant{name: name, edits: edits, pkg: "./lease/scripts", run: run, real: true}
 }
 
 // real are its tests on a real Redis, too.
@@ -39,17 +47,17 @@ func fleet(name string, edits ...edit) mutant {
 
 var mutants = []mutant{
 	// Promise 1, capacity.
-	unit("capacity off by one", "Promise1|AcquireScript",
+	script("capacity off by one", "Promise1|AcquireScript",
 		edit{acquire, "if held + weight > limit and (purge() == 0 or held + weight > limit) then", "if held + weight > limit + 1 and (purge() == 0 or held + weight > limit + 1) then"}),
-	unit("capacity off by one, where nobody waits", "Promise1|AcquireScript",
+	script("capacity off by one, where nobody waits", "Promise1|AcquireScript",
 		edit{uncontended, "held + asked <= capacity then", "held + asked <= capacity + 1 then"}),
-	unit("unconditional delete", "Promise4|Script|Desk",
-		edit{permits, "redis.call('ZREMRANGEBYSCORE', holders, '-inf', whole(math.floor(now / 1000)))", "redis.call('ZREMRANGEBYRANK', holders, 0, -1)"}),
+	script("unconditional delete", "Script|Desk",
+		edit{purgeLua, "redis.call('ZREMRANGEBYSCORE', holders, '-inf', whole(math.floor(now / 1000)))", "redis.call('ZREMRANGEBYRANK', holders, 0, -1)"}),
 	fleet("renewal that adds",
 		edit{renew, "'XX', 'GT', 'CH'", "'GT', 'CH'"}),
-	unit("renewal that adds, seen by the script's test", "RenewScript",
+	script("renewal that adds, seen by the script's test", "RenewScript",
 		edit{renew, "'XX', 'GT', 'CH'", "'GT', 'CH'"}),
-	unit("renewal that revives an expired permit", "RenewScript",
+	script("renewal that revives an expired permit", "RenewScript",
 		edit{renew, "local freed = purge()", "local freed = 0"}),
 	fleet("client clock in a script",
 		edit{clockLua, "now = seconds * 1000000 + micros ", "now = tonumber(string.match(ARGV[1], ':(%d+)') or seconds * 1000000 + micros) "},
@@ -61,24 +69,24 @@ var mutants = []mutant{
 		edit{exchange, "d.granted(now, ex.sent, g, windowEnd(ex.sent, expiry,", "d.granted(now, ex.sent, g, windowEnd(now, expiry,"}),
 	fleet("window from receipt, in a fleet",
 		edit{exchange, "d.granted(now, ex.sent, g, windowEnd(ex.sent, expiry, server, d.cfg.Margin+ex.behind)", "d.granted(now, ex.sent, g, windowEnd(now, expiry, server, 0)"},
-		edit{exchange, "end := windowEnd(ex.sent, c.reply[1], c.reply[0], d.cfg.Margin+ex.behind)", "end := windowEnd(now, c.reply[1], c.reply[0], 0)"}),
+		edit{exchange, "end := windowEnd(ex.sent, c.expiry, c.server, d.cfg.Margin+ex.behind)", "end := windowEnd(now, c.expiry, c.server, 0)"}),
 	unit("timer tied to the renewer", "Promise2",
 		edit{"lease/conversation.go", "if at := c.desk.endAt; !at.isZero() {", "if at := c.desk.endAt; !at.isZero() && false {"}),
 	unit("margin dropped", "Window|Promise2",
 		edit{grant, "time.Microsecond - margin)", "time.Microsecond)"}),
-	unit("expiry counted for longer than Redis keeps it", "Script",
+	script("expiry counted for longer than Redis keeps it", "Script",
 		edit{acquire, "reply[from - 3], reply[from - 2] = expiry, grant(", "reply[from - 3], reply[from - 2] = expiry + 1, grant("}),
-	unit("expiry counted for longer than Redis keeps it, where nobody waits", "AcquireScript",
+	script("expiry counted for longer than Redis keeps it, where nobody waits", "AcquireScript",
 		edit{uncontended, "local reply = {now, 0, expiry, now}", "local reply = {now, 0, expiry + 1, now}"}),
-	unit("a score lowered by another TTL", "Script",
+	script("a score lowered by another TTL", "Script",
 		edit{renew, "'XX', 'GT', 'CH'", "'XX', 'CH'"}),
-	unit("a score lowered by another TTL at acquire", "Script",
+	script("a score lowered by another TTL at acquire", "Script",
 		edit{grantLua, "redis.call('ZADD', holders, 'GT', score, id)", "redis.call('ZADD', holders, score, id)"}),
-	unit("a score lowered by another TTL at acquire, where nobody waits", "AcquireScript",
+	script("a score lowered by another TTL at acquire, where nobody waits", "AcquireScript",
 		edit{uncontended, "redis.call('ZADD', holders, 'GT', score, ARGV[6])", "redis.call('ZADD', holders, score, ARGV[6])"}),
-	unit("re-grant that does not extend", "Script",
+	script("re-grant that does not extend", "Script",
 		edit{grantLua, "redis.call('ZADD', holders, 'GT', score, id)", "redis.call('ZADD', holders, 'NX', score, id)"}),
-	unit("re-grant that does not extend, where nobody waits", "AcquireScript",
+	script("re-grant that does not extend, where nobody waits", "AcquireScript",
 		edit{uncontended, "redis.call('ZADD', holders, 'GT', score, ARGV[6])", "redis.call('ZADD', holders, 'NX', score, ARGV[6])"}),
 	unit("wall clock ignored after a suspend", "TimeHasPassed",
 		edit{grant, "return i.mono >= at.mono || i.wall >= at.wall", "return i.mono >= at.mono"}),
@@ -102,7 +110,7 @@ var mutants = []mutant{
 		edit{desk, "float64(d.window/3) * d.pace", "float64(d.window) * d.pace"}),
 	unit("a failed renewal is not repeated", "Promise3",
 		edit{exchange, "d.renewAt = earlier(d.renewAt, again)", "_ = again"}),
-	unit("READONLY answered as lost", "RenewScript",
+	script("READONLY answered as lost", "RenewScript",
 		edit{renew, "local freed = purge()", "if redis.call('EXISTS', holders) == 0 then return {now, expiry, 0, 1} end\nlocal freed = purge()"}),
 	unit("NOSCRIPT not handled", "Promise3",
 		edit{call, "if missing < 0 || pass == passes {", "if true || missing < 0 || pass == passes {"}),
@@ -129,7 +137,7 @@ var mutants = []mutant{
 		edit{desk, "		d.end(now, h, ended, &HoldError{Name: d.cfg.Name, ID: g.id, Token: h.token, MaxHold: h.maxHold})",
 			"		d.end(now, h, ended, &HoldError{Name: d.cfg.Name, ID: g.id, Token: h.token, MaxHold: h.maxHold})\n		d.owe(now, g)"}),
 	unit("Close gives back", "Promise5",
-		edit{"lease/manager.go", "	m.renewer.stop()\n", "	for _, c := range m.all() {\n		for _, g := range c.desk.held {\n			m.client.ZRem(context.Background(), c.keys.holders().(string), g.id)\n		}\n	}\n	m.renewer.stop()\n"}),
+		edit{"lease/manager.go", "	m.renewer.stop()\n", "	for _, c := range m.all() {\n		for _, g := range c.desk.held {\n			m.client.ZRem(context.Background(), c.keys.Holders().(string), g.id)\n		}\n	}\n	m.renewer.stop()\n"}),
 
 	// Promise 6, always a reason.
 	unit("a loss does not carry the Redis error", "Promise6",
@@ -140,8 +148,8 @@ var mutants = []mutant{
 	// Promise 7, nothing leaks.
 	unit("cancelled acquire that forgets its clean-up", "Promise7|Desk",
 		edit{desk, "	case g.unanswered > 0 || g.queued:\n		d.owe(now, g)", "	case g.unanswered > 0 || g.queued:\n		g.state = gone"}),
-	unit("a given-up acquire still takes a permit", "AcquireScript|Promise7",
-		edit{uncontended, "local late = notAfter > 0 and now > notAfter", "local late = false"}),
+	script("a given-up acquire still takes a permit", "AcquireScript",
+		edit{acquire, "local late = notAfter > 0 and now > notAfter", "local late = false"}),
 	unit("a given-up acquire has no limit", "Desk|Promise7",
 		edit{exchange, "ex.notAfter = server.notAfter(ex.giveUp)", "ex.notAfter = 0"}),
 	unit("release sent before the request can be too late", "Desk",
@@ -152,45 +160,45 @@ var mutants = []mutant{
 		edit{renewals, "	d.dropOrphans(now)\n", ""}),
 
 	// Promise 10, tokens grow.
-	unit("token counted from one", "Promise10|AcquireScript",
+	script("token counted from one", "Promise10|AcquireScript",
 		edit{grantLua, "  local first = now\n", "  local first = (before and tonumber(string.match(before, '^%d+')) or 0) + 1\n"},
 		edit{grantLua, "  if before and before >= text then\n", "  if false then\n"},
 		edit{uncontended, "before and before < text and", "before and"}),
-	unit("the fence forgets a clock that stepped back", "Promise10|AcquireScript",
+	script("the fence forgets a clock that stepped back", "Promise10|AcquireScript",
 		edit{grantLua, "  if before and before >= text then\n", "  if false then\n"}),
-	unit("the fence forgets a clock that stepped back, where nobody waits", "Promise10|AcquireScript",
+	script("the fence forgets a clock that stepped back, where nobody waits", "Promise10|AcquireScript",
 		edit{uncontended, "before and before < text and", "before and"}),
-	unit("the fence is not put back as it was", "Promise10|AcquireScript",
+	script("the fence is not put back as it was", "Promise10|AcquireScript",
 		edit{uncontended, "redis.call('SET', fence, before, 'KEEPTTL')", "local _ = before"}),
 
 	// Promise 8, first come, first served: nobody is forgotten, and nobody blocks.
 	fleet("a lost wake-up: nobody is told",
-		edit{promote, "          say(id, 'grant ' .. whole(until_[owner]) .. ' ' .. whole(given))", "          local _ = given"}),
+		edit{promote, "          say(id, 'grant ' .. whole(until_[owner]) .. ' ' .. whole(fresh))", "          local _ = fresh"}),
 	fleet("a lost wake-up: a release does not promote",
 		edit{release, "local nextWaiter = flags % 4 >= 2 and", "local nextWaiter = false and"}),
 	fleet("a lost wake-up: a desk that does not have it promote",
 		edit{exchange, "			c.promote = !c.look\n", "			c.look = false\n"}),
 	fleet("a lost wake-up: nobody is told where one permit goes to the next",
 		edit{nextWaiter, "redis.pcall('PUBLISH', 'passbuddy:inbox:' .. owner, push)", "0"}),
-	unit("a lost wake-up: a release serves one where there is room for two", "ReleaseScript",
+	script("a lost wake-up: a release serves one where there is room for two", "ReleaseScript",
 		edit{nextWaiter, "held == capacity - 1 then", "held < capacity then"}),
-	unit("the next gets a permit that is not there", "ReleaseScript",
+	script("the next gets a permit that is not there", "ReleaseScript",
 		edit{nextWaiter, "held == capacity - 1 then", "true then"}),
-	unit("the next gets a permit that an operator withholds", "ReleaseScript",
+	script("the next gets a permit that an operator withholds", "ReleaseScript",
 		edit{nextWaiter, "if others == 0 and held", "if held"}),
-	unit("the next is dead and gets a permit", "ReleaseScript",
+	script("the next is dead and gets a permit", "ReleaseScript",
 		edit{nextWaiter, "if until_ * 1000 > now and", "if"}),
-	unit("the next asks for two permits and gets one", "ReleaseScript",
+	script("the next asks for two permits and gets one", "ReleaseScript",
 		edit{nextWaiter, "redis.call('ZSCORE', alive, owner)", "redis.call('ZSCORE', alive, (string.gsub(owner, '#.*', '')))"}),
-	unit("the fence forgets a clock that stepped back, where one permit goes to the next", "ReleaseScript",
+	script("the fence forgets a clock that stepped back, where one permit goes to the next", "ReleaseScript",
 		edit{nextWaiter, "if before and before < text and", "if before and"}),
-	unit("the fence is not put back as it was, where one permit goes to the next", "ReleaseScript",
+	script("the fence is not put back as it was, where one permit goes to the next", "ReleaseScript",
 		edit{nextWaiter, "redis.call('SET', fence, before, 'KEEPTTL')", "local _ = before"}),
-	unit("the holders' key has no lifetime, where one permit goes to the next", "ReleaseScript",
+	script("the holders' key has no lifetime, where one permit goes to the next", "ReleaseScript",
 		edit{nextWaiter, "if held == 0 or aged then", "if aged then"}),
-	unit("the fence has no lifetime, where one permit goes to the next", "ReleaseScript",
+	script("the fence has no lifetime, where one permit goes to the next", "ReleaseScript",
 		edit{nextWaiter, "      if aged then", "      if false then"}),
-	unit("a promotion that uses the promoter's TTL, where one permit goes to the next", "ReleaseScript",
+	script("a promotion that uses the promoter's TTL, where one permit goes to the next", "ReleaseScript",
 		edit{nextWaiter, "local expiry = whole(until_)", "local expiry = whole(later + ttl)"}),
 	unit("a plain release that finds nothing, and does not look for the other name", "Desk",
 		edit{exchange, "if c.plain() && c.removed < len(c.grants) {", "if false {"}),
@@ -198,29 +206,29 @@ var mutants = []mutant{
 		edit{exchange, "	d.pollAt = earlier(d.pollAt, earlier(now.add(d.interval()), d.full.free))\n", ""}),
 	unit("a lost wake-up: a join forgets the next poll", "Desk",
 		edit{exchange, "	d.joinAt = instant{}\n	ahead, oneMore :=", "	d.joinAt, d.pollAt = instant{}, instant{}\n	ahead, oneMore :="}),
-	unit("a dead head blocks", "Promote",
+	script("a dead head blocks", "Promote",
 		edit{promote, "      if until_[owner] * 1000 <= now then\n        gone[#gone + 1] = id\n", "      if until_[owner] * 1000 <= now then\n        blocked = true\n        break\n"}),
 	fleet("a dead head blocks, in a fleet",
 		edit{promote, "      if until_[owner] * 1000 <= now then\n        gone[#gone + 1] = id\n", "      if until_[owner] * 1000 <= now then\n        blocked = true\n        break\n"}),
-	unit("an impossible head blocks", "Promote",
+	script("an impossible head blocks", "Promote",
 		edit{promote, "elseif overridden and weight > limit or weight > maxWeight then", "elseif false then"}),
 	fleet("an impossible head blocks, in a fleet",
 		edit{promote, "elseif overridden and weight > limit or weight > maxWeight then", "elseif false then"}),
-	unit("a place lost on poll", "Promise8",
+	script("a place lost on poll", "Promise8",
 		edit{acquire, "redis.call('ZADD', queue, 'LT', unpack(arrivals))", "redis.call('ZADD', queue, unpack(arrivals))"},
 		edit{acquire, "math.max(now - ARGV[i + 1], place + 1)", "math.max(now, place + 1)"}),
 	fleet("a place lost on poll, in a fleet",
 		edit{acquire, "redis.call('ZADD', queue, 'LT', unpack(arrivals))", "redis.call('ZADD', queue, unpack(arrivals))"},
 		edit{acquire, "math.max(now - ARGV[i + 1], place + 1)", "math.max(now, place + 1)"}),
-	unit("a place lost in an outage", "Promise8",
+	script("a place lost in an outage", "Promise8",
 		edit{acquire, "math.max(now - ARGV[i + 1], place + 1)", "math.max(now, place + 1)"}),
 	unit("a quick call overtakes the slow one before it", "Desk",
 		edit{exchange, "		c.behind = behind\n", ""}),
-	unit("a quick call overtakes the slow one before it, in the script", "AcquireScript|Place",
+	script("a quick call overtakes the slow one before it, in the script", "AcquireScript|Place",
 		edit{acquire, "place = math.max(place, ARGV[5] + 0)", "place = place"}),
 	unit("a quick call overtakes the slow one that was not answered", "Desk",
 		edit{exchange, "			age = min(age, youngest)\n", ""}),
-	unit("who waits when the clock is set back keeps a place in the future", "AcquireScript|Promise8",
+	script("who waits when the clock is set back keeps a place in the future", "AcquireScript|Promise8",
 		edit{acquire, "redis.call('ZADD', queue, 'LT', unpack(arrivals))", "redis.call('ZADD', queue, 'NX', unpack(arrivals))"}),
 	unit("a burst loses a round trip for each caller", "Desk",
 		edit{"lease/waiter.go", "	w.place = max(w.place, place)", "	w.place = max(w.place, place) + 50000"}),
@@ -228,7 +236,7 @@ var mutants = []mutant{
 		edit{desk, "at = earlier(d.passing, d.full.told.add(d.cfg.RetryInterval))", "at = d.passing"}),
 	fleet("a newcomer overtakes the queue",
 		edit{acquire, "elseif waiting == 0 and revoked == 0 then", "elseif revoked == 0 then"}),
-	unit("one that does not wait overtakes the queue", "Heavy",
+	script("one that does not wait overtakes the queue", "Heavy",
 		edit{acquire, "own[id][1] == 0 and waiting == 0 and held", "own[id][1] == 0 and held"}),
 	unit("an unbounded hand-over", "Desk",
 		edit{desk, "now.reached(g.at.add(d.cfg.Handover))", "false"}),
@@ -237,12 +245,12 @@ var mutants = []mutant{
 
 	// Promise 9, no herd.
 	fleet("wake-all: everybody in the queue is told",
-		edit{promote, "  return status\nend\n\n-- Pushes", "  for _, id in ipairs(redis.call('ZRANGE', queue, 0, -1)) do\n    say(id, 'grant 0 0')\n  end\n  return status\nend\n\n-- Pushes"}),
+		edit{promote, "      break\n    end\n  end\n  return status\n", "      break\n    end\n  end\n  for _, id in ipairs(redis.call('ZRANGE', queue, 0, -1)) do\n    say(id, 'grant 0 0')\n  end\n  return status\n"}),
 	fleet("wake-all: everybody polls when one of them is told",
-		edit{promote, "    local reply = redis.pcall('PUBLISH', 'passbuddy:inbox:' .. said[i], said[i + 1])",
+		edit{publishLua, "    local reply = redis.pcall('PUBLISH', 'passbuddy:inbox:' .. said[i], said[i + 1])",
 			"    local reply\n    for _, o in ipairs(redis.call('ZRANGE', alive, 0, -1)) do\n      reply = redis.pcall('PUBLISH', 'passbuddy:inbox:' .. o, said[i + 1])\n    end"}),
-	unit("a push for those whom the call speaks for", "Promise9",
-		edit{promote, "        if own and own[id] then\n          own[id] = {until_[owner], given}\n        else\n", "        if own and own[id] then\n          own[id] = {until_[owner], given}\n        end\n        do\n"}),
+	script("a push for those whom the call speaks for", "Promise9",
+		edit{promote, "        if own and own[id] then\n          own[id] = {until_[owner], fresh}\n        else\n", "        if own and own[id] then\n          own[id] = {until_[owner], fresh}\n        end\n        do\n"}),
 
 	// Pushes that are late, come twice, or overtake.
 	unit("a push trusted from its receipt", "Desk",
@@ -269,45 +277,45 @@ var mutants = []mutant{
 		edit{desk, "		d.retract(now, w)\n		d.postpone(own)\n", "		d.detach(own)\n		own.state = gone\n"}),
 	fleet("a hand-over that overtakes a poll: its request is forgotten, in a fleet",
 		edit{desk, "		d.retract(now, w)\n		d.postpone(own)\n", "		d.detach(own)\n		own.state = gone\n"}),
-	unit("a promotion that uses the promoter's TTL", "PromotionGrants",
-		edit{promote, "        local given = grant(id, weight, until_[owner])", "        until_[owner] = later + ttl\n        local given = grant(id, weight, until_[owner])"}),
+	script("a promotion that uses the promoter's TTL", "PromotionGrants",
+		edit{promote, "        local fresh = grant(id, weight, until_[owner])", "        until_[owner] = later + ttl\n        local fresh = grant(id, weight, until_[owner])"}),
 	fleet("a promotion that uses the promoter's TTL, in a fleet",
-		edit{promote, "        local given = grant(id, weight, until_[owner])", "        until_[owner] = later + ttl\n        local given = grant(id, weight, until_[owner])"}),
+		edit{promote, "        local fresh = grant(id, weight, until_[owner])", "        until_[owner] = later + ttl\n        local fresh = grant(id, weight, until_[owner])"}),
 
 	// Weights.
-	unit("part of a grant counts as all of it", "Part",
+	script("part of a grant counts as all of it", "Part",
 		edit{acquire, "    if live == weight then", "    if live > 0 then"}),
-	unit("a grant is renewed though a part is missing", "Part",
+	script("a grant is renewed though a part is missing", "Part",
 		edit{renew, "missing = missing or not scores[n]", "missing = missing and not scores[n]"}),
 
 	// Promise 11, and revocation.
-	unit("a pause is ignored", "Promise11",
+	script("a pause is ignored", "Promise11",
 		edit{promote, "if n and n >= 0 then", "if n and n > 0 then"}),
 	fleet("an override does not win", edit{promote, "if n and n >= 0 then", "if n and n > capacity then"}),
-	unit("a revoke frees at once", "Revoke",
+	script("a revoke frees at once", "Revoke",
 		edit{revoke, "redis.call('ZADD', holders, unpack(args)) -- before", "-- before"}),
 	fleet("a revoke frees at once, in a fleet",
 		edit{revoke, "redis.call('ZADD', holders, unpack(args)) -- before", "-- before"}),
 	unit("one permit of a heavy grant is revoked alone", "PeopleSee",
 		edit{"lease/operate.go", "	id, _, _ = strings.Cut(id, \",\") ", "	"}),
-	unit("a revoked id is granted again", "Revoked",
+	script("a revoked id is granted again", "Revoked",
 		edit{acquire, "      revoked = 1\n", "      revoked = 0\n"}),
-	unit("revoked permits stay when their holder gives them back", "Revoke",
+	script("revoked permits stay when their holder gives them back", "Revoke",
 		edit{release, "members[i] = 'revoked,' .. members[i]", "members[i] = members[i]"}),
 
 	// Promise 7, lifetimes.
 	fleet("the queue's lifetime shortened under a neighbour",
 		edit{acquire, "if redis.call('PTTL', key) < 2 * ttl then", "if true then"}),
-	unit("the queue's lifetime shortened under a neighbour, seen by the script's test", "Neighbour",
+	script("the queue's lifetime shortened under a neighbour, seen by the script's test", "Neighbour",
 		edit{acquire, "if redis.call('PTTL', key) < 2 * ttl then", "if true then"}),
-	unit("the queue has no lifetime", "Neighbour|Script",
+	script("the queue has no lifetime", "Neighbour|Script",
 		edit{acquire, "if isNew and waiting > 0 then", "if false then"}),
 	unit("a desk sees to the queue's lifetime before it waits there", "Desk",
 		edit{exchange, "			g.waits = true\n			if c.refresh {\n", "			g.waits = true\n			if false {\n"},
 		edit{exchange, "	if !late {\n		d.learn(now, c)\n", "	if !late {\n		d.learn(now, c)\n		d.refreshAt = ex.sent.add(d.cfg.TTL / 2)\n"}),
-	unit("the earliest expiry is that of the call's own grants", "Script|Promise",
+	script("the earliest expiry is that of the call's own grants", "Script|Promise",
 		edit{acquire, "if given ~= held then", "if false then"}),
-	unit("the holders' lifetime shortened under a neighbour", "Neighbour",
+	script("the holders' lifetime shortened under a neighbour", "Neighbour",
 		edit{renew, "redis.call('PEXPIRE', holders, keep)", "redis.call('PEXPIRE', holders, whole(2 * ttl))"}),
 	fleet("a process that polled is alive for less long",
 		edit{acquire, "redis.call('ZADD', alive, whole(expiry),", "redis.call('ZADD', alive, 'NX', whole(expiry),"}),

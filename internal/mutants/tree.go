@@ -15,7 +15,7 @@ import (
 type tree map[string]string
 
 // readTree reads the sources below the working directory, the module's root: Go and Lua, without tests,
-// without this program, whose list has every text, and without modules of their own.
+// without what they compare with, without this program, whose list has every text, and without modules of their own.
 func readTree() (tree, error) {
 	t := tree{}
 	err := filepath.WalkDir(".", func(path string, e fs.DirEntry, err error) error {
@@ -24,7 +24,7 @@ func readTree() (tree, error) {
 		}
 		if e.IsDir() {
 			_, notAModule := os.Stat(filepath.Join(path, "go.mod"))
-			if path != "." && (notAModule == nil || strings.HasPrefix(e.Name(), ".") || path == filepath.Join("internal", "mutants")) {
+			if path != "." && (notAModule == nil || strings.HasPrefix(e.Name(), ".") || e.Name() == "testdata" || path == filepath.Join("internal", "mutants")) {
 				return filepath.SkipDir
 			}
 			return nil

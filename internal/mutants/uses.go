@@ -100,7 +100,7 @@ var uses = []mutant{
 		edit{"lease/lose.go", "c.desk.lose(now, g, LossExpired)", "c.desk.release(now, h)"}).of("./lease/leasetest"),
 
 	unit("Node's permits that are dropped before their time", "TTLOfNode|MixedFleet",
-		edit{permits, "whole(math.floor(now / 1000))", "whole(math.floor(now / 1000) + 1000)"}),
+		edit{purgeLua, "whole(math.floor(now / 1000))", "whole(math.floor(now / 1000) + 1000)"}),
 	unit("permits that Node drops", "NodeExpires|MixedFleet",
 		edit{renew, "local expiry = later + ttl", "local expiry = later + 50"}),
 }

@@ -15,7 +15,7 @@ var waitingMutants = []mutant{
 		edit{desk, "now.reached(d.full.told.add(2*d.cfg.RetryInterval))", "false"}),
 	unit("waits that end in the wrong order", "DeskEnds",
 		edit{"lease/endings.go", "e.list[i].deadline.mono < e.list[j]", "e.list[i].deadline.mono > e.list[j]"}),
-	unit("a neighbour's smaller capacity refuses a heavy waiter", "Promote",
+	script("a neighbour's smaller capacity refuses a heavy waiter", "Promote",
 		edit{promote, "elseif overridden and weight > limit or", "elseif weight > limit or"}),
 	unit("who asks again keeps the place of an earlier arrival", "Desk",
 		edit{"lease/waiter.go", "	w.place, w.asked = 0, instant{} //", "	//"}),
@@ -29,6 +29,6 @@ var waitingMutants = []mutant{
 		edit{desk, "	d.endAt = earlier(d.endAt, end)\n	d.renewAt = earlier", "	d.renewAt = earlier"}),
 	unit("a release is not tried for as long as the permit counts", "RedisMayCount",
 		edit{desk, "g.moot = now.add(2 * d.cfg.TTL)", "g.moot = now.add(d.cfg.TTL / 4)"}),
-	unit("the script does not say that there is more to promote", "ThereIsMore",
+	script("the script does not say that there is more to promote", "ThereIsMore",
 		edit{promote, "      status = MORE\n", "      status = 0\n"}),
 }

@@ -97,7 +97,7 @@ func (in *interpreter) learn(cmd []string) bool {
 	}
 	in.sources[name] = proto.(*lua.FunctionProto)
 	for _, verb := range []string{"inspect", "resize", "revoke"} {
-		in.forPeople[name] = in.forPeople[name] || strings.Contains(source, "-- "+verb+": ")
+		in.forPeople[name] = in.forPeople[name] || strings.HasPrefix(source, "-- "+verb+": ")
 	}
 	return true
 }

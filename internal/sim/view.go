@@ -107,7 +107,7 @@ func (c *checker) script(host string, cmd []string) *script {
 		s.verb = c.verbs[cmd[1]]
 	case "eval":
 		for _, v := range []verb{"acquire", "renew", "release", "inspect", "resize", "revoke"} {
-			if strings.Contains(cmd[1], "\n-- "+string(v)+": ") {
+			if strings.HasPrefix(cmd[1], "-- "+string(v)+": ") {
 				s.verb = v
 				c.verbs[nameOf(cmd[1])] = v
 			}

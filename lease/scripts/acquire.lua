@@ -21,6 +21,22 @@
 -- retry are harmless. Cost when there is room: TIME, EXISTS, SET, ZADD; and ZCARD where somebody holds,
 -- PEXPIRE where nobody does.
 
+-- @include "shared": holders, fence, queue, alive, config, ttl, capacity, keep, maxTTL, held, waiting, whole, LATE, MUTED, MORE, DETAILS
+-- @include "clock": seconds, micros, now, later
+
+local flags, notAfter = ARGV[4] + 0, ARGV[3] + 0
+local late = notAfter > 0 and now > notAfter
+
+-- Returns where there is room for all and nobody waits.
+-- @include "uncontended": others
+
+-- @include "ids": weightOf, addMembers, maxWeight
+-- @include "purge": purge
+-- @include "longest": knownTTL, declareTTL, drawIn, drawInAlive
+-- @include "grant": grant, seal, other, given, soonest
+-- @include "publish": say, publish
+-- @include "promote": promote, override, sweep, limit
+
 -- Adds to a reply how full the semaphore is, and the capacity and the TTL in ms that the caller of the grant
 -- before declared, if they are others (0: they are the same).
 local function detail(reply, limit, waiting, first)

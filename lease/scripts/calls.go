@@ -2,9 +2,6 @@ package scripts
 
 import "time"
 
-// MaxIDs bounds the permits of one call, unless a single id has more: a script's loops and its stack are bounded by it.
-const MaxIDs = 500
-
 // Keys are what the scripts of one semaphore are called with, boxed once: how many keys, the keys, the TTL in ms and
 // the capacity. include/shared.lua says what each is.
 type Keys [8]any

@@ -9,6 +9,9 @@
 --       declared (0: none), how many members holders and queue have, then the page of holders as a list
 --       (member, score, …), then that of waiters (id, arrival, the owner's alive-until in ms, …).
 
+-- @include "shared": holders, fence, queue, alive, config
+-- @include "clock": now
+
 local override = tonumber(redis.call('HGET', config, 'capacity') or '') or -1
 local latest = redis.call('GET', fence) or ''
 local theirs, ms = string.match(latest, '^%d+ (%d+) (%d+)')

@@ -9,7 +9,9 @@
 -- Writes holders and queue; fence where it grants. A permit that was revoked goes by its other name.
 -- Cost when nobody waits: ZREM, ZRANGE.
 
-local reply, statusAt = {0}, 1
+-- @include "shared": holders, fence, queue, alive, config, ttl, capacity, keep, maxTTL, held, waiting, whole, MUTED, MORE
+-- @include "ids": weightOf, addMembers, maxWeight
+
 local flags = ARGV[3] + 0
 if #ARGV > 3 then
   local members, ids = {}, {}
@@ -34,5 +36,22 @@ if flags >= 4 then
 end
 local nextWaiter = flags % 4 >= 2 and redis.call('ZRANGE', queue, 0, 0)[1]
 if not nextWaiter then
-  return reply
+  return {0}
 end
+
+-- @include "clock": seconds, micros, now, later
+
+-- Returns where one permit is free and nextWaiter gets it.
+-- @include "next_waiter"
+
+-- @include "purge": purge
+-- @include "longest": knownTTL, drawIn, drawInAlive
+-- @include "grant": grant, seal
+-- @include "publish": say, publish
+-- @include "promote": promote, override
+
+held, waiting = redis.call('ZCARD', holders), redis.call('ZCARD', queue)
+override()
+local status = promote()
+seal()
+return {status + publish()}

@@ -14,6 +14,11 @@
 -- Cost: TIME, ZREMRANGEBYSCORE, one ZADD for all ids, PEXPIRE; more only when an id is missing or was
 -- renewed twice within a millisecond, or after a step back.
 
+-- @include "shared": holders, ttl, keep, held, whole, MORE
+-- @include "clock": now, later
+-- @include "ids": weightOf, addMembers
+-- @include "purge": purge
+
 local expiry = later + ttl
 local score = whole(expiry)
 held = 0

@@ -7,6 +7,15 @@
 -- Reply integers: now in µs, status (as shared).
 -- Writes config; queue, holders and fence where it grants.
 
+-- @include "shared": holders, fence, queue, alive, config, ttl, capacity, keep, maxTTL, held, waiting, whole, MUTED, MORE
+-- @include "clock": seconds, micros, now, later
+-- @include "ids": weightOf, addMembers, maxWeight
+-- @include "purge": purge
+-- @include "longest": knownTTL, drawIn, drawInAlive
+-- @include "grant": grant, seal
+-- @include "publish": say, publish
+-- @include "promote": promote, override
+
 if ARGV[3] == '' then
   redis.call('HDEL', config, 'capacity')
   redis.call('PEXPIRE', config, keep) -- what revoke has left there
@@ -14,4 +23,9 @@ else
   redis.call('HSET', config, 'capacity', ARGV[3])
   redis.call('PERSIST', config)
 end
-local reply, statusAt = {now, 0}, 2
+
+held, waiting = redis.call('ZCARD', holders), redis.call('ZCARD', queue)
+override()
+local status = promote()
+seal()
+return {now, status + publish()}

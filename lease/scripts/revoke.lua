@@ -10,6 +10,11 @@
 -- Writes holders, and to config until when there are revoked permits: an acquire that comes late, or whose
 -- reply was lost, must not grant the id again beside them.
 
+-- @include "shared": holders, queue, config, keep, whole, MUTED
+-- @include "clock": now
+-- @include "ids": weightOf, addMembers, maxWeight
+-- @include "publish": say, publish
+
 local id = ARGV[3]
 local members = {}
 addMembers(members, id, math.min(weightOf(id), maxWeight))

@@ -1,9 +1,6 @@
--- acquire's hot path: there is room for all, nobody waits, nothing overrides the capacity, and the fence only
--- moves on. Otherwise it changes nothing, and acquire.lua goes on, which says what the arguments and the
--- reply are. Here every call and every piece of text counts.
+-- The hot path of an acquire: there is room for all, nobody waits, nothing overrides the capacity, and the fence only
+-- moves on. Then it returns. Otherwise it changes nothing. Here every call and every piece of text counts.
 
-local flags, notAfter = ARGV[4] + 0, ARGV[3] + 0
-local late = notAfter > 0 and now > notAfter
 local asked = (#ARGV - 5) / 2
 held = 0
 local others = redis.call('EXISTS', holders, queue, config)

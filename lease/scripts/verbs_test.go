@@ -1,9 +1,10 @@
-package lease
+package scripts
 
 import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -51,14 +52,9 @@ func newScriptTest(t *testing.T, c *redis.Client) *scriptTest {
 }
 
 // run executes a script for the semaphore x. A negative integer in a nested reply stays one.
-func (s *scriptTest) run(v verb, ttl time.Duration, capacity int, args ...any) []int64 {
+func (s *scriptTest) run(v Verb, ttl time.Duration, capacity int, args ...any) []int64 {
 	s.Helper()
-	k := keysOf("passbuddy", Config{Name: "x", TTL: ttl, Capacity: capacity})
-	first := k[:]
-	if v == renew {
-		first = k.ofHolders()
-	}
-	all := append([]any{"eval", scripts[v].source}, first...)
+	all := KeysOf("passbuddy", "x", ttl, capacity).Command(nil, v, true)
 	cmd := redis.NewIntSliceCmd(context.Background(), append(all, args...)...)
 	if err := s.client.Process(context.Background(), cmd); err != nil {
 		s.Fatal(err)
@@ -69,7 +65,7 @@ func (s *scriptTest) run(v verb, ttl time.Duration, capacity int, args ...any) [
 // flagsFor says whether some of ids weigh more than 1.
 func flagsFor(ids ...any) int {
 	for _, id := range ids {
-		if weightOf(id.(string)) > 1 {
+		if strings.Contains(id.(string), "#") {
 			return 2
 		}
 	}
@@ -83,7 +79,7 @@ func (s *scriptTest) acquire(ttl time.Duration, capacity int, notAfter int64, id
 	for _, id := range ids {
 		args = append(args, id, "")
 	}
-	return s.run(acquire, ttl, capacity, args...)
+	return s.run(Acquire, ttl, capacity, args...)
 }
 
 // wait asks for each of ids, and lets them wait.
@@ -93,7 +89,7 @@ func (s *scriptTest) wait(ttl time.Duration, capacity int, ids ...any) []int64 {
 	for i, id := range ids {
 		args = append(args, id, len(ids)-i) // who comes first has waited longest
 	}
-	return s.run(acquire, ttl, capacity, args...)
+	return s.run(Acquire, ttl, capacity, args...)
 }
 
 func (s *scriptTest) renew(ttl time.Duration, ids ...any) []int64 {
@@ -104,16 +100,16 @@ func (s *scriptTest) renew(ttl time.Duration, ids ...any) []int64 {
 // renewWith renews with flags.
 func (s *scriptTest) renewWith(flags int, ttl time.Duration, ids ...any) []int64 {
 	s.Helper()
-	return s.run(renew, ttl, 1, append([]any{flags}, ids...)...)
+	return s.run(Renew, ttl, 1, append([]any{flags}, ids...)...)
 }
 
 // release gives ids back.
 func (s *scriptTest) release(capacity int, ids ...any) []int64 {
 	s.Helper()
 	if s.plain && flagsFor(ids...) == 0 && s.client.ZRem(context.Background(), s.holders, ids...).Val() == int64(len(ids)) {
-		return s.run(release, 10*second, capacity, 2)
+		return s.run(Release, 10*second, capacity, 2)
 	}
-	return s.run(release, 10*second, capacity, append([]any{3}, ids...)...)
+	return s.run(Release, 10*second, capacity, append([]any{3}, ids...)...)
 }
 
 func (s *scriptTest) score(id string) int64 {
@@ -136,10 +132,13 @@ func (s *scriptTest) put(id string, score int64) {
 
 const second = time.Second
 
+// maxIDs is how many permits Go puts into one call.
+const maxIDs = 500
+
 func TestAcquireScriptGrantsUpToTheCapacity(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
 		r := s.acquire(10*second, 2, 0, "a", "b", "c")
-		if len(r) != 14 || r[1] != statusDetails || r[8] != 2 || r[9] != 2 {
+		if len(r) != 14 || r[1] != int64(details) || r[8] != 2 || r[9] != 2 {
 			t.Fatalf("reply %v", r)
 		}
 		now, first := r[0], r[11]
@@ -222,7 +221,7 @@ func TestAcquireScriptDoesNothingPastNotAfter(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
 		past := time.Now().Add(-second).UnixMicro()
 		r := s.acquire(10*second, 1, past, "a")
-		if len(r) != 8 || r[1] != statusLate|statusDetails {
+		if len(r) != 8 || r[1] != int64(Late)|int64(details) {
 			t.Fatalf("reply %v", r)
 		}
 		if n, err := s.client.Exists(context.Background(), s.holders, s.fence).Result(); n != 0 || err != nil {
@@ -333,7 +332,7 @@ func TestRenewScriptWritesBeforeItReportsALoss(t *testing.T) {
 	server := redistest.Start(t)
 	replica := redistest.Start(t, "--replicaof", "127.0.0.1 "+server.Addr()[len("127.0.0.1:"):])
 	c := replica.Client(t)
-	cmd := redis.NewIntSliceCmd(context.Background(), append(append([]any{"eval", scripts[renew].source}, keysOf("passbuddy", Config{Name: "x", TTL: second, Capacity: 1}).ofHolders()...), 0, "a")...)
+	cmd := redis.NewIntSliceCmd(context.Background(), append(KeysOf("passbuddy", "x", second, 1).Command(nil, Renew, true), 0, "a")...)
 	err := c.Process(context.Background(), cmd)
 	if err == nil || !redis.HasErrorPrefix(err, "READONLY") {
 		t.Fatalf("a replica answered %v, %v; it must not say that a permit is lost", cmd.Val(), err)
@@ -368,4 +367,10 @@ func TestScriptsLiveWithMembersOfNode(t *testing.T) {
 			t.Error("Node's permit is gone")
 		}
 	})
+}
+
+// integer is one of an operator's reply.
+func integer(reply []any, i int) int64 {
+	n, _ := reply[i].(int64)
+	return n
 }

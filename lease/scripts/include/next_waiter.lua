@@ -1,6 +1,6 @@
--- release's hot path: one permit is free, nothing overrides the capacity, and whoever waits longest asks for one
--- permit and is alive. Otherwise it changes nothing, and promote.lua sees to it, which says what a push is. Here
--- every call and every piece of text counts.
+-- The hot path of a promotion: one permit is free, nothing overrides the capacity, and nextWaiter, who waits longest,
+-- asks for one permit and is alive. Then it gets it, is told (promote.lua says how), and the call returns. Otherwise
+-- nothing changes. Here every call and every piece of text counts.
 
 held = 0
 local others = redis.call('EXISTS', holders, config)

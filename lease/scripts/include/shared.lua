@@ -1,5 +1,5 @@
--- Shared by all verbs, joined in front of each: what the keys and the first arguments are. A part makes no
--- function that the usual way through a script does not need: Redis makes them all anew for each call.
+-- What the keys and the first arguments are, for all verbs. A part makes no function that the usual way through a
+-- script does not need: Redis makes them all anew for each call.
 --
 -- KEYS  1 holders   sorted set: member = id, score = expiry in ms
 --       2 fence     string: <latest token in µs> <capacity> <TTL>, as the caller of that grant declared them;
@@ -19,6 +19,7 @@
 local holders, fence, queue, alive, config = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local ttl, capacity = ARGV[1] + 0, ARGV[2] + 0
 
+local LATE, MUTED, MORE, DETAILS = 1, 2, 4, 8 -- of a status
 local maxTTL = 86400000 -- ms; the longest that a caller can declare
 
 -- How long holders and fence outlive their last use, in ms: a day, and the time within which nobody
@@ -27,4 +28,5 @@ local keep = '90000000'
 
 local held        -- how many members holders has, where a verb counts them
 local waiting = 0 -- how many are in the queue, likewise
-local seconds, micros, now, later -- the server's clock, where clock.lua has read it
+
+local function whole(n) return string.format('%.0f', n) end

@@ -1,4 +1,4 @@
--- Shared: what is left after the server's clock was set back. The expiry of a permit and the alive mark of a process
+-- What is left after the server's clock was set back. The expiry of a permit and the alive mark of a process
 -- from before then lie ahead by as much as the step; who lives sets them anew, who has died cannot. So who finds no
 -- room, or a process that seems to wait, draws in what lies further ahead than the longest TTL.
 

@@ -1,4 +1,4 @@
-package lease
+package scripts
 
 import (
 	"context"
@@ -26,14 +26,13 @@ const config = "{passbuddy-x}:config"
 // poll asks for id, which has waited for so long.
 func (s *scriptTest) poll(ttl time.Duration, capacity int, id string, waited time.Duration) []int64 {
 	s.Helper()
-	return s.run(acquire, ttl, capacity, 0, flagsFor(id), 0, id, waited.Microseconds())
+	return s.run(Acquire, ttl, capacity, 0, flagsFor(id), 0, id, waited.Microseconds())
 }
 
 // operate runs one of the scripts for people.
-func (s *scriptTest) operate(v verb, capacity int, args ...any) []any {
+func (s *scriptTest) operate(v Verb, capacity int, args ...any) []any {
 	s.Helper()
-	k := keysOf("passbuddy", Config{Name: "x", TTL: 10 * second, Capacity: capacity})
-	all := append([]any{"eval", scripts[v].source}, k[:]...)
+	all := KeysOf("passbuddy", "x", 10*second, capacity).Command(nil, v, true)
 	cmd := redis.NewSliceCmd(context.Background(), append(all, args...)...)
 	if err := s.client.Process(context.Background(), cmd); err != nil {
 		s.Fatal(err)
@@ -44,7 +43,7 @@ func (s *scriptTest) operate(v verb, capacity int, args ...any) []any {
 // inbox subscribes to an owner's pushes.
 func (s *scriptTest) inbox(owner string) <-chan *redis.Message {
 	s.Helper()
-	sub := s.client.Subscribe(context.Background(), inboxPrefix+owner)
+	sub := s.client.Subscribe(context.Background(), Inbox+owner)
 	s.Cleanup(func() { _ = sub.Close() })
 	if _, err := sub.Receive(context.Background()); err != nil {
 		s.Fatal(err)
@@ -53,18 +52,18 @@ func (s *scriptTest) inbox(owner string) <-chan *redis.Message {
 }
 
 // mustHear returns the next push.
-func (s *scriptTest) mustHear(from <-chan *redis.Message) push {
+func (s *scriptTest) mustHear(from <-chan *redis.Message) Notification {
 	s.Helper()
 	select {
 	case m := <-from:
-		p, key, ok := parsePush(m.Payload)
-		if !ok || key != s.holders {
+		p, ok := ParseNotification(m.Payload)
+		if !ok || p.Holders != s.holders {
 			s.Fatalf("a push that nobody can read: %q", m.Payload)
 		}
 		return p
 	case <-time.After(10 * second): // not a wait: a lost push fails the test
 		s.Fatal("nothing was pushed")
-		return push{}
+		return Notification{}
 	}
 }
 
@@ -100,11 +99,11 @@ func TestPromise8ReleaseScriptServesWhoCameFirst(t *testing.T) {
 		}
 		s.release(1, "a")
 		p := s.mustHear(me)
-		if p.verb != pushGrant || p.id != my(3) || p.expiry != s.score(my(3)) || p.token < p.server {
+		if p.Notice != Granted || p.ID != my(3) || p.Expiry != s.score(my(3)) || p.Token < p.ServerTime {
 			t.Errorf("pushed %+v, the score is %d", p, s.score(my(3)))
 		}
 		s.release(1, my(3))
-		if p := s.mustHear(you); p.id != your(1) || p.expiry != s.aliveUntil("you~2") || p.expiry != s.score(your(1)) {
+		if p := s.mustHear(you); p.ID != your(1) || p.Expiry != s.aliveUntil("you~2") || p.Expiry != s.score(your(1)) {
 			t.Errorf("pushed %+v; its process is alive until %d, the score is %d", p, s.aliveUntil("you~2"), s.score(your(1)))
 		}
 		s.mustBeSilent(me)
@@ -121,7 +120,7 @@ func TestAcquireScriptPutsNobodyBeforeAPlaceOfTheSameProcess(t *testing.T) {
 		now := s.wait(10*second, 1, "first@me~1")[0]
 		behind := now - 5_000_000
 		// The first stands in the queue; the second and the third have waited for longer than the place allows.
-		s.run(acquire, 10*second, 1, 0, 4, behind, "first@me~1", 10_000_000, "second@me~1", 9_000_000, "third@me~1", 8_000_000)
+		s.run(Acquire, 10*second, 1, 0, 4, behind, "first@me~1", 10_000_000, "second@me~1", 9_000_000, "third@me~1", 8_000_000)
 		got := map[string]float64{}
 		for _, z := range s.client.ZRangeWithScores(context.Background(), s.queue, 0, -1).Val() {
 			got[z.Member.(string)] = z.Score
@@ -167,10 +166,10 @@ func TestPromoteDropsTheDeadWhereverTheyStand(t *testing.T) {
 		s.poll(10*second, 3, my(2), 0)
 		s.client.ZAdd(context.Background(), s.alive, redis.Z{Score: 1, Member: "you~2"})
 		s.release(3, "a", "b")
-		if p := s.mustHear(me); p.id != my(1) {
+		if p := s.mustHear(me); p.ID != my(1) {
 			t.Errorf("pushed %+v, want %s", p, my(1))
 		}
-		if p := s.mustHear(me); p.id != my(2) {
+		if p := s.mustHear(me); p.ID != my(2) {
 			t.Errorf("pushed %+v, want %s", p, my(2))
 		}
 		if left := s.waiting(); len(left) != 0 {
@@ -185,12 +184,12 @@ func TestPromoteRefusesWhatACapacityHasMadeImpossible(t *testing.T) {
 		s.acquire(10*second, 3, 0, "a", "b", "c")
 		s.poll(10*second, 3, your(1)+"#3", 2*second)
 		s.poll(10*second, 3, my(1), second)
-		s.operate(resize, 3, "2")
+		s.operate(Resize, 3, "2")
 		s.release(3, "a", "b")
-		if p := s.mustHear(you); p.verb != pushRefuse || p.id != your(1)+"#3" || p.expiry != 2 {
+		if p := s.mustHear(you); p.Notice != Refused || p.ID != your(1)+"#3" || p.Expiry != 2 {
 			t.Errorf("pushed %+v", p)
 		}
-		if p := s.mustHear(me); p.verb != pushGrant || p.id != my(1) {
+		if p := s.mustHear(me); p.Notice != Granted || p.ID != my(1) {
 			t.Errorf("pushed %+v", p)
 		}
 		if r := s.poll(10*second, 3, my(2)+"#3", 0); r[2] != -1 || len(s.waiting()) != 0 {
@@ -211,10 +210,10 @@ func TestPromoteSaysThatThereIsMore(t *testing.T) {
 		for part := range slices.Chunk(ids, maxIDs) {
 			s.wait(10*second, waiters, part...)
 		}
-		if r := s.release(waiters, fmt.Sprintf("a#%d", waiters)); r[0] != statusMore {
-			t.Errorf("the first promotion leaves %d waiters, and its status is %d, want %d", len(s.waiting()), r[0], statusMore)
+		if r := s.release(waiters, fmt.Sprintf("a#%d", waiters)); r[0] != int64(More) {
+			t.Errorf("the first promotion leaves %d waiters, and its status is %d, want %d", len(s.waiting()), r[0], int64(More))
 		}
-		if r := s.run(release, 10*second, waiters, 2); r[0] != 0 || len(s.waiting()) > 0 {
+		if r := s.run(Release, 10*second, waiters, 2); r[0] != 0 || len(s.waiting()) > 0 {
 			t.Errorf("the second promotion leaves %d waiters, and its status is %d", len(s.waiting()), r[0])
 		}
 	})
@@ -238,7 +237,7 @@ func TestPromoteRefusesNothingForANeighboursSmallerCapacity(t *testing.T) {
 		if r := s.poll(10*second, 5, heavy, 2*second); r[2] <= 0 {
 			t.Errorf("its own poll brings %v", r)
 		}
-		if p := s.mustHear(me); p.verb != pushGrant || p.id != my(1) {
+		if p := s.mustHear(me); p.Notice != Granted || p.ID != my(1) {
 			t.Errorf("pushed %+v", p)
 		}
 	})
@@ -258,7 +257,7 @@ func TestAHeavyRequestIsNotOvertaken(t *testing.T) {
 			t.Errorf("one that does not wait overtook: %v", r)
 		}
 		s.release(3, "b")
-		if p := s.mustHear(me); p.id != heavy {
+		if p := s.mustHear(me); p.ID != heavy {
 			t.Errorf("pushed %+v", p)
 		}
 		if s.score(heavy+",1") == 0 || s.score(heavy+",2") != s.score(heavy+",1") || s.score(heavy) != 0 {
@@ -276,12 +275,12 @@ func TestPromise9APollThatPromotesItsOwnIsNotPushed(t *testing.T) {
 		s.acquire(10*second, 2, 0, "a", "b")
 		s.poll(10*second, 2, my(1), second)
 		s.poll(10*second, 2, your(1), 0)
-		s.run(release, 10*second, 2, 1, "a", "b") // without promoting: an acquire follows
+		s.run(Release, 10*second, 2, 1, "a", "b") // without promoting: an acquire follows
 		r := s.poll(10*second, 2, my(1), second)
 		if r[2] != s.score(my(1)) || r[2] == 0 {
 			t.Errorf("reply %v", r)
 		}
-		if p := s.mustHear(you); p.id != your(1) {
+		if p := s.mustHear(you); p.ID != your(1) {
 			t.Errorf("pushed %+v", p)
 		}
 		s.mustBeSilent(me)
@@ -312,10 +311,10 @@ func TestNoScriptShortensANeighboursKeys(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
 		ctx := context.Background()
 		s.acquire(60*second, 1, 0, "a")
-		s.run(acquire, 60*second, 1, 0, 1, 0, your(1), 1000)
-		s.run(acquire, second, 1, 0, 1, 0, my(1), 1000)
+		s.run(Acquire, 60*second, 1, 0, 1, 0, your(1), 1000)
+		s.run(Acquire, second, 1, 0, 1, 0, my(1), 1000)
 		s.renew(second, "a")
-		s.run(release, second, 1, 3, my(1))
+		s.run(Release, second, 1, 3, my(1))
 		for key, least := range map[string]time.Duration{s.queue: 119 * second, s.alive: 119 * second, s.holders: 24 * time.Hour, s.fence: 24 * time.Hour} {
 			if ttl := s.client.PTTL(ctx, key).Val(); ttl < least {
 				t.Errorf("%s lives for %v, want %v", key, ttl, least)
@@ -329,18 +328,18 @@ func TestPromise11ResizeWinsAndTakesNothingAway(t *testing.T) {
 		me := s.inbox("me~1")
 		s.acquire(10*second, 2, 0, "a", "b")
 		s.poll(10*second, 2, my(1), second)
-		s.operate(resize, 2, "3")
-		if p := s.mustHear(me); p.id != my(1) {
+		s.operate(Resize, 2, "3")
+		if p := s.mustHear(me); p.ID != my(1) {
 			t.Errorf("pushed %+v", p)
 		}
-		s.operate(resize, 2, "1")
+		s.operate(Resize, 2, "1")
 		if n := s.client.ZCard(context.Background(), s.holders).Val(); n != 3 {
 			t.Errorf("%d held after the capacity shrank, want all 3", n)
 		}
 		if r := s.acquire(10*second, 5, 0, "c"); r[4] != 1 || r[2] != 0 {
 			t.Errorf("a process that declares more got more: %v", r)
 		}
-		s.operate(resize, 2, "0")
+		s.operate(Resize, 2, "0")
 		s.release(2, "a", "b", my(1))
 		if r := s.poll(10*second, 2, my(2), 0); r[4] != 0 || r[2] != 0 {
 			t.Errorf("granted while paused: %v", r)
@@ -348,8 +347,8 @@ func TestPromise11ResizeWinsAndTakesNothingAway(t *testing.T) {
 		if r := s.poll(10*second, 2, my(3)+"#2", 0); r[2] != 0 {
 			t.Errorf("refused because of a pause: %v", r)
 		}
-		s.operate(resize, 2, "")
-		if p := s.mustHear(me); p.id != my(2) {
+		s.operate(Resize, 2, "")
+		if p := s.mustHear(me); p.ID != my(2) {
 			t.Errorf("pushed %+v", p)
 		}
 		if n := s.client.Exists(context.Background(), config).Val(); n != 0 {
@@ -364,10 +363,10 @@ func TestRevokeScriptFreesNothing(t *testing.T) {
 		id := my(1) + "#2"
 		until := s.acquire(10*second, 2, 0, id)[2]
 		s.poll(10*second, 2, your(1), 0)
-		if r := s.operate(revoke, 2, id); integer(r, 0) != 1 {
+		if r := s.operate(Revoke, 2, id); integer(r, 0) != 1 {
 			t.Fatalf("reply %v", r)
 		}
-		if p := s.mustHear(me); p.verb != pushRevoke || p.id != id {
+		if p := s.mustHear(me); p.Notice != Withdrawn || p.ID != id {
 			t.Errorf("pushed %+v", p)
 		}
 		if s.score("revoked,"+id+",1") != until || s.score("revoked,"+id+",2") != until || s.score(id+",1") != 0 {
@@ -379,18 +378,18 @@ func TestRevokeScriptFreesNothing(t *testing.T) {
 		if r := s.renew(10*second, id); !slices.Equal(r[3:], []int64{-1}) {
 			t.Errorf("the holder's renewal says %v", r)
 		}
-		if r := s.operate(revoke, 2, id); integer(r, 0) != 3 {
+		if r := s.operate(Revoke, 2, id); integer(r, 0) != 3 {
 			t.Errorf("revoked again: %v", r)
 		}
-		if r := s.operate(revoke, 2, your(1)); integer(r, 0) != 2 {
+		if r := s.operate(Revoke, 2, your(1)); integer(r, 0) != 2 {
 			t.Errorf("one who waits: %v", r)
 		}
-		if r := s.operate(revoke, 2, your(9)+"#1000"); integer(r, 0) != 0 {
+		if r := s.operate(Revoke, 2, your(9)+"#1000"); integer(r, 0) != 0 {
 			t.Errorf("one who is unknown: %v", r)
 		}
 		you := s.inbox("you~2")
 		s.release(2, id)
-		if p := s.mustHear(you); p.id != your(1) {
+		if p := s.mustHear(you); p.ID != your(1) {
 			t.Errorf("pushed %+v", p)
 		}
 	})
@@ -401,11 +400,11 @@ func TestARevokedIDIsNotGrantedAgain(t *testing.T) {
 	onEachWay(t, func(s *scriptTest) {
 		for _, id := range []string{my(1), my(2) + "#2"} {
 			s.acquire(10*second, 5, 0, id)
-			s.operate(revoke, 5, id)
-			if r := s.acquire(10*second, 5, 0, id); r[2] != answerRevoked {
+			s.operate(Revoke, 5, id)
+			if r := s.acquire(10*second, 5, 0, id); r[2] != WasRevoked {
 				t.Errorf("%s is granted again: %v", id, r)
 			}
-			if r := s.poll(10*second, 5, id, 0); r[2] != answerRevoked || len(s.waiting()) != 0 {
+			if r := s.poll(10*second, 5, id, 0); r[2] != WasRevoked || len(s.waiting()) != 0 {
 				t.Errorf("%s waits again: %v", id, r)
 			}
 			if r := s.acquire(10*second, 5, 0, "a"); r[2] == 0 {
@@ -431,17 +430,17 @@ func TestInspectScriptShowsWhatThereIsAndWritesNothing(t *testing.T) {
 		ctx := context.Background()
 		s.acquire(20*second, 3, 0, my(1)+"#2", "node")
 		s.poll(10*second, 3, your(1), second)
-		s.operate(resize, 3, "2")
+		s.operate(Resize, 3, "2")
 		before := s.client.Keys(ctx, "*").Val()
-		r := s.operate(inspect, 3, 0, 0, 500)
+		r := s.operate(Inspect, 3, 0, 0, 500)
 		if integer(r, 1) != 2 || integer(r, 2) != 3 || integer(r, 3) != 10_000 && integer(r, 3) != 20_000 || integer(r, 4) != 3 || integer(r, 5) != 1 {
 			t.Errorf("reply %v", r)
 		}
 		members, waiters := r[6].([]any), r[7].([]any)
-		if len(members) != 6 || len(waiters) != 3 || text(waiters, 0) != your(1) || integer(waiters, 2) != s.aliveUntil("you~2") {
+		if len(members) != 6 || len(waiters) != 3 || waiters[0] != your(1) || waiters[2] != fmt.Sprint(s.aliveUntil("you~2")) {
 			t.Errorf("holders %v, waiters %v", members, waiters)
 		}
-		if page := s.operate(inspect, 3, 1, -1, 1); len(page[6].([]any)) != 2 || len(page[7].([]any)) != 0 {
+		if page := s.operate(Inspect, 3, 1, -1, 1); len(page[6].([]any)) != 2 || len(page[7].([]any)) != 0 {
 			t.Errorf("one of the holders, from the second: %v", page)
 		}
 		after := s.client.Keys(ctx, "*").Val()
@@ -451,29 +450,6 @@ func TestInspectScriptShowsWhatThereIsAndWritesNothing(t *testing.T) {
 			t.Errorf("keys %v, then %v", before, after)
 		}
 	})
-}
-
-// Inspect lists grants, and Revoke takes what people find in Redis: no member is revoked alone.
-func TestPeopleSeeGrantsAndNotTheirMembers(t *testing.T) {
-	var state State
-	id := my(1) + "#2"
-	counted, listed := map[string]bool{}, map[string]bool{}
-	for _, member := range []string{id + ",1", id + ",2", "revoked," + your(1), "revoked," + your(2) + "#2,1", "revoked," + your(2) + "#2,2", "node"} {
-		state.addHolder(counted, listed, member, 2_000_000, 1)
-	}
-	var got []string
-	for _, h := range state.Holders {
-		got = append(got, fmt.Sprint(strings.TrimPrefix(h.ID, "00000000-0000-7000-8000-"), " ", h.Weight, " ", h.Revoked))
-	}
-	want := []string{"000000000001@me~1#2 2 false", "000000000001@you~2 1 true", "000000000002@you~2#2 2 true", "node 1 false"}
-	if !slices.Equal(got, want) || state.Held != 6 {
-		t.Errorf("held %d by %q, want %q", state.Held, got, want)
-	}
-	for _, member := range []string{id, id + ",1", "revoked," + id + ",2"} {
-		if got, _ := grantOf(member); got != id {
-			t.Errorf("%s is of %s, want %s", member, got, id)
-		}
-	}
 }
 
 func TestThoseOfOneCallWaitInTheirOrder(t *testing.T) {
@@ -526,7 +502,7 @@ func TestScriptsGiveTheQueueTwoTTLs(t *testing.T) {
 func TestPromotionGrantsForAsLongAsTheWaitersProcessIsAlive(t *testing.T) {
 	onEachWay(t, func(s *scriptTest) {
 		s.acquire(10*second, 2, 0, "a", "b")
-		s.run(acquire, 60*second, 2, 0, 0, 0, your(1), 1000)
+		s.run(Acquire, 60*second, 2, 0, 0, 0, your(1), 1000)
 		_, owner, _ := strings.Cut(your(1), "@")
 		until, err := s.client.ZScore(context.Background(), s.alive, owner).Result()
 		if err != nil {

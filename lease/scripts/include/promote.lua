@@ -1,28 +1,19 @@
--- Shared: gives free permits to those who have waited longest, and tells them.
+-- Gives free permits to those who have waited longest, and tells them.
 --
 -- Looks at the head of the queue: its owner is not alive: dropped. Heavier than an operator's capacity: dropped
 -- and told; heavier than what this call's caller declares: it waits for a call of its own process, which may
 -- declare more. Fits: granted until its owner's alive-until, by its own TTL and not the caller's. Does not fit
 -- yet: everybody behind it waits, so that a heavy request is not starved. At most 500 steps and about
 -- 1,000 permits in one call; status says when there is more to do.
---
--- A push is PUBLISHed on passbuddy:inbox:<owner>: verb, expiry in ms (refuse: the capacity in force), token
--- in µs, now in µs, id, holders, with spaces between.
 
 local limit = capacity -- in force
 local overridden = false -- by an operator, and so for all
-local said = {}        -- owner and message of each push, sent when all data is written
 
 local function override()
   local n = tonumber(redis.call('HGET', config, 'capacity') or '')
   if n and n >= 0 then
     limit, overridden = n, true
   end
-end
-
-local function say(id, message)
-  said[#said + 1] = string.match(id, '@([^#]+)') or ''
-  said[#said + 1] = message .. ' ' .. whole(now) .. ' ' .. id .. ' ' .. holders
 end
 
 -- Takes out what the dead have left behind: owners by their time, and what a look at a few of the waiters
@@ -83,12 +74,12 @@ local function promote(own)
         end
       elseif held + weight <= limit then
         gone[#gone + 1] = id
-        local given = grant(id, weight, until_[owner])
+        local fresh = grant(id, weight, until_[owner])
         permits = permits + weight
         if own and own[id] then
-          own[id] = {until_[owner], given}
+          own[id] = {until_[owner], fresh}
         else
-          say(id, 'grant ' .. whole(until_[owner]) .. ' ' .. whole(given))
+          say(id, 'grant ' .. whole(until_[owner]) .. ' ' .. whole(fresh))
         end
       else
         blocked = true
@@ -109,18 +100,6 @@ local function promote(own)
     elseif steps >= 500 or permits >= 1000 then
       status = MORE
       break
-    end
-  end
-  return status
-end
-
--- Pushes what was said, when all data is written: a user who may not publish loses the wake-ups only.
-local function publish()
-  local status = 0
-  for i = 1, #said, 2 do
-    local reply = redis.pcall('PUBLISH', 'passbuddy:inbox:' .. said[i], said[i + 1])
-    if type(reply) == 'table' and reply.err then
-      status = MUTED
     end
   end
   return status

@@ -1,4 +1,4 @@
-package lease
+package scripts
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// What is released goes to whoever waits longest, by scripts/next_waiter.lua or by the long way: the outcome is
+// What is released goes to whoever waits longest, by include/next_waiter.lua or by the long way: the outcome is
 // one.
 
 func TestReleaseScriptGivesOnePermitToTheNext(t *testing.T) {
@@ -23,10 +23,10 @@ func TestReleaseScriptGivesOnePermitToTheNext(t *testing.T) {
 			t.Errorf("reply %v", r)
 		}
 		p := s.mustHear(me)
-		if p.verb != pushGrant || p.id != my(1) || p.expiry != s.score(my(1)) || p.expiry != s.aliveUntil("me~1") {
+		if p.Notice != Granted || p.ID != my(1) || p.Expiry != s.score(my(1)) || p.Expiry != s.aliveUntil("me~1") {
 			t.Errorf("pushed %+v; the score is %d, its process is alive until %d", p, s.score(my(1)), s.aliveUntil("me~1"))
 		}
-		if fence, want := s.client.Get(ctx, s.fence).Val(), fmt.Sprintf("%d 1 10000", p.token); fence != want {
+		if fence, want := s.client.Get(ctx, s.fence).Val(), fmt.Sprintf("%d 1 10000", p.Token); fence != want {
 			t.Errorf("the fence says %q, want %q", fence, want)
 		}
 		for _, key := range []string{s.holders, s.fence} {
@@ -48,7 +48,7 @@ func TestReleaseScriptMakesAFenceThatIsGone(t *testing.T) {
 		s.poll(10*second, 1, my(1), 0)
 		s.client.Del(ctx, s.fence)
 		s.release(1, "a")
-		if p := s.mustHear(me); s.client.Get(ctx, s.fence).Val() != fmt.Sprintf("%d 1 10000 86400000", p.token) {
+		if p := s.mustHear(me); s.client.Get(ctx, s.fence).Val() != fmt.Sprintf("%d 1 10000 86400000", p.Token) {
 			t.Errorf("pushed %+v, the fence says %q", p, s.client.Get(ctx, s.fence).Val())
 		}
 		if ttl := s.client.PTTL(ctx, s.fence).Val(); ttl < 24*time.Hour {
@@ -81,8 +81,8 @@ func TestPromise10ReleaseScriptTokensGrowThoughTheClockGoesBack(t *testing.T) {
 		ahead := time.Now().Add(time.Hour).UnixMicro()
 		s.client.Set(context.Background(), s.fence, fmt.Sprintf("%d 1 10000", ahead), time.Hour)
 		s.release(1, "a")
-		if p := s.mustHear(me); p.token != ahead+1 {
-			t.Errorf("token %d; the fence stood at %d", p.token, ahead)
+		if p := s.mustHear(me); p.Token != ahead+1 {
+			t.Errorf("token %d; the fence stood at %d", p.Token, ahead)
 		}
 	})
 }
@@ -95,7 +95,7 @@ func TestReleaseScriptPassesOverADeadHead(t *testing.T) {
 		s.poll(10*second, 1, my(1), 0)
 		s.client.ZAdd(context.Background(), s.alive, redis.Z{Score: 1, Member: "you~2"})
 		s.release(1, "a")
-		if p := s.mustHear(me); p.id != my(1) {
+		if p := s.mustHear(me); p.ID != my(1) {
 			t.Errorf("pushed %+v", p)
 		}
 		if s.score(your(1)) != 0 {
@@ -125,7 +125,7 @@ func TestReleaseScriptLeavesWaitWhoDoesNotFit(t *testing.T) {
 				s.acquire(10*second, 3, 0, "a", "b", "c")
 				s.poll(10*second, 3, test.id, 0)
 				if test.override != "" {
-					s.operate(resize, 3, test.override)
+					s.operate(Resize, 3, test.override)
 				}
 				s.release(test.capacity, "a")
 				if got := s.waiting(); !slices.Equal(got, []string{test.id}) {
@@ -148,12 +148,12 @@ func TestReleaseScriptServesAllThatFit(t *testing.T) {
 		}
 		s.release(3, "a", "b")
 		for i := range 2 {
-			if p := s.mustHear(me); p.id != my(i) {
+			if p := s.mustHear(me); p.ID != my(i) {
 				t.Errorf("pushed %+v, want %s", p, my(i))
 			}
 		}
 		s.release(3, "c")
-		if p := s.mustHear(me); p.id != my(2) {
+		if p := s.mustHear(me); p.ID != my(2) {
 			t.Errorf("pushed %+v, want %s", p, my(2))
 		}
 		if got, want := s.waiting(), []string{my(3)}; !slices.Equal(got, want) {
@@ -168,17 +168,17 @@ func TestReleaseScriptCountsARevokedPermit(t *testing.T) {
 		me := s.inbox("me~1")
 		s.acquire(10*second, 2, 0, my(1), "b")
 		s.poll(10*second, 2, my(2), 0)
-		s.operate(revoke, 2, my(1))
-		if p := s.mustHear(me); p.verb != pushRevoke {
+		s.operate(Revoke, 2, my(1))
+		if p := s.mustHear(me); p.Notice != Withdrawn {
 			t.Errorf("pushed %+v", p)
 		}
 		s.release(2, "b")
-		if p := s.mustHear(me); p.id != my(2) {
+		if p := s.mustHear(me); p.ID != my(2) {
 			t.Errorf("pushed %+v", p)
 		}
 		s.poll(10*second, 2, my(3), 0)
 		s.release(2, my(1))
-		if p := s.mustHear(me); p.id != my(3) {
+		if p := s.mustHear(me); p.ID != my(3) {
 			t.Errorf("pushed %+v", p)
 		}
 	})

@@ -1,4 +1,4 @@
--- Shared: grants one id after the other.
+-- Grants one id after the other.
 
 local declared -- what the fence says after the token
 local other -- what the fence said before this call's first grant, if its caller declared other limits
