@@ -105,7 +105,7 @@ func (c *chaos) gentle(d time.Duration) {
 	case 11: // the way to the server is long, for longer than a TTL
 		c.farAway(c.fleet.shortestTTL() / 7)
 	case 12: // and a script with many ids takes long
-		n.SetSlowness(c.upTo(c.fleet.shortestTTL() / 10 / heavyWork))
+		n.SetSlowness(c.upTo(c.fleet.shortestTTL() / 10 / c.fleet.work()))
 		time.Sleep(c.upTo(3 * c.fleet.longestTTL()))
 		n.SetSlowness(0)
 	case 13: // something cuts what scripts answer

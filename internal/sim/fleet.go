@@ -92,7 +92,7 @@ func live(plan Plan) Report {
 	for range 2 + r.IntN(3) {
 		f.spawn(r)
 	}
-	if plan.Seed/2%2 == 0 {
+	if f.holdsMany() {
 		f.holdMany(f.processes[0])
 	}
 	if f.heavy {

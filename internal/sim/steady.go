@@ -31,6 +31,18 @@ const (
 	heavyWork   = 2 * heavyLeases * heavyWeight
 )
 
+// work is about how many arguments the commands have that renew all that is held for long.
+func (f *fleet) work() time.Duration {
+	work := heavyWork
+	if f.holdsMany() {
+		work += 16 * manyNames
+	}
+	return time.Duration(work)
+}
+
+// holdsMany reports whether a process holds leases of many names.
+func (f *fleet) holdsMany() bool { return f.plan.Seed/2%2 == 0 }
+
 // holdHeavy has p hold leases of great weight until the end. Nobody else wants them.
 func (f *fleet) holdHeavy(p *process) {
 	sem, err := p.manager.Semaphore(lease.Config{Name: p.name + "-heavy", Capacity: heavyLeases * heavyWeight, TTL: f.shortestTTL()})
