@@ -13,9 +13,11 @@
 //   - [Semaphore.Do] runs a function under a permit; [Semaphore.Acquire] and [Semaphore.TryAcquire] return
 //     the [Lease].
 //   - [Semaphore.Group] is an errgroup whose limit is the semaphore's, for the whole fleet.
-//   - [Semaphore.Middleware] and [Middleware] give each HTTP request a permit, and shed what is over the limit.
 //   - [Semaphore.Permit] is one permit for a process, shared by all who use it there: the object of PassBuddy
-//     for Node, with [Bind] and [Permit.Middleware].
+//     for Node, with [Bind].
+//   - Package leasehttp is middleware for net/http: it gives each HTTP request a permit, and refuses requests over
+//     the limit. It uses [MaxWait], [Lease.ReleaseNoWait], [Permit.UseWithin] and [Permit.ReleaseNoWait]; so can
+//     middleware for other protocols.
 //   - Package leasetest is for the tests of code that works under leases.
 //
 // # Life of a lease

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log"
-	"net/http"
-	"net/http/httptest"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
@@ -14,7 +12,7 @@ import (
 	"github.com/eqworks/passbuddy/lease"
 )
 
-// Each thing that PassBuddy for Node has is an example here.
+// Each thing that PassBuddy for Node has is an example here; its handler is in package leasehttp.
 
 // A query stands for what the permit guards.
 func query(ctx context.Context, sql string) (string, error) { return "rows of " + sql, ctx.Err() }
@@ -158,27 +156,6 @@ func ExampleBind() {
 	fmt.Println("held afterwards:", pass.IsHeld())
 	// Output:
 	// rows of users
-	// held afterwards: false
-}
-
-// app.use(pass.handler({ acquireOnStart: true, releaseOnEnd: true }))
-func ExamplePermit_Middleware() {
-	m, stop := newManager()
-	defer stop()
-	pass := mustSemaphore(m, lease.Config{Name: "db", Capacity: 10}).Permit()
-
-	users := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rows, _ := query(r.Context(), "users")
-		fmt.Fprint(w, rows)
-	})
-	app := pass.Middleware(lease.MiddlewareOptions{AcquireOnStart: true})(users)
-
-	rec := httptest.NewRecorder()
-	app.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/users", nil))
-	fmt.Println(rec.Code, rec.Body)
-	fmt.Println("held afterwards:", pass.IsHeld())
-	// Output:
-	// 200 rows of users
 	// held afterwards: false
 }
 

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log"
-	"net/http"
-	"net/http/httptest"
 	"os/signal"
 	"sync"
 	"sync/atomic"
@@ -114,54 +112,6 @@ func Example_perTenantLimit() {
 	}
 	fmt.Println(tenants, "tenants, each with a limit of its own")
 	// Output: 10000 tenants, each with a limit of its own
-}
-
-// A permit for each request; what is over the limit gets 503 with a Retry-After.
-func ExampleSemaphore_Middleware() {
-	m, stop := newManager()
-	defer stop()
-	render := mustSemaphore(m, lease.Config{Name: "render", Capacity: 1})
-
-	limit := render.Middleware(lease.MiddlewareOptions{MaxWait: 10 * time.Millisecond})
-	page := limit(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprintf(w, "rendered under %s", lease.FromContext(r.Context()).Name())
-	}))
-
-	get := func() {
-		rec := httptest.NewRecorder()
-		page.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/", nil))
-		fmt.Println(rec.Code, rec.Header().Get("Retry-After"), rec.Body)
-	}
-	get()
-	l, err := render.Acquire(context.Background()) // another server of the fleet
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer l.Release()
-	get()
-	// Output:
-	// 200  rendered under render
-	// 503 1 at capacity, try again later
-}
-
-// A limit for each tenant.
-func ExampleMiddleware() {
-	m, stop := newManager()
-	defer stop()
-
-	perTenant := lease.Middleware(func(r *http.Request) (*lease.Semaphore, error) {
-		return m.Semaphore(lease.Config{Name: "api-" + r.Header.Get("Tenant"), Capacity: 5})
-	}, lease.MiddlewareOptions{Status: http.StatusTooManyRequests})
-	api := perTenant(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprintf(w, "under %s", lease.FromContext(r.Context()).Name())
-	}))
-
-	r := httptest.NewRequest(http.MethodGet, "/", nil)
-	r.Header.Set("Tenant", "acme")
-	rec := httptest.NewRecorder()
-	api.ServeHTTP(rec, r)
-	fmt.Println(rec.Code, rec.Body)
-	// Output: 200 under api-acme
 }
 
 // An errgroup whose limit is the fleet's.

@@ -99,7 +99,7 @@ func (p *Permit) Use(ctx context.Context) (_ context.Context, done context.Cance
 	return p.use(ctx, nil)
 }
 
-// use is Use with a bound on the wait: nil is that of opts, 0 or less one attempt.
+// use is Use and UseWithin. A nil maxWait is the bound of opts.
 func (p *Permit) use(ctx context.Context, maxWait *time.Duration) (context.Context, context.CancelFunc, error) {
 	t, _, err := p.enter(ctx, true, maxWait)
 	if err != nil {
@@ -144,14 +144,6 @@ func (p *Permit) release(giveBack func(*Lease) error) error {
 	err := giveBack(t.lease) // of two callers the second waits for the first
 	p.leave(t)
 	return err
-}
-
-// releaseSoon is Release for callers that must not be held up by Redis.
-func (p *Permit) releaseSoon() {
-	_ = p.release(func(l *Lease) error {
-		l.letGo()
-		return nil
-	})
 }
 
 // enter returns the tenure, with its permit taken, and for a user with one user more. taken reports that
@@ -294,7 +286,7 @@ func (p *Permit) take(ctx context.Context, t *tenure, opts []AcquireOption) {
 	p.mu.Unlock()
 	close(t.taken)
 	if err == nil && !wanted {
-		l.letGo()
+		l.ReleaseNoWait()
 	}
 }
 
@@ -307,7 +299,7 @@ func (p *Permit) done(t *tenure) {
 	t.givingBack = t.givingBack || back
 	p.mu.Unlock()
 	if back {
-		t.lease.letGo()
+		t.lease.ReleaseNoWait()
 		p.leave(t)
 	}
 }
@@ -320,7 +312,7 @@ func (p *Permit) leave(t *tenure) {
 	t.givingBack = t.givingBack || back
 	p.mu.Unlock()
 	if back {
-		t.lease.letGo()
+		t.lease.ReleaseNoWait()
 	}
 }
 

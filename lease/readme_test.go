@@ -10,10 +10,10 @@ import (
 )
 
 // Every Go block of the README is made of code that compiles and runs: each of its paragraphs stands,
-// line by line, in an example or a test of this package, or in one of the examples' programs.
+// line by line, in an example of this package or of those below it, or in one of the examples' programs.
 func TestTheREADMEsCodeIsTheExamples(t *testing.T) {
 	var sources [][]string
-	for _, pattern := range []string{"example*_test.go", "leasetest/*_test.go", "../examples/*/*.go"} {
+	for _, pattern := range []string{"example*_test.go", "leasehttp/example*_test.go", "leasetest/*_test.go", "../examples/*/*.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: %v, %v", pattern, files, err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 )
 
 // run runs fn with the lease's context, and releases the permit when fn has returned, panicked or called
@@ -48,15 +47,4 @@ func withLoss(err, lost error) error {
 	default:
 		return fmt.Errorf("%w (%w)", err, lost)
 	}
-}
-
-// letGo is Release for callers that must not be held up: it ends the contexts, and leaves it to the desk
-// to tell Redis. A later Release returns what is known by now.
-func (l *Lease) letGo() {
-	h := l.hold
-	h.released.Do(func() {
-		defer runtime.KeepAlive(l)
-		h.back = l.lostMeanwhile()
-		h.giveUp()
-	})
 }

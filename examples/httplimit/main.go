@@ -21,6 +21,7 @@ import (
 
 	"github.com/eqworks/passbuddy/examples/internal/demo"
 	"github.com/eqworks/passbuddy/lease"
+	"github.com/eqworks/passbuddy/lease/leasehttp"
 )
 
 const (
@@ -75,7 +76,7 @@ func run(ctx context.Context, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		limit := semaphore.Middleware(lease.MiddlewareOptions{MaxWait: maxWait})
+		limit := leasehttp.Limit(semaphore, leasehttp.Options{MaxWait: maxWait})
 		server := httptest.NewServer(limit(site))
 		defer server.Close()
 		site.urls = append(site.urls, server.URL)

@@ -2,8 +2,8 @@ package main
 
 // Callers whose context ends, replies that are cut short, and who may close a manager.
 var edgeMutants = []mutant{
-	unit("a request that ended is answered by silence", "RequestThatEnds",
-		edit{middleware, "if err := serve(w, r, next); err != nil {", "if err := serve(w, r, next); err != nil && r.Context().Err() == nil {"}),
+	handler("a request that ended is answered by silence", "RequestThatEnds",
+		edit{answer, "if err := serve(w, r, next); err != nil {", "if err := serve(w, r, next); err != nil && r.Context().Err() == nil {"}),
 	script("an operator's short reply is not noticed", "OperatorsReply",
 		edit{repliesGo, "if !isWhole || len(reply) != 8 {", "if !isWhole {"},
 		edit{repliesGo, "	if len(reply) < n {\n		return nil, false\n	}\n	all := make", "	all := make"}),

@@ -35,7 +35,12 @@ func script(name, run string, edits ...edit) mutant {
 	return mutant{name: name, edits: edits, pkg: "./lease/scripts", run: run, real: true}
 }
 
-// real are its tests on a real Redis, too.
+// handler are the tests of package leasehttp.
+func handler(name, run string, edits ...edit) mutant {
+	return mutant{name: name, edits: edits, pkg: "./lease/leasehttp", run: run}
+}
+
+// real are the tests of package lease, those on a real Redis too.
 func real(name, run string, edits ...edit) mutant {
 	return mutant{name: name, edits: edits, pkg: "./lease", run: run, real: true}
 }

@@ -1,4 +1,4 @@
-// Mutants breaks package lease on purpose, one small change at a time, and checks that the tests notice.
+// Mutants breaks the library on purpose, one small change at a time, and checks that the tests notice.
 //
 //	go run ./internal/mutants            # all
 //	go run ./internal/mutants -run wall  # those whose name matches

@@ -1,16 +1,19 @@
 package main
 
 const (
-	permit     = "lease/permit.go"
-	use        = "lease/use.go"
-	extend     = "lease/extend.go"
-	bind       = "lease/bind.go"
-	group      = "lease/group.go"
-	middleware = "lease/middleware.go"
-	runGo      = "lease/run.go"
+	permit      = "lease/permit.go"
+	use         = "lease/use.go"
+	extend      = "lease/extend.go"
+	bind        = "lease/bind.go"
+	group       = "lease/group.go"
+	adapter     = "lease/adapter.go"
+	runGo       = "lease/run.go"
+	limitGo     = "lease/leasehttp/limit.go"
+	optionsHTTP = "lease/leasehttp/options.go"
+	answer      = "lease/leasehttp/answer.go"
 )
 
-// Permit, Bind, Group and the middlewares.
+// Permit, Bind, Group and package leasehttp.
 var uses = []mutant{
 	unit("a permit that is taken for its first caller only", "ACaller",
 		edit{permit, "context.WithCancel(context.Background())", "context.WithCancel(ctx)"}),
@@ -34,7 +37,7 @@ var uses = []mutant{
 		edit{permit, "		once.Do(func() {\n			end()\n			p.done(t)\n		})", "		_ = &once\n		end()\n		p.done(t)"}),
 	unit("held by a flag, not by the clock", "Pause|LostPermit",
 		edit{permit, "return l != nil && l.Valid()", "return l != nil"}),
-	unit("a request that waits for as long as others do", "SharedPermitIsItsOwn",
+	unit("a caller that waits for as long as others do", "UseWithin",
 		edit{permit, "	case <-timeout:\n		late = true\n", ""}),
 	unit("Acquire that does not extend", "Extends",
 		edit{permit, "if t.lease.hold.extend(ctx) == nil {", "if t != nil {"}),
@@ -72,25 +75,34 @@ var uses = []mutant{
 	unit("trouble that TryGo takes for a full semaphore", "TryGo",
 		edit{group, "		g.fail(err)\n	}\n	return false", "	}\n	return false"}),
 	unit("Wait that is back before the permits are", "Group",
-		edit{runGo, "		back := l.Release()", "		var back error\n		l.letGo()"}),
+		edit{runGo, "		back := l.Release()", "		var back error\n		l.ReleaseNoWait()"}),
 
-	unit("a request that waits without a bound", "Request",
-		edit{middleware, "cmp.Or(o.MaxWait, s.cfg.MaxWait, defaultRequestWait)", "cmp.Or(o.MaxWait, s.cfg.MaxWait, defaultRequestWait*100)"}),
-	unit("a request's context that is not the lease's", "Request",
-		edit{middleware, "r.WithContext(ctx)", "r"}, edit{middleware, "r *http.Request, ctx context.Context, next", "r *http.Request, _ context.Context, next"}),
-	unit("a response that waits for Redis", "AResponse",
-		edit{middleware, "defer l.letGo()", "defer l.Release()"}),
-	unit("a handler's panic that keeps the permit", "APanic",
-		edit{middleware, "		defer l.letGo()\n		return opts.serve(w, r, l.Context(), next)\n", "		err = opts.serve(w, r, l.Context(), next)\n		l.letGo()\n		return err\n"}),
-	unit("a shared permit that a panic keeps", "APanic",
-		edit{middleware, "			defer p.releaseSoon()\n", "			defer func() {\n				if v := recover(); v != nil {\n					panic(v)\n				}\n				p.releaseSoon()\n			}()\n"}),
-	unit("a permit that is taken when the handler does not want it", "RequestsShare",
-		edit{middleware, "if !opts.AcquireOnStart {", "if false {"}),
-	unit("a permit that is kept at a request's end", "RequestsShare",
-		edit{middleware, "if !opts.KeepOnEnd {", "if false {"}),
-	unit("Retry-After rounded down", "WhatARequest",
-		edit{middleware, "(full.RetryAfter+time.Second-1)/time.Second", "full.RetryAfter/time.Second"}),
-	unit("ten permits for 200 clients, and one more", "200Clients",
+	unit("a release that waits for Redis", "ReleaseNoWaitReturns",
+		edit{adapter, "		h.giveUp()\n", "		_ = h.giveBack(true)\n"}),
+	unit("a bound of one caller that is not used", "UseWithin",
+		edit{adapter, "return p.use(ctx, &maxWait)", "return p.use(ctx, nil)"}),
+
+	handler("a request that waits without a bound", "Request",
+		edit{optionsHTTP, "cmp.Or(o.MaxWait, s.Config().MaxWait, defaultMaxWait)", "cmp.Or(o.MaxWait, s.Config().MaxWait, defaultMaxWait*100)"}),
+	handler("a request's context that is not the lease's", "Request",
+		edit{answer, "r.WithContext(ctx)", "r"}, edit{answer, "r *http.Request, ctx context.Context, next", "r *http.Request, _ context.Context, next"}),
+	handler("a response that waits for Redis", "AResponse",
+		edit{limitGo, "defer l.ReleaseNoWait()", "defer l.Release()"}),
+	handler("a handler's panic that keeps the permit", "APanic",
+		edit{limitGo, "		defer l.ReleaseNoWait()\n		return serve(w, r, l.Context(), next)\n", "		err = serve(w, r, l.Context(), next)\n		l.ReleaseNoWait()\n		return err\n"}),
+	handler("a shared permit that a panic keeps", "APanic",
+		edit{limitGo, "			defer p.ReleaseNoWait()\n", "			defer func() {\n				if v := recover(); v != nil {\n					panic(v)\n				}\n				p.ReleaseNoWait()\n			}()\n"}),
+	handler("a permit that is taken when the handler does not want it", "RequestsShare",
+		edit{limitGo, "if !opts.AcquireOnStart {", "if false {"}),
+	handler("a permit that is kept at a request's end", "RequestsShare",
+		edit{limitGo, "if !opts.KeepOnEnd {", "if false {"}),
+	handler("Retry-After rounded down", "WhatARequest",
+		edit{answer, "(full.RetryAfter+time.Second-1)/time.Second", "full.RetryAfter/time.Second"}),
+	handler("trouble with Redis is logged for each request", "WhatARequest|Trouble",
+		edit{answer, "	t.last = now\n", ""}),
+	handler("trouble with Redis is logged once and never again", "Trouble",
+		edit{answer, "!t.last.IsZero() && now.Sub(t.last) < troublePeriod", "!t.last.IsZero()"}),
+	handler("ten permits for 200 clients, and one more", "200Clients",
 		edit{uncontended, "held + asked <= capacity then", "held + asked <= capacity + 1 then"},
 		edit{acquire, "if held + weight > limit and (purge() == 0 or held + weight > limit) then", "if held + weight > limit + 1 and (purge() == 0 or held + weight > limit + 1) then"},
 		edit{promote, "elseif held + weight <= limit then", "elseif held + weight <= limit + 1 then"},

@@ -1,0 +1,66 @@
+package leasehttp
+
+import (
+	"cmp"
+	"net/http"
+	"time"
+
+	"github.com/eqworks/passbuddy/lease"
+)
+
+// Options change what Limit, LimitBy and Share do. The zero value works.
+type Options struct {
+	// MaxWait bounds how long a request waits for a permit; negative: one attempt. The Config's MaxWait by
+	// default, or five seconds where that has no bound.
+	MaxWait time.Duration
+	// Status is what a request gets when no permit came within MaxWait: 503 or 429. 503 by default.
+	Status int
+	// Refuse answers a request that gets no permit, in place of the standard answers: Status with a
+	// Retry-After (lease.ErrAtCapacity), 500 (an error of pick), 503 for the rest: lease.ErrClosed, trouble with
+	// Redis, and a request whose context ended while it waited (err matches the context's error). A client that
+	// has gone away ends the context too, and hears nothing of the answer.
+	Refuse func(w http.ResponseWriter, r *http.Request, err error)
+
+	// AcquireOnStart takes the permit before the handler runs, with the request as its user. Without it the
+	// handler calls Permit.Use or a bound function when it needs to. Of Share only: Limit and LimitBy always
+	// acquire.
+	AcquireOnStart bool
+	// KeepOnEnd keeps the permit when a request ends. Without it each request's end releases the Permit, so
+	// that it goes back when the last user is done. Of Share only: Limit and LimitBy always release.
+	KeepOnEnd bool
+}
+
+const defaultMaxWait = 5 * time.Second
+
+// complete fills in the defaults. A middleware has no error to return: options that cannot work are a
+// panic with a *lease.OptionError, when the server is set up.
+func (o Options) complete() Options {
+	o.Status = cmp.Or(o.Status, http.StatusServiceUnavailable)
+	if o.Status != http.StatusServiceUnavailable && o.Status != http.StatusTooManyRequests {
+		refuseOption("leasehttp.Options.Status", o.Status, "must be 503 or 429")
+	}
+	if o.Refuse == nil {
+		o.Refuse = o.refuse
+	}
+	return o
+}
+
+// onlyForShare refuses the options that a middleware with a permit for each request does not have.
+func (o Options) onlyForShare() {
+	const problem = "belongs to Share: here each request has a permit of its own"
+	switch {
+	case o.AcquireOnStart:
+		refuseOption("leasehttp.Options.AcquireOnStart", true, problem)
+	case o.KeepOnEnd:
+		refuseOption("leasehttp.Options.KeepOnEnd", true, problem)
+	}
+}
+
+// maxWait is the bound on a request's wait.
+func (o *Options) maxWait(s *lease.Semaphore) time.Duration {
+	return cmp.Or(o.MaxWait, s.Config().MaxWait, defaultMaxWait)
+}
+
+func refuseOption(option string, value any, problem string) {
+	panic(&lease.OptionError{Option: option, Value: value, Problem: problem})
+}

@@ -1,0 +1,47 @@
+package leasehttp_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"testing"
+
+	"github.com/eqworks/passbuddy/lease"
+	"github.com/eqworks/passbuddy/lease/leasehttp"
+	"github.com/eqworks/passbuddy/lease/leasetest"
+)
+
+func TestWhatCannotWorkIsRefusedWhenTheServerIsSetUp(t *testing.T) {
+	type options = leasehttp.Options
+	s, err := leasetest.New(t).Semaphore(lease.Config{Name: "x", Capacity: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pick := func(*http.Request) (*lease.Semaphore, error) { return s, nil }
+	for _, tc := range []struct {
+		option, value string
+		make          func()
+	}{
+		{"s", "nil", func() { leasehttp.Limit(nil, options{}) }},
+		{"pick", "nil", func() { leasehttp.LimitBy(nil, options{}) }},
+		{"p", "nil", func() { leasehttp.Share(nil, options{}) }},
+		{"next", "nil", func() { leasehttp.Limit(s, options{})(nil) }},
+		{"next", "nil", func() { leasehttp.LimitBy(pick, options{})(nil) }},
+		{"next", "nil", func() { leasehttp.Share(s.Permit(), options{})(nil) }},
+		{"leasehttp.Options.Status", "200", func() { leasehttp.Limit(s, options{Status: 200}) }},
+		{"leasehttp.Options.Status", "500", func() { leasehttp.Share(s.Permit(), options{Status: 500}) }},
+		{"leasehttp.Options.KeepOnEnd", "true", func() { leasehttp.Limit(s, options{KeepOnEnd: true}) }},
+		{"leasehttp.Options.AcquireOnStart", "true", func() { leasehttp.LimitBy(pick, options{AcquireOnStart: true}) }},
+	} {
+		func() {
+			defer func() {
+				var refused *lease.OptionError
+				err, _ := recover().(error)
+				if !errors.As(err, &refused) || refused.Option != tc.option || fmt.Sprint(refused.Value) != tc.value {
+					t.Errorf("%s = %s: the panic is %v", tc.option, tc.value, err)
+				}
+			}()
+			tc.make()
+		}()
+	}
+}
