@@ -85,6 +85,9 @@ func TestLimitUnder200Clients(t *testing.T) {
 	var inside, most, lost, panicked atomic.Int64
 	full := make(chan struct{}) // closed when all permits have been in use at once; until then nobody is done
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/full" {
+			return // with 200 OK: an error below
+		}
 		n := inside.Add(1)
 		defer inside.Add(-1)
 		for seen := most.Load(); n > seen; seen = most.Load() {
@@ -139,7 +142,7 @@ func TestLimitUnder200Clients(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if resp, err := client.Get(server.URL); err != nil || resp.StatusCode != 503 {
+	if resp, err := client.Get(server.URL + "/full"); err != nil || resp.StatusCode != 503 {
 		t.Errorf("while all permits are held elsewhere: %v, %v", resp, err)
 	} else {
 		refused.Add(1)
