@@ -2,6 +2,7 @@ package lease_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -83,4 +84,41 @@ func infoOf(t testing.TB, client *redis.Client, section, field string) (n int64)
 		_, _ = fmt.Sscanf(line, field+":%d", &n)
 	}
 	return n
+}
+
+// BenchmarkWaitsThatEnd measures the CPU time that 1,000 callers cost this process whose MaxWait ends, spread over four
+// seconds, while nothing is free: for each of them, from its call to its error, its share of the polls included.
+func BenchmarkWaitsThatEnd(b *testing.B) {
+	const callers, spread = 1000, 4 * time.Second
+	server := redistest.Start(b)
+	m, err := lease.Open("redis://"+server.Addr(), lease.Options{Logger: quiet})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer m.Close()
+	s := gpu(b, m, lease.Config{Name: "gpu", Capacity: 1})
+	l, err := s.Acquire(context.Background())
+	if err != nil {
+		b.Fatal(err)
+	}
+	used := cpu()
+	b.ResetTimer()
+	for range b.N {
+		var waiting sync.WaitGroup
+		for i := range callers {
+			waiting.Go(func() {
+				if _, err := s.Acquire(context.Background(), lease.MaxWait(spread*time.Duration(i+1)/callers)); !errors.Is(err, lease.ErrAtCapacity) {
+					b.Errorf("got %v", err)
+				}
+			})
+		}
+		waiting.Wait()
+	}
+	used = cpu() - used
+	b.StopTimer()
+	if err := l.Release(); err != nil {
+		b.Error(err)
+	}
+	b.ReportMetric(float64(used.Microseconds())/float64(b.N*callers), "cpu-µs/end")
+	b.ReportMetric(0, "ns/op")
 }
