@@ -67,7 +67,7 @@ func (c *conversation) unlock(now instant, inline bool) {
 	c.mu.Unlock()
 
 	for _, h := range left.ends {
-		h.end(h.ending)
+		h.end(h.errorOf(h.ending))
 	}
 	if stuck != nil {
 		c.manager.wire.giveUp(stuck, trip)

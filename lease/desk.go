@@ -1,9 +1,6 @@
 package lease
 
-import (
-	"fmt"
-	"time"
-)
+import "time"
 
 // A desk is one semaphore's state in this process: who waits, what is held, what is still to be given
 // back, and the one exchange with Redis that is under way. It is pure. Its methods take the time and an
@@ -168,13 +165,13 @@ func (d *desk) join(now instant) {
 	d.joinAt = earlier(d.joinAt, at)
 }
 
-// leave ends w's wait with err. A permit that it may have got meanwhile goes back; leave reports
+// leave ends w's wait. A permit that it may have got meanwhile goes back; leave reports
 // whether w was still waiting, so that a caller knows whether a lease had come first.
-func (d *desk) leave(now instant, w *waiter, err error) bool {
+func (d *desk) leave(now instant, w *waiter, why *reason) bool {
 	if !w.inLine {
 		return false
 	}
-	w.err = err
+	w.failed = why
 	d.retract(now, w)
 	d.takeOut(now, w)
 	close(w.done)
@@ -324,27 +321,27 @@ func (d *desk) postpone(g *grant) {
 func (d *desk) dropOrphans(now instant) {
 	for i := len(d.held) - 1; i >= 0; i-- {
 		if h := d.held[i].hold; h != nil && h.orphaned() {
-			d.end(now, h, ended, ErrAbandoned)
+			d.end(now, h, ended, reasonAbandoned)
 		}
 	}
 }
 
 // end takes the permit of a lease off those that are renewed, and leaves word why.
-func (d *desk) end(now instant, h *hold, state grantState, reason error) {
+func (d *desk) end(now instant, h *hold, state grantState, why *reason) {
 	g := h.grant
-	d.happened(now, eventLost, h, Event{Err: reason})
+	h.ending = why
+	d.happened(now, eventLost, h, Event{})
 	d.drop(g)
 	g.state, g.hold = state, nil
 	d.lapsed = max(d.lapsed, g.token)
-	h.ending = reason
 	left := d.after()
 	left.ends = append(left.ends, h)
 }
 
-// settle tells the caller of Release how it went; err is nil when the permit was given back.
-func (d *desk) settle(h *hold, err error) {
+// settle tells the caller of Release how it went; why is nil when the permit was given back.
+func (d *desk) settle(h *hold, why *reason) {
 	h.grant.hold = nil
-	h.result = err
+	h.result = why
 	if h.settled != nil {
 		close(h.settled)
 	}
@@ -419,13 +416,13 @@ func cut(list []*grant, g *grant) []*grant {
 }
 
 // lose ends g, which its holder has not given back.
-func (d *desk) lose(now instant, g *grant, why LossReason) {
+func (d *desk) lose(now instant, g *grant, why reasonKind) {
 	state := ended
-	if why == LossRemoved {
+	if why == removed {
 		state = gone
 	}
 	if h := g.hold; h != nil {
-		d.end(now, h, state, &LostError{Name: d.cfg.Name, ID: g.id, Token: h.token, Reason: why, Err: d.trouble})
+		d.end(now, h, state, &reason{kind: why, trouble: d.trouble})
 		return
 	}
 	// Granted, and not given to its waiter yet: nobody has used it. The waiter asks again.
@@ -440,13 +437,13 @@ func (d *desk) lose(now instant, g *grant, why LossReason) {
 
 // close ends everything at once; nothing is given back.
 func (d *desk) close(now instant) {
-	d.fail(now, ErrClosed)
+	d.fail(now, reasonClosed)
 	for len(d.held) > 0 {
-		d.end(now, d.held[0].hold, ended, ErrClosed)
+		d.end(now, d.held[0].hold, ended, reasonClosed)
 	}
 	for _, g := range d.owed {
 		if g.hold != nil {
-			d.settle(g.hold, ErrClosed)
+			d.settle(g.hold, reasonClosed)
 		}
 	}
 	d.owed, d.settleAt = nil, instant{}
@@ -479,12 +476,12 @@ func due(now, at instant) bool { return !at.isZero() && now.reached(at) }
 func (d *desk) endWindows(now instant) {
 	for i := len(d.held) - 1; i >= 0; i-- {
 		if g := d.held[i]; now.reached(g.until.end()) {
-			d.lose(now, g, LossExpired)
+			d.lose(now, g, expired)
 		}
 	}
 	for _, g := range d.owed {
 		if g.hold != nil && now.reached(g.until.end()) {
-			d.settle(g.hold, d.unanswered("release"))
+			d.settle(g.hold, d.unanswered())
 		}
 	}
 	d.endAt = d.firstEnd()
@@ -503,13 +500,12 @@ func (d *desk) firstEnd() (at instant) {
 	return at
 }
 
-// unanswered is the error of an operation that Redis did not answer in time.
-func (d *desk) unanswered(op string) error {
-	err := d.trouble
-	if err == nil {
-		err = errNoReply
+// unanswered says that Redis did not answer in time.
+func (d *desk) unanswered() *reason {
+	if d.trouble == nil {
+		return &reason{kind: unanswered, trouble: errNoReply}
 	}
-	return &RedisError{Op: op, Name: d.cfg.Name, Err: err}
+	return &reason{kind: unanswered, trouble: d.trouble}
 }
 
 func (d *desk) endHolds(now instant) {
@@ -524,19 +520,17 @@ func (d *desk) endHolds(now instant) {
 			d.holdAt = earlier(d.holdAt, h.endsAt)
 			continue
 		}
-		d.end(now, h, ended, &HoldError{Name: d.cfg.Name, ID: g.id, Token: h.token, MaxHold: h.maxHold})
+		d.end(now, h, ended, &reason{kind: heldTooLong})
 	}
 }
 
-// tooHeavy is the error of a waiter that asks for more than there is.
-func (d *desk) tooHeavy(w *waiter) error {
-	return &OptionError{"Weight", w.weight, fmt.Sprintf("semaphore %q has a capacity of %d", d.cfg.Name, d.full.capacity)}
-}
+// tooHeavy says that a waiter asks for more than there is.
+func (d *desk) tooHeavy() *reason { return &reason{kind: tooHeavy, capacity: d.full.capacity} }
 
-// waitedInVain is the error of a waiter whose MaxWait or MaxAttempts is used up.
-func (d *desk) waitedInVain(now instant, w *waiter) error {
+// waitedInVain is why a waiter gets no lease whose MaxWait or MaxAttempts is used up.
+func (d *desk) waitedInVain(now instant, w *waiter) *reason {
 	if w.trouble != nil {
-		return &RedisError{Op: "acquire", Name: d.cfg.Name, Err: w.trouble}
+		return &reason{kind: unanswered, trouble: w.trouble}
 	}
 	after := d.cfg.RetryInterval
 	if !d.full.free.isZero() {
@@ -546,17 +540,14 @@ func (d *desk) waitedInVain(now instant, w *waiter) error {
 	if !w.once {
 		others-- // itself
 	}
-	return &CapacityError{
-		Name: d.cfg.Name, Weight: w.weight, Capacity: d.full.capacity, Held: d.full.held,
-		Waiting: max(others, 0), RetryAfter: after,
-	}
+	return &reason{kind: noRoom, capacity: d.full.capacity, held: d.full.held, waiting: max(others, 0), retryAfter: after}
 }
 
 func (d *desk) dropMoot(now instant) {
 	for i := len(d.owed) - 1; i >= 0; i-- {
 		if g := d.owed[i]; now.reached(g.moot) {
 			if g.hold != nil { // its window is longer: the server's clock has stepped back
-				d.settle(g.hold, d.unanswered("release"))
+				d.settle(g.hold, d.unanswered())
 			}
 			d.forget(g)
 		}
@@ -564,10 +555,10 @@ func (d *desk) dropMoot(now instant) {
 }
 
 // fail ends the wait of everybody who waits.
-func (d *desk) fail(now instant, err error) {
+func (d *desk) fail(now instant, why *reason) {
 	for _, l := range []*line{&d.waiting, &d.trying} {
 		for l.first != nil {
-			d.leave(now, l.first, err)
+			d.leave(now, l.first, why)
 		}
 	}
 }

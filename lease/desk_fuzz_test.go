@@ -139,7 +139,7 @@ func (f *fuzzFleet) event() {
 	case 8:
 		d := f.desk()
 		if n := len(d.waiters); n > 0 {
-			d.leave(f.now, d.waiters[int(f.next())%n], context.Canceled)
+			d.leave(f.now, d.waiters[int(f.next())%n], reasonCancelled)
 		}
 	case 9, 10, 11:
 		if trip := f.someTrip(); trip != nil {
@@ -332,7 +332,7 @@ func (f *fuzzFleet) settle() {
 			}
 			d.waiters = append(d.waiters[:i:i], d.waiters[i+1:]...)
 			i--
-			if w.err == nil {
+			if w.failed == nil {
 				f.served(d, w)
 			}
 		}

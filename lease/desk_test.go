@@ -111,8 +111,8 @@ func (d *deskTest) mustBeServed(w *waiter) *grant {
 	default:
 		d.Fatal("the waiter still waits")
 	}
-	if w.err != nil {
-		d.Fatalf("the waiter failed: %v", w.err)
+	if w.failed != nil {
+		d.Fatalf("the waiter failed: %+v", w.failed)
 	}
 	return w.hold.grant
 }
@@ -121,20 +121,20 @@ func (d *deskTest) mustWait(w *waiter) {
 	d.Helper()
 	select {
 	case <-w.done:
-		d.Fatalf("the waiter does not wait any more: %v", w.err)
+		d.Fatalf("the waiter does not wait any more: %+v", w.failed)
 	default:
 	}
 }
 
-func (d *deskTest) mustHaveFailed(w *waiter, target error) {
+func (d *deskTest) mustHaveFailed(w *waiter, want reasonKind, trouble error) {
 	d.Helper()
 	select {
 	case <-w.done:
 	default:
 		d.Fatal("the waiter still waits")
 	}
-	if !errors.Is(w.err, target) {
-		d.Fatalf("the waiter failed with %v, want %v", w.err, target)
+	if r := w.failed; r == nil || r.kind != want || !errors.Is(r.trouble, trouble) {
+		d.Fatalf("the waiter failed with %+v, want kind %d and %v", r, want, trouble)
 	}
 }
 
@@ -334,7 +334,7 @@ func TestDeskEndsALeaseWhenItsWindowEndsAndNothingRevivesIt(t *testing.T) {
 		t.Fatal("the lease ended before its window")
 	}
 	d.tick(g.until.end())
-	if ends := d.takeEnds(); len(ends) != 1 || ends[0] != h || !errors.Is(h.ending, ErrLost) {
+	if ends := d.takeEnds(); len(ends) != 1 || ends[0] != h || h.ending.kind != expired {
 		t.Fatalf("ended: %v", ends)
 	}
 	run(ex, due, 0) // in time for Redis, too late for us
@@ -366,8 +366,7 @@ func TestDeskTakesTheServersWordThatAPermitIsGone(t *testing.T) {
 	run(ex, now, 0)
 	ex.calls[0].lost = []int64{1}
 	d.arrive(now, ex)
-	var lost *LostError
-	if ends := d.takeEnds(); len(ends) != 1 || !errors.As(ha.ending, &lost) || lost.Reason != LossRemoved {
+	if ends := d.takeEnds(); len(ends) != 1 || ha.ending.kind != removed {
 		t.Fatalf("ended: %v", ends)
 	}
 	if a.state != gone || b.state != held {
@@ -428,7 +427,7 @@ func TestDeskFreesWhatACancelledWaiterMayStillGet(t *testing.T) {
 	d := newDeskTest(t, 1)
 	w := d.waiter(at(0))
 	ex := d.mustDepart(at(0), acquire)
-	d.leave(at(1), w, ErrClosed)
+	d.leave(at(1), w, reasonCancelled)
 	run(ex, at(2), 1)
 	d.arrive(at(3), ex)
 	ex = d.mustDepart(at(3), release)
@@ -443,7 +442,7 @@ func TestDeskReleasesAfterARequestCanTakeAPermitNoMore(t *testing.T) {
 	d := newDeskTest(t, 1)
 	w := d.waiter(at(0))
 	ex := d.mustDepart(at(0), acquire)
-	d.leave(at(1), w, ErrClosed)
+	d.leave(at(1), w, reasonCancelled)
 	d.tick(ex.giveUp) // no reply
 	if d.next().mono < ex.lateBy.mono {
 		t.Fatalf("released at %v, while the request may still arrive until %v", d.next(), ex.lateBy)
@@ -511,12 +510,12 @@ func TestDeskTellsTheFirstCallersOfTroubleAndLetsTheOthersRideItOut(t *testing.T
 	ex = d.mustDepart(at(1), acquire)
 	fail(ex, errNet)
 	d.arrive(at(2), ex)
-	d.mustHaveFailed(fresh, errNet)
+	d.mustHaveFailed(fresh, unanswered, errNet)
 	d.mustWait(old)
 	ex = d.mustDepart(d.next(), acquire)
 	fail(ex, redisError("WRONGTYPE Operation against a key"))
 	d.arrive(ex.sent, ex)
-	d.mustHaveFailed(old, redisError("WRONGTYPE Operation against a key"))
+	d.mustHaveFailed(old, unanswered, redisError("WRONGTYPE Operation against a key"))
 }
 
 type redisError string
@@ -536,7 +535,7 @@ func TestDeskGivesUpOnAServerThatSaysNothing(t *testing.T) {
 		d.tick(ex.giveUp)
 		now = d.next()
 	}
-	d.mustHaveFailed(w, errNoReply)
+	d.mustHaveFailed(w, unanswered, errNoReply)
 }
 
 func TestDeskPollsJustAfterTheFirstExpiry(t *testing.T) {
@@ -607,7 +606,7 @@ func TestDeskEndsAHoldAtMaxHoldAndStopsRenewing(t *testing.T) {
 		t.Fatalf("next call at %v", d.next())
 	}
 	d.tick(at(time.Second))
-	if ends := d.takeEnds(); len(ends) != 1 || !errors.Is(h.ending, ErrMaxHold) {
+	if ends := d.takeEnds(); len(ends) != 1 || h.ending.kind != heldTooLong {
 		t.Fatalf("ended: %v", ends)
 	}
 	d.mustNotDepart(at(5 * time.Second)) // neither renewed nor given back: its holder is stuck
@@ -634,9 +633,8 @@ func TestDeskWaitsForAReleaseNoLongerThanTheWindow(t *testing.T) {
 	}
 	d.tick(g.until.end())
 	<-h.settled
-	var trouble *RedisError
-	if !errors.As(h.result, &trouble) || trouble.Op != "release" {
-		t.Fatalf("result: %v", h.result)
+	if h.result == nil || h.result.kind != unanswered {
+		t.Fatalf("result: %+v", h.result)
 	}
 }
 
@@ -669,7 +667,7 @@ func TestDeskDropsDebtsThatTimeHasPaid(t *testing.T) {
 	d := newDeskTest(t, 1)
 	w := d.waiter(at(0))
 	ex := d.mustDepart(at(0), acquire)
-	d.leave(at(1), w, ErrClosed)
+	d.leave(at(1), w, reasonCancelled)
 	fail(ex, errNet)
 	d.arrive(at(2), ex)
 	for now := d.next(); !d.idle(); now = d.next() {
@@ -717,7 +715,7 @@ func TestDeskAsksForOneAttemptBehindAllWaiters(t *testing.T) {
 	ex := d.mustDepart(at(0), acquire)
 	run(ex, at(0), 0)
 	d.arrive(at(0), ex)
-	d.mustHaveFailed(once, ErrAtCapacity)
+	d.mustHaveFailed(once, noRoom, nil)
 }
 
 func TestDeskReleasesWhatALateReplyLeavesInDoubt(t *testing.T) {
@@ -726,7 +724,7 @@ func TestDeskReleasesWhatALateReplyLeavesInDoubt(t *testing.T) {
 	ex := d.mustDepart(at(0), acquire)
 	ex.calls[0].server, ex.calls[0].late, ex.calls[0].answers, ex.calls[0].occupancy = serverAt(at(0)), true, nil, nil // the client sent it twice: the first may have been granted
 	d.arrive(at(1), ex)
-	d.leave(at(2), w, ErrClosed)
+	d.leave(at(2), w, reasonCancelled)
 	d.mustDepart(ex.lateBy, release)
 }
 
@@ -791,7 +789,7 @@ func TestDeskKeepsTheOrderOfItsCallersWhenTheirFirstCallIsSlow(t *testing.T) {
 	quick := d.mustDepart(ms(20), acquire)
 	run(quick, ms(20), 0)
 	d.arrive(ms(20), quick)
-	d.leave(ms(21), first, context.Canceled) // the third moves up
+	d.leave(ms(21), first, reasonCancelled) // the third moves up
 	last := d.mustDepart(ms(21), release, acquire)
 	places := append(placesOf(&slow.calls[0], serverAt(ms(20))), placesOf(&quick.calls[0], serverAt(ms(20)))...)
 	places = append(places, placesOf(&last.calls[1], serverAt(ms(21)))[1])
@@ -846,7 +844,7 @@ func TestDeskLosesNoPlaceToABurst(t *testing.T) {
 			run(ex, now, 0)
 			d.arrive(now, ex)
 		}
-		d.leave(now, w, context.Canceled)
+		d.leave(now, w, reasonCancelled)
 	}
 }
 

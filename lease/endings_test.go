@@ -25,7 +25,7 @@ func TestDeskEndsEachWaitAtItsOwnTime(t *testing.T) {
 	}
 	for ms, w := range ends {
 		if ms%3 == 0 {
-			d.leave(at(0), w, ErrClosed)
+			d.leave(at(0), w, reasonCancelled)
 		}
 	}
 	for ms := 1; ms <= n; ms++ {
@@ -34,7 +34,7 @@ func TestDeskEndsEachWaitAtItsOwnTime(t *testing.T) {
 			d.mustWait(ends[ms])
 		}
 		if d.tick(now); ms%3 > 0 {
-			d.mustHaveFailed(ends[ms], ErrAtCapacity)
+			d.mustHaveFailed(ends[ms], noRoom, nil)
 		}
 	}
 	if d.waiting.len != 0 || len(d.endings.list) != 0 {

@@ -129,6 +129,40 @@ func (e *HoldError) Error() string {
 
 func (e *HoldError) Is(target error) bool { return target == ErrMaxHold }
 
+// errorOf is what r says of h's lease; nil: nothing. Why the lease ended is the same error each time.
+func (h *hold) errorOf(r *reason) error {
+	if r == nil {
+		return nil
+	}
+	name, g := h.semaphore.cfg.Name, h.grant
+	lost := func(why LossReason) error {
+		return &LostError{Name: name, ID: g.id, Token: h.token, Reason: why, Err: r.trouble}
+	}
+	var err error
+	switch r.kind {
+	case expired:
+		err = lost(LossExpired)
+	case removed:
+		err = lost(LossRemoved)
+	case revoked:
+		err = lost(LossRevoked)
+	case heldTooLong:
+		err = &HoldError{Name: name, ID: g.id, Token: h.token, MaxHold: h.maxHold}
+	case abandoned:
+		return ErrAbandoned
+	case unanswered:
+		return &RedisError{Op: "release", Name: name, Err: r.trouble}
+	default:
+		return ErrClosed
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.lost == nil {
+		h.lost = err
+	}
+	return h.lost
+}
+
 // A RedisError is all that comes from Redis or the way to it. It unwraps to the client's error.
 type RedisError struct {
 	Op   string // acquire, renew, release, inspect, resize, revoke, ping

@@ -87,6 +87,7 @@ func (t *teller) run() {
 // A deskEvent waits for the desk's lock to be let go.
 type deskEvent struct {
 	kind eventKind
+	hold *hold // Lost: of the lease
 	Event
 }
 
@@ -111,6 +112,9 @@ func (e *Events) any() bool {
 // tell calls the function for an event, if there is one.
 func (e *Events) tell(ev deskEvent) {
 	if f := e.of(ev.kind); f != nil {
+		if ev.hold != nil {
+			ev.Err = ev.hold.errorOf(ev.hold.ending)
+		}
 		f(ev.Event)
 	}
 }
@@ -127,6 +131,9 @@ func (d *desk) happened(now instant, kind eventKind, h *hold, ev Event) {
 			ev.Held = now.mono - h.began
 		}
 	}
+	if kind != eventLost {
+		h = nil
+	}
 	left := d.after()
-	left.events = append(left.events, deskEvent{kind, ev})
+	left.events = append(left.events, deskEvent{kind, h, ev})
 }

@@ -413,7 +413,7 @@ func (d *desk) failed(now instant, c *call, err error) {
 			}
 			g.sendAt = again
 			if g.hold != nil && isPermanent(err) {
-				d.settle(g.hold, &RedisError{Op: "release", Name: d.cfg.Name, Err: err})
+				d.settle(g.hold, &reason{kind: unanswered, trouble: err})
 			}
 		}
 	case renew:
@@ -444,7 +444,7 @@ func (d *desk) askedInVain(now instant, w *waiter, err error) {
 	}
 	w.trouble = err
 	if !w.answered || w.once || isPermanent(err) {
-		d.leave(now, w, &RedisError{Op: "acquire", Name: d.cfg.Name, Err: err})
+		d.leave(now, w, &reason{kind: unanswered, trouble: err})
 	}
 }
 
@@ -517,11 +517,11 @@ func (d *desk) renewed(now instant, ex *exchange, c *call, current bool) {
 		d.happened(now, eventRenewed, nil, Event{Leases: len(c.grants) - len(lost), Slack: slackOf(now, c.grants)})
 	}
 	for i, g := range c.grants {
-		why, isLost := LossRemoved, false
+		why, isLost := removed, false
 		if n := int64(i + 1); len(lost) > 0 && (lost[0] == n || lost[0] == -n) {
 			isLost = true
 			if lost[0] < 0 {
-				why = LossRevoked
+				why = revoked
 			}
 			lost = lost[1:]
 		}
@@ -600,7 +600,7 @@ func (d *desk) acquired(now instant, ex *exchange, c *call) {
 			d.joinAt = now
 		case g.state == asked && expiry == answerTooHeavy:
 			g.queued = false
-			d.leave(now, g.waiter, d.tooHeavy(g.waiter))
+			d.leave(now, g.waiter, d.tooHeavy())
 		case g.state == asked:
 			g.waits = true
 			if c.refresh {

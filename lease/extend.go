@@ -44,9 +44,9 @@ func (h *hold) extend(ctx context.Context) error {
 // away may not have come to that yet.
 func (h *hold) endAsDecided() error {
 	h.conversation.mu.Lock()
-	reason := h.ending
+	why := h.ending
 	h.conversation.mu.Unlock()
-	return h.end(cmp.Or(reason, ErrReleased))
+	return h.end(cmp.Or(h.errorOf(why), ErrReleased))
 }
 
 // settleExtensions tells those whose permit was renewed, or is no longer held. c.mu is held.

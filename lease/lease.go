@@ -40,9 +40,9 @@ type hold struct {
 	// the desk's
 	young   *Lease // until the first renewal: most leases are released before, and a weak pointer costs
 	lease   weak.Pointer[Lease]
-	ending  error         // why it took the permit away
+	ending  *reason       // why it took the permit away
 	settled chan struct{} // closed when result is there; nil: nobody waits
-	result  error         // of the release
+	result  *reason       // of the release; nil: the permit is given back
 
 	done     atomic.Bool
 	released sync.Once
@@ -50,6 +50,7 @@ type hold struct {
 
 	mu         sync.Mutex
 	reason     error // why the contexts ended, first of all
+	lost       error // what ending says; made when first asked for
 	cancel     context.CancelCauseFunc
 	cancelHeld context.CancelCauseFunc
 	users      map[*user]struct{} // of a Permit: use.go
@@ -92,12 +93,12 @@ func (h *hold) valid() bool {
 		c.unlock(now, false)
 	}
 	c.mu.Lock()
-	reason := h.ending
+	why := h.ending
 	c.mu.Unlock()
-	if reason == nil {
+	if why == nil {
 		return !h.done.Load() // renewed since the first look
 	}
-	h.end(reason)
+	h.end(h.errorOf(why))
 	return false
 }
 
@@ -162,7 +163,7 @@ func (h *hold) giveBack(wait bool) error {
 		return nil
 	}
 	<-h.settled
-	return h.result
+	return h.errorOf(h.result)
 }
 
 // giveUp returns a permit that never became a lease.

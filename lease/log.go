@@ -12,14 +12,14 @@ import (
 // report logs the end of a lease that its holder did not ask for.
 func (m *Manager) report(h *hold) {
 	level, msg := slog.LevelWarn, "lease: lost"
-	switch h.ending {
-	case ErrClosed:
+	switch h.ending.kind {
+	case closed:
 		return
-	case ErrAbandoned:
+	case abandoned:
 		level, msg = slog.LevelError, "lease: collected without Release; time takes the permit"
 	}
 	m.log.Log(context.Background(), level, msg,
-		"semaphore", h.semaphore.cfg.Name, "id", h.grant.id, "token", h.token, "reason", h.ending)
+		"semaphore", h.semaphore.cfg.Name, "id", h.grant.id, "token", h.token, "reason", h.errorOf(h.ending))
 }
 
 // note logs what a desk has noticed.

@@ -17,7 +17,7 @@ func (h *hold) lose() {
 	now := c.manager.now()
 	c.desk.tick(now)
 	if g := h.grant; g.state == held && g.hold == h {
-		c.desk.lose(now, g, LossExpired)
+		c.desk.lose(now, g, expired)
 	}
 	c.unlock(now, false)
 }

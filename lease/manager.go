@@ -390,7 +390,7 @@ func (m *Manager) drain() {
 			continue
 		}
 		now := m.now()
-		c.desk.fail(now, ErrClosed)
+		c.desk.fail(now, reasonClosed)
 		c.unlock(now, false)
 	}
 }

@@ -34,13 +34,13 @@ func (d *desk) pushed(now instant, p push) {
 	switch {
 	case p.verb == pushRevoke:
 		if g != nil && g.state == held {
-			d.lose(now, g, LossRevoked)
+			d.lose(now, g, revoked)
 		}
 	case p.verb == pushRefuse:
 		if g != nil && g.state == asked {
 			g.queued = false
 			d.full.capacity, d.full.busy = int(p.expiry), true
-			d.leave(now, g.waiter, d.tooHeavy(g.waiter))
+			d.leave(now, g.waiter, d.tooHeavy())
 		}
 	case g == nil && (p.token <= d.lapsed || !d.ours(p)):
 		// perhaps of a lease that ended, and its holder has not released it

@@ -44,7 +44,7 @@ func TestDeskTriesAReleaseAgainForAsLongAsRedisMayCountThePermit(t *testing.T) {
 	d := newDeskTest(t, 1)
 	w := d.waiter(at(0))
 	ex := d.mustDepart(at(0), acquire)
-	d.leave(at(1), w, ErrClosed)
+	d.leave(at(1), w, reasonCancelled)
 	d.tick(ex.giveUp)
 	end := ex.lateBy.add(testTTL)
 	for now := d.next(); !now.reached(end); now = d.next() {
@@ -66,7 +66,7 @@ func TestDeskReleasesWhenTheServersClockMustHavePassedTheLimitOfTheRequest(t *te
 	known := reading{sent: at(0), received: at(time.Second), micros: serverAt(at(0))}
 	w := d.waiter(now)
 	ex := d.depart(now, known)
-	d.leave(now.add(1), w, ErrClosed)
+	d.leave(now.add(1), w, reasonCancelled)
 	d.tick(ex.giveUp) // no reply
 	passes := known.received.add(time.Duration(ex.notAfter-known.micros) * time.Microsecond)
 	if next := d.next(); next.mono < passes.mono {

@@ -150,8 +150,8 @@ func (s *Semaphore) acquire(ctx context.Context, o acquireOptions) (*Lease, erro
 			s.cancel(c, w)
 			return nil, s.waitEnded(ctx, w.trouble)
 		}
-		if w.err != nil {
-			return nil, w.err
+		if w.failed != nil {
+			return nil, s.errorOf(w)
 		}
 		if l.hold.valid() {
 			return l, nil
@@ -170,14 +170,28 @@ func (s *Semaphore) acquire(ctx context.Context, o acquireOptions) (*Lease, erro
 func (s *Semaphore) cancel(c *conversation, w *waiter) {
 	c.mu.Lock()
 	now := s.manager.now()
-	waited := !c.dead && c.desk.leave(now, w, ErrClosed)
+	waited := !c.dead && c.desk.leave(now, w, reasonCancelled)
 	if c.dead {
 		c.mu.Unlock()
 	} else {
 		c.unlock(now, false)
 	}
-	if !waited && w.err == nil {
+	if !waited && w.failed == nil {
 		w.hold.giveUp()
+	}
+}
+
+// errorOf is why w got no lease.
+func (s *Semaphore) errorOf(w *waiter) error {
+	switch r := w.failed; r.kind {
+	case noRoom:
+		return &CapacityError{Name: s.cfg.Name, Weight: w.weight, Capacity: r.capacity, Held: r.held, Waiting: r.waiting, RetryAfter: r.retryAfter}
+	case tooHeavy:
+		return &OptionError{"Weight", w.weight, fmt.Sprintf("semaphore %q has a capacity of %d", s.cfg.Name, r.capacity)}
+	case unanswered:
+		return &RedisError{Op: "acquire", Name: s.cfg.Name, Err: r.trouble}
+	default:
+		return ErrClosed
 	}
 }
 

@@ -24,7 +24,7 @@ type waiter struct {
 	attempts   int     // refusals
 	silent     int     // attempts given up before the first answer
 	trouble    error   // why its latest attempt failed; nil when Redis answered it
-	err        error   // why there is no lease; valid when done is closed
+	failed     *reason // why there is no lease; valid when done is closed
 }
 
 // A line is a queue from whose middle waiters can leave in constant time.
