@@ -65,7 +65,7 @@ func execute(ctx context.Context, client processor, pipe redis.Pipeliner, calls 
 		missing := -1
 		for i := range calls {
 			calls[i].finish()
-			if err := calls[i].call.err; missing < 0 && err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
+			if err := calls[i].call.failure.err; missing < 0 && err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
 				missing = i
 			}
 		}
@@ -147,21 +147,24 @@ func (o *outgoing) finish() {
 	if o.zrem != nil {
 		c.removed += int(o.zrem.Val()) // a second pass finds nothing any more
 	}
-	if c.err = o.trouble(); c.err != nil {
-		if o.zrem != nil && o.zrem.Err() == nil && isTransient(c.err) {
-			// The permits are back. Only the server cannot promote now: its slot moves, or its memory is full.
-			c.err, c.unpromoted = nil, true
-			return
-		}
-		c.err = explain(c.verb.script(), c.err)
+	err := o.trouble()
+	if err != nil && o.zrem != nil && o.zrem.Err() == nil && isTransient(err) {
+		// The permits are back. Only the server cannot promote now: its slot moves, or its memory is full.
+		c.unpromoted, c.failure = true, failure{}
 		return
+	}
+	if err != nil {
+		err = explain(c.verb.script(), err)
 	}
 	switch cmd := o.cmd.(type) {
 	case *redis.IntSliceCmd:
-		c.err = c.take(cmd.Val())
+		if err == nil {
+			err = c.take(cmd.Val())
+		}
 	case *redis.IntCmd:
-		c.more = cmd.Val() > 0
+		c.more = err == nil && cmd.Val() > 0
 	}
+	c.failure = failureOf(err)
 }
 
 // take reads a script's reply.

@@ -163,8 +163,8 @@ func (c *conversation) arrive(ex *exchange, server *serverTime) {
 	var forward time.Duration
 	var step reading
 	for i := range ex.calls {
-		if call := &ex.calls[i]; call.err != nil {
-			moved = moved || isMoved(call.err) && server != nil && server.forget()
+		if call := &ex.calls[i]; call.failure.err != nil {
+			moved = moved || isMoved(call.failure.err) && server != nil && server.forget()
 		} else if call.verb != release && server != nil {
 			r := reading{sent: ex.sent, received: now, micros: call.server}
 			server.observe(r)

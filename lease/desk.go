@@ -503,7 +503,7 @@ func (d *desk) firstEnd() (at instant) {
 // unanswered says that Redis did not answer in time.
 func (d *desk) unanswered() *reason {
 	if d.trouble == nil {
-		return &reason{kind: unanswered, trouble: errNoReply}
+		return &reason{kind: unanswered, trouble: noReply.err}
 	}
 	return &reason{kind: unanswered, trouble: d.trouble}
 }

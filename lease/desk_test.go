@@ -100,7 +100,7 @@ func run(ex *exchange, ran instant, granted int) {
 
 func fail(ex *exchange, err error) {
 	for i := range ex.calls {
-		ex.calls[i].err = err
+		ex.calls[i].failure = failureOf(err)
 	}
 }
 
@@ -535,7 +535,7 @@ func TestDeskGivesUpOnAServerThatSaysNothing(t *testing.T) {
 		d.tick(ex.giveUp)
 		now = d.next()
 	}
-	d.mustHaveFailed(w, unanswered, errNoReply)
+	d.mustHaveFailed(w, unanswered, noReply.err)
 }
 
 func TestDeskPollsJustAfterTheFirstExpiry(t *testing.T) {

@@ -82,8 +82,8 @@ func TestAReleaseWhosePromotionIsRefusedHasGivenBack(t *testing.T) {
 		c := &call{verb: release, grants: []*grant{{id: idOf(1, 1), weight: 1}}, permits: 1, promote: true}
 		o := &outgoing{call: c, zrem: zrem, cmd: promotion}
 		o.finish()
-		if back := c.err == nil && c.unpromoted; back != tc.back {
-			t.Errorf("%v, then %v: given back %v, %v", tc.taken, tc.promoted, back, c.err)
+		if back := c.failure.err == nil && c.unpromoted; back != tc.back {
+			t.Errorf("%v, then %v: given back %v, %v", tc.taken, tc.promoted, back, c.failure.err)
 		}
 	}
 }

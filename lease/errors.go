@@ -32,8 +32,16 @@ var (
 	ErrOption = errors.New("lease: bad option")
 )
 
-// errNoReply is the trouble of an attempt that was given up.
-var errNoReply = fmt.Errorf("no reply in time: %w", os.ErrDeadlineExceeded)
+// noReply is why an attempt failed that was given up.
+var noReply = failure{err: fmt.Errorf("no reply in time: %w", os.ErrDeadlineExceeded), silent: true}
+
+// failureOf says what an error of the client means to those who wait.
+func failureOf(err error) failure {
+	if err == nil {
+		return failure{}
+	}
+	return failure{err, isPermanent(err), isTimeout(err)}
+}
 
 // An OptionError names an option and the value that was refused. It is an ErrOption.
 type OptionError struct {

@@ -70,7 +70,14 @@ type call struct {
 	lost       []int64    // renew: positions, from 1, of those that are not; negative: it was revoked
 	answers    []answer   // acquire, unless it was late: to each id
 	occupancy  *occupancy // acquire: nil: there was room for all
-	err        error
+	failure    failure
+}
+
+// A failure is why a call brought no answer; its zero value: it brought one.
+type failure struct {
+	err       error
+	permanent bool // it will be the same at the next try
+	silent    bool // there was no answer in time
 }
 
 const once = -1 << 63
@@ -288,11 +295,11 @@ func (d *desk) giveUp(now instant) {
 	ex := d.flight
 	d.flight = nil
 	d.failures++
-	d.trouble = errNoReply
+	d.trouble = noReply.err
 	d.learnPart(now, ex)
 	d.pair = pair{} // another server may take over
 	for i := range ex.calls {
-		d.failed(now, &ex.calls[i], errNoReply)
+		d.failed(now, &ex.calls[i], noReply)
 	}
 	d.reschedule()
 }
@@ -308,10 +315,10 @@ func (d *desk) arrive(now instant, ex *exchange) {
 	renewed := false
 	for i := range ex.calls {
 		c := &ex.calls[i]
-		if c.err != nil && trouble == nil {
-			trouble = c.err
+		if c.failure.err != nil && trouble == nil {
+			trouble = c.failure.err
 		}
-		if c.err == nil && c.verb != release && ex.sent.mono >= d.pair.sent.mono {
+		if c.failure.err == nil && c.verb != release && ex.sent.mono >= d.pair.sent.mono {
 			d.pair = pair{sent: ex.sent, micros: c.server}
 		}
 	}
@@ -333,13 +340,13 @@ func (d *desk) arrive(now instant, ex *exchange) {
 	}
 	for i := range ex.calls {
 		switch c := &ex.calls[i]; {
-		case c.err != nil:
+		case c.failure.err != nil:
 			if current {
-				d.failed(now, c, c.err)
-			} else if c.verb == acquire && !isTimeout(c.err) { // that it was silent was counted when it was given up
+				d.failed(now, c, c.failure)
+			} else if c.verb == acquire && !c.failure.silent { // that it was silent was counted when it was given up
 				for _, g := range c.grants {
 					if w := g.waiter; w != nil && !w.answered {
-						d.askedInVain(now, w, c.err)
+						d.askedInVain(now, w, c.failure)
 					}
 				}
 			}
@@ -400,11 +407,11 @@ func (d *desk) delay(failures int) time.Duration {
 const maxDelay = time.Second
 
 // failed takes a call that brought no answer: its outcome is unknown.
-func (d *desk) failed(now instant, c *call, err error) {
+func (d *desk) failed(now instant, c *call, why failure) {
 	again := now.add(d.delay(d.failures))
 	switch c.verb {
 	case release:
-		if len(c.grants) == 0 && !isPermanent(err) {
+		if len(c.grants) == 0 && !why.permanent {
 			d.promoteAgain(now, again)
 		}
 		for _, g := range c.grants {
@@ -412,19 +419,19 @@ func (d *desk) failed(now instant, c *call, err error) {
 				continue
 			}
 			g.sendAt = again
-			if g.hold != nil && isPermanent(err) {
-				d.settle(g.hold, &reason{kind: unanswered, trouble: err})
+			if g.hold != nil && why.permanent {
+				d.settle(g.hold, &reason{kind: unanswered, trouble: why.err})
 			}
 		}
 	case renew:
 		d.setBack = d.setBack || c.setBack
-		d.happened(now, eventRenewalFailed, nil, Event{Leases: len(c.grants), Err: err})
+		d.happened(now, eventRenewalFailed, nil, Event{Leases: len(c.grants), Err: why.err})
 		if len(d.held) > 0 {
 			d.renewAt = earlier(d.renewAt, again)
 		}
 	case acquire:
 		for _, g := range c.grants {
-			d.askedInVain(now, g.waiter, err)
+			d.askedInVain(now, g.waiter, why)
 		}
 		d.pollAt = earlier(d.pollAt, now.add(d.interval()))
 	}
@@ -433,18 +440,18 @@ func (d *desk) failed(now instant, c *call, err error) {
 // askedInVain takes it that an attempt of w brought no answer; w may have been served since. Who has
 // had an answer before rides it out. Who has not is told what the client says; while the client says
 // nothing, a few attempts are given up first.
-func (d *desk) askedInVain(now instant, w *waiter, err error) {
+func (d *desk) askedInVain(now instant, w *waiter, why failure) {
 	if w == nil || !w.inLine {
 		return
 	}
-	if isTimeout(err) && !w.answered {
+	if why.silent && !w.answered {
 		if w.silent++; w.silent < maxSilent {
 			return
 		}
 	}
-	w.trouble = err
-	if !w.answered || w.once || isPermanent(err) {
-		d.leave(now, w, &reason{kind: unanswered, trouble: err})
+	w.trouble = why.err
+	if !w.answered || w.once || why.permanent {
+		d.leave(now, w, &reason{kind: unanswered, trouble: why.err})
 	}
 }
 

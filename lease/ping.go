@@ -41,8 +41,8 @@ func (m *Manager) Ping(ctx context.Context) error {
 	}
 	execute(ctx, m.client, m.client.Pipeline(), out)
 	for i := range calls {
-		if calls[i].err != nil {
-			return fail(calls[i].err)
+		if err := calls[i].failure.err; err != nil {
+			return fail(err)
 		}
 	}
 	if cc := m.wire.cluster; cc != nil {

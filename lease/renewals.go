@@ -108,5 +108,5 @@ func (d *desk) learnTrip(took time.Duration) {
 
 // isAnswered reports whether the server answered any call of ex.
 func (ex *exchange) isAnswered() bool {
-	return slices.ContainsFunc(ex.calls, func(c call) bool { return c.err == nil })
+	return slices.ContainsFunc(ex.calls, func(c call) bool { return c.failure.err == nil })
 }

@@ -26,7 +26,7 @@ var edgeMutants = []mutant{
 	real("a promotion when the memory is full begins with what takes memory", "AFullMemory",
 		edit{release, "  redis.call('ZREM', holders, '')\n", ""}),
 	unit("a release is sent again because nobody could be promoted", "PromotionIsRefused",
-		edit{call, "c.err, c.unpromoted = nil, true\n			return", "c.err = explain(c.verb.script(), c.err)\n			return"}),
+		edit{call, "c.unpromoted, c.failure = true, failure{}\n		return", "c.failure = failureOf(explain(c.verb.script(), err))\n		return"}),
 	unit("a promotion that failed is not tried again", "TriesAPromotionAgain",
 		edit{exchange, "	if c.unpromoted {", "	if c.unpromoted && false {"}),
 	unit("a promotion that fails is tried for ever", "TriesAPromotionAgain",

@@ -16,7 +16,7 @@ var waitingMutants = []mutant{
 	unit("waits that end in the wrong order", "DeskEnds",
 		edit{"lease/endings.go", "e.list[i].deadline.mono < e.list[j]", "e.list[i].deadline.mono > e.list[j]"}),
 	script("a neighbour's smaller capacity refuses a heavy waiter", "Promote",
-		edit{promote, "elseif overridden and weight > limit or", "elseif weight > limit or"}),
+		edit{promote, "elseif (overridden or owner == me) and weight > limit or", "elseif weight > limit or"}),
 	unit("who asks again keeps the place of an earlier arrival", "Desk",
 		edit{"lease/waiter.go", "	w.place, w.asked = 0, instant{} //", "	//"}),
 	unit("more hand-overs than a token has room for", "TokensAllow",
@@ -31,4 +31,6 @@ var waitingMutants = []mutant{
 		edit{desk, "g.moot = now.add(2 * d.cfg.TTL)", "g.moot = now.add(d.cfg.TTL / 4)"}),
 	script("the script does not say that there is more to promote", "ThereIsMore",
 		edit{promote, "      status = MORE\n", "      status = 0\n"}),
+	script("a head that is too heavy for its own process blocks all others", "TooHeavyForItsOwn",
+		edit{promote, "(overridden or owner == me) and weight > limit", "overridden and weight > limit"}),
 }

@@ -156,7 +156,7 @@ if from < #ARGV then
       end
     end
   end
-  status = status + promote(own)
+  status = status + promote(own, string.match(ARGV[6], '@([^#]+)'))
   for i = from, #ARGV, 2 do
     local id, weight = ARGV[i], weightOf(ARGV[i])
     if ARGV[i + 1] == '' and own[id][1] == 0 and waiting == 0 and held + weight <= limit then

@@ -514,3 +514,26 @@ func TestPromotionGrantsForAsLongAsTheWaitersProcessIsAlive(t *testing.T) {
 		}
 	})
 }
+
+// Its caller may have gone, and the request may have come late: its own process's next call finds it there.
+func TestAHeadThatIsTooHeavyForItsOwnProcessIsDropped(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		me := s.inbox("me~1")
+		s.acquire(10*second, 3, 0, "a")
+		s.poll(10*second, 3, my(1)+"#3", second)
+		s.client.ZRem(context.Background(), s.holders, "a")
+		s.poll(10*second, 2, your(1), 0)
+		if w := s.waiting(); len(w) != 2 || w[0] != my(1)+"#3" {
+			t.Fatalf("another process has it wait: %v", w)
+		}
+		if r := s.poll(10*second, 2, my(2), 0); r[2] == 0 {
+			t.Errorf("reply %v", r)
+		}
+		if p := s.mustHear(me); p.Notice != Refused || p.ID != my(1)+"#3" || p.Expiry != 2 {
+			t.Errorf("pushed %+v", p)
+		}
+		if w := s.waiting(); len(w) != 0 {
+			t.Errorf("still waiting: %v", w)
+		}
+	})
+}

@@ -315,7 +315,7 @@ end
 --
 -- Looks at the head of the queue: its owner is not alive: dropped. Heavier than an operator's capacity: dropped
 -- and told; heavier than what this call's caller declares: it waits for a call of its own process, which may
--- declare more. Fits: granted until its owner's alive-until, by its own TTL and not the caller's. Does not fit
+-- declare more; that drops it too, where it does not: nobody else would, and everybody waits behind it. Fits: granted until its owner's alive-until, by its own TTL and not the caller's. Does not fit
 -- yet: everybody behind it waits, so that a heavy request is not starved. At most 500 steps and about
 -- 1,000 permits in one call; status says when there is more to do.
 
@@ -354,8 +354,8 @@ local function sweep()
   end
 end
 
--- own: the ids that this call speaks for; what becomes of them is written there, and not pushed.
-local function promote(own)
+-- own: the ids that this call speaks for; what becomes of them is written there, and not pushed. me: their owner.
+local function promote(own, me)
   local status, steps, permits = 0, 0, 0
   local until_ = {} -- by owner
   if held >= limit and purge() == 0 then
@@ -378,7 +378,7 @@ local function promote(own)
       end
       if until_[owner] * 1000 <= now then
         gone[#gone + 1] = id
-      elseif overridden and weight > limit or weight > maxWeight then
+      elseif (overridden or owner == me) and weight > limit or weight > maxWeight then
         gone[#gone + 1] = id
         if own and own[id] then
           own[id] = {-1, 0}
