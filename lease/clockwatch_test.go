@@ -137,7 +137,9 @@ func shared(t *testing.T, m *Manager, name string) (*conversation, *grant) {
 	}
 	defer c.mu.Unlock()
 	g := &grant{id: idOf(1, 1), weight: 1}
-	g.hold = &hold{semaphore: s, conversation: c, grant: g}
+	h := &hold{semaphore: s, conversation: c, holding: holding{grant: g}}
+	h.holder = h
+	g.hold = &h.holding
 	c.desk.keep(m.now().add(c.desk.window), g)
 	return c, g
 }
@@ -175,7 +177,7 @@ func TestAnotherNodesClockShortensTheWindowsThatTheOneBeforeMeasured(t *testing.
 			m.clock.(*clock.Mock).Add(time.Second)
 			c.mu.Lock() // the node that takes over answers a request, and renews nothing
 			now := m.now()
-			w := &waiter{weight: 1, done: make(chan struct{}), hold: &hold{semaphore: held.hold.semaphore, parent: t.Context()}}
+			w := &waiter{weight: 1, done: make(chan struct{}), hold: &holding{holder: held.hold.holder}}
 			c.desk.ask(now, w)
 			c.desk.queued = false
 			ex := c.desk.depart(now, reading{})

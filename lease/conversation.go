@@ -67,7 +67,8 @@ func (c *conversation) unlock(now instant, inline bool) {
 	c.mu.Unlock()
 
 	for _, h := range left.ends {
-		h.end(h.errorOf(h.ending))
+		lost := h.holder.(*hold)
+		lost.end(lost.errorOf(h.ending))
 	}
 	if stuck != nil {
 		c.manager.wire.giveUp(stuck, trip)
@@ -78,7 +79,7 @@ func (c *conversation) unlock(now instant, inline bool) {
 	if len(left.ends)+len(left.notes) > 0 {
 		go func() { // a slow logger holds up nothing, and may close the manager
 			for _, h := range left.ends {
-				c.manager.report(h)
+				c.manager.report(h.holder.(*hold))
 			}
 			for _, n := range left.notes {
 				c.manager.note(d.cfg, n)

@@ -62,8 +62,8 @@ type desk struct {
 
 // An aftermath is what a desk leaves to its conversation, to be carried out without the lock.
 type aftermath struct {
-	ends   []*hold // whose contexts must end
-	notes  []note  // for the log
+	ends   []*holding // whose contexts must end
+	notes  []note     // for the log
 	events []deskEvent
 }
 
@@ -245,7 +245,7 @@ func (d *desk) serve(now instant, g *grant) {
 
 // release gives h's permit back; its contexts have ended before. h.settled is closed when Redis has
 // answered, or when the trust window ends first.
-func (d *desk) release(now instant, h *hold) {
+func (d *desk) release(now instant, h *holding) {
 	d.tick(now) // a window that ends now is a loss
 	g := h.grant
 	if g.state == held || g.state == ended {
@@ -320,14 +320,14 @@ func (d *desk) postpone(g *grant) {
 // back: what their holders guarded may still be going on.
 func (d *desk) dropOrphans(now instant) {
 	for i := len(d.held) - 1; i >= 0; i-- {
-		if h := d.held[i].hold; h != nil && h.orphaned() {
+		if h := d.held[i].hold; h != nil && h.holder.orphaned() {
 			d.end(now, h, ended, reasonAbandoned)
 		}
 	}
 }
 
 // end takes the permit of a lease off those that are renewed, and leaves word why.
-func (d *desk) end(now instant, h *hold, state grantState, why *reason) {
+func (d *desk) end(now instant, h *holding, state grantState, why *reason) {
 	g := h.grant
 	h.ending = why
 	d.happened(now, eventLost, h, Event{})
@@ -339,7 +339,7 @@ func (d *desk) end(now instant, h *hold, state grantState, why *reason) {
 }
 
 // settle tells the caller of Release how it went; why is nil when the permit was given back.
-func (d *desk) settle(h *hold, why *reason) {
+func (d *desk) settle(h *holding, why *reason) {
 	h.grant.hold = nil
 	h.result = why
 	if h.settled != nil {

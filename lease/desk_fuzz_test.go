@@ -1,7 +1,6 @@
 package lease
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -72,7 +71,7 @@ type fuzzTrip struct {
 
 type fuzzLease struct {
 	desk  *fuzzDesk
-	hold  *hold
+	hold  *holding
 	since instant
 	over  bool // its contexts have ended
 }
@@ -212,7 +211,7 @@ func (f *fuzzFleet) ask(d *fuzzDesk, how byte) {
 	if len(d.waiters) > 20 {
 		return
 	}
-	w := &waiter{weight: 1, maxAttempts: d.cfg.MaxAttempts, done: make(chan struct{}), hold: &hold{parent: context.Background()}}
+	w := &waiter{weight: 1, maxAttempts: d.cfg.MaxAttempts, done: make(chan struct{}), hold: &holding{holder: reachable{}}}
 	if how&3 == 3 {
 		w.weight = 1 + int(how>>2&3)
 	}

@@ -1,7 +1,6 @@
 package lease
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -41,7 +40,7 @@ func idOf(n, weight int) string {
 }
 
 func (d *deskTest) waiter(now instant) *waiter {
-	w := &waiter{weight: 1, done: make(chan struct{}), hold: &hold{parent: context.Background()}}
+	w := &waiter{weight: 1, done: make(chan struct{}), hold: &holding{holder: reachable{}}}
 	d.ask(now, w)
 	return w
 }
@@ -104,6 +103,11 @@ func fail(ex *exchange, err error) {
 	}
 }
 
+// reachable is a holder that is never lost sight of.
+type reachable struct{}
+
+func (reachable) orphaned() bool { return false }
+
 func (d *deskTest) mustBeServed(w *waiter) *grant {
 	d.Helper()
 	select {
@@ -148,7 +152,7 @@ func (d *deskTest) acquired(now instant) *grant {
 	return d.mustBeServed(w)
 }
 
-func (d *deskTest) takeEnds() []*hold {
+func (d *deskTest) takeEnds() []*holding {
 	return d.takeLeft().ends
 }
 
@@ -596,7 +600,7 @@ func TestDeskAsksForTheNextWaiterWithTheRelease(t *testing.T) {
 
 func TestDeskEndsAHoldAtMaxHoldAndStopsRenewing(t *testing.T) {
 	d := newDeskTest(t, 1)
-	w := &waiter{weight: 1, done: make(chan struct{}), hold: &hold{maxHold: time.Second}}
+	w := &waiter{weight: 1, done: make(chan struct{}), hold: &holding{holder: reachable{}, maxHold: time.Second}}
 	d.ask(at(0), w)
 	ex := d.mustDepart(at(0), acquire)
 	run(ex, at(0), 1)
@@ -696,7 +700,7 @@ func TestDeskAsksUnderAFreshIDWhenAServedWaiterAsksAgain(t *testing.T) {
 	ex = d.mustDepart(end, release)
 	run(ex, end, 0)
 	d.arrive(end, ex)
-	w.done, w.hold = make(chan struct{}), &hold{parent: context.Background()}
+	w.done, w.hold = make(chan struct{}), &holding{holder: reachable{}}
 	d.ask(end, w)
 	ex = d.mustDepart(end, acquire)
 	if ex.calls[0].grants[0] == g {
@@ -710,7 +714,7 @@ func TestDeskAsksUnderAFreshIDWhenAServedWaiterAsksAgain(t *testing.T) {
 func TestDeskAsksForOneAttemptBehindAllWaiters(t *testing.T) {
 	d := newDeskTest(t, 1)
 	d.waiter(at(0))
-	once := &waiter{weight: 1, once: true, done: make(chan struct{}), hold: &hold{}}
+	once := &waiter{weight: 1, once: true, done: make(chan struct{}), hold: &holding{holder: reachable{}}}
 	d.ask(at(0), once)
 	ex := d.mustDepart(at(0), acquire)
 	run(ex, at(0), 0)
@@ -738,7 +742,7 @@ func TestDeskSpendsNothingOnEventsThatNobodyListensTo(t *testing.T) {
 
 func BenchmarkEventsUnused(b *testing.B) {
 	d := newDesk(&Config{Name: "d"}, 1, nil, nil)
-	h := &hold{grant: &grant{}}
+	h := &holding{grant: &grant{}}
 	b.ReportAllocs()
 	for b.Loop() {
 		d.happened(at(1), eventReleased, h, Event{})

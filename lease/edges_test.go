@@ -17,7 +17,7 @@ import (
 func TestAReleaseThatCloseOvertakesSaysClosed(t *testing.T) {
 	m := quietManager(t)
 	_, g := shared(t, m, "gpu")
-	h := g.hold
+	h := g.hold.holder.(*hold)
 	_ = h.end(ErrReleased)
 	if err := m.Close(); err != nil {
 		t.Fatal(err)

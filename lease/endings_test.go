@@ -1,7 +1,6 @@
 package lease
 
 import (
-	"context"
 	"fmt"
 	"math/bits"
 	"testing"
@@ -10,7 +9,7 @@ import (
 
 // until is a waiter whose wait ends at deadline.
 func (d *deskTest) until(now, deadline instant) *waiter {
-	w := &waiter{weight: 1, deadline: deadline, done: make(chan struct{}), hold: &hold{parent: context.Background()}}
+	w := &waiter{weight: 1, deadline: deadline, done: make(chan struct{}), hold: &holding{holder: reachable{}}}
 	d.ask(now, w)
 	return w
 }
@@ -78,7 +77,7 @@ func BenchmarkEndOfAWait(b *testing.B) {
 			}
 			d := newDesk(&cfg, 1, func(int) string { return "x" }, func() float64 { return 0 })
 			wait := func(i int) {
-				d.ask(at(time.Duration(i)), &waiter{weight: 1, deadline: at(time.Duration(i + n)), done: make(chan struct{}), hold: &hold{}})
+				d.ask(at(time.Duration(i)), &waiter{weight: 1, deadline: at(time.Duration(i + n)), done: make(chan struct{}), hold: &holding{holder: reachable{}}})
 			}
 			for i := range n {
 				wait(i)

@@ -87,7 +87,7 @@ func (t *teller) run() {
 // A deskEvent waits for the desk's lock to be let go.
 type deskEvent struct {
 	kind eventKind
-	hold *hold // Lost: of the lease
+	hold *holding // Lost: of the lease
 	Event
 }
 
@@ -113,14 +113,14 @@ func (e *Events) any() bool {
 func (e *Events) tell(ev deskEvent) {
 	if f := e.of(ev.kind); f != nil {
 		if ev.hold != nil {
-			ev.Err = ev.hold.errorOf(ev.hold.ending)
+			ev.Err = ev.hold.holder.(*hold).errorOf(ev.hold.ending)
 		}
 		f(ev.Event)
 	}
 }
 
 // happened notes an event, where somebody listens. h is the lease that it is about, or nil.
-func (d *desk) happened(now instant, kind eventKind, h *hold, ev Event) {
+func (d *desk) happened(now instant, kind eventKind, h *holding, ev Event) {
 	if !d.watched {
 		return
 	}

@@ -78,8 +78,31 @@ type grant struct {
 	sendAt     instant // owed: when the release is sent next
 	moot       instant // owed: when its time is up in any case
 
-	waiter *waiter // who asked for it; nil once served
-	hold   *hold   // the lease that it is for; nil when nobody has to be told
+	waiter *waiter  // who asked for it; nil once served
+	hold   *holding // of the lease that it is for; nil when nobody has to be told
+}
+
+// A holding is what the desk knows of a lease.
+type holding struct {
+	// immutable
+	holder  holder
+	maxHold time.Duration // 0: no limit
+
+	// the desk's, until the lease is made, and then immutable
+	grant  *grant
+	token  int64
+	endsAt instant // MaxHold; zero: none
+	began  time.Duration
+
+	// the desk's
+	ending  *reason       // why it took the permit away
+	settled chan struct{} // closed when result is there; nil: nobody waits
+	result  *reason       // of the release; nil: the permit is given back
+}
+
+// A holder is whom a holding is for. The desk asks it nothing else.
+type holder interface {
+	orphaned() bool // nobody can reach the lease any more
 }
 
 // leaseToken is the fencing token of the lease that has g now: each that it is handed to has a larger one.

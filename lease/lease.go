@@ -22,27 +22,19 @@ type Lease struct {
 	heldCtx *leaseContext
 }
 
-// A hold is what a desk knows of a lease. From the first renewal on it refers to the Lease no more than
+// A hold is what outlives a Lease that is collected. From the first renewal on it refers to the Lease no more than
 // weakly, so that the desk keeps no lease from being collected.
 type hold struct {
+	holding
+
 	// immutable
 	semaphore    *Semaphore
 	conversation *conversation
 	parent       context.Context
-	maxHold      time.Duration
 
-	// the desk's, until the lease is made, and then immutable
-	grant  *grant
-	token  int64
-	endsAt instant // MaxHold; zero: none
-	began  time.Duration
-
-	// the desk's
-	young   *Lease // until the first renewal: most leases are released before, and a weak pointer costs
-	lease   weak.Pointer[Lease]
-	ending  *reason       // why it took the permit away
-	settled chan struct{} // closed when result is there; nil: nobody waits
-	result  *reason       // of the release; nil: the permit is given back
+	// guarded by the conversation
+	young *Lease // until the first renewal: most leases are released before, and a weak pointer costs
+	lease weak.Pointer[Lease]
 
 	done     atomic.Bool
 	released sync.Once
@@ -59,7 +51,7 @@ type hold struct {
 // newLease makes the lease on a permit that is still to come.
 func newLease(h *hold) *Lease {
 	l := &Lease{hold: h}
-	h.young = l
+	h.young, h.holder = l, h
 	return l
 }
 
@@ -156,7 +148,7 @@ func (h *hold) giveBack(wait bool) error {
 		h.settled = make(chan struct{})
 	}
 	now := m.now()
-	c.desk.release(now, h)
+	c.desk.release(now, &h.holding)
 	// Who waits anyway may carry it, if that cannot last for longer than the window.
 	c.unlock(now, wait && m.wire.bounded && now.until(h.grant.until.end()) > c.desk.patience())
 	if !wait {

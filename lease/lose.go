@@ -16,7 +16,7 @@ func (h *hold) lose() {
 	}
 	now := c.manager.now()
 	c.desk.tick(now)
-	if g := h.grant; g.state == held && g.hold == h {
+	if g := h.grant; g.state == held && g.hold == &h.holding {
 		c.desk.lose(now, g, expired)
 	}
 	c.unlock(now, false)

@@ -1,7 +1,6 @@
 package lease
 
 import (
-	"context"
 	"testing"
 	"time"
 )
@@ -10,7 +9,7 @@ import (
 
 // heavy is a waiter that asks for weight permits.
 func (d *deskTest) heavy(now instant, weight int) *waiter {
-	w := &waiter{weight: weight, done: make(chan struct{}), hold: &hold{parent: context.Background()}}
+	w := &waiter{weight: weight, done: make(chan struct{}), hold: &holding{holder: reachable{}}}
 	d.ask(now, w)
 	return w
 }

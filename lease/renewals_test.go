@@ -66,7 +66,7 @@ func heavyDesk(t *testing.T, n int) *deskTest {
 	d.trip = 1 // the server is near
 	for i := range n {
 		g := &grant{id: idOf(i+1, 1000), weight: 1000}
-		g.hold = &hold{grant: g, parent: t.Context()}
+		g.hold = &holding{holder: reachable{}, grant: g}
 		d.keep(at(d.window+time.Duration(i)), g)
 	}
 	return d

@@ -139,8 +139,8 @@ func (s *Semaphore) acquire(ctx context.Context, o acquireOptions) (*Lease, erro
 			return nil, err
 		}
 		w.done = make(chan struct{})
-		l := newLease(&hold{semaphore: s, conversation: c, parent: ctx, maxHold: o.maxHold})
-		w.hold = l.hold
+		l := newLease(&hold{semaphore: s, conversation: c, parent: ctx, holding: holding{maxHold: o.maxHold}})
+		w.hold = &l.hold.holding
 		now := m.now()
 		c.desk.ask(now, w)
 		c.unlock(now, ctx.Done() == nil && w.deadline.isZero()) // nobody waits for this goroutine to look up
@@ -177,7 +177,7 @@ func (s *Semaphore) cancel(c *conversation, w *waiter) {
 		c.unlock(now, false)
 	}
 	if !waited && w.failed == nil {
-		w.hold.giveUp()
+		w.hold.holder.(*hold).giveUp()
 	}
 }
 

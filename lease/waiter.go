@@ -5,7 +5,7 @@ import "time"
 // A waiter is one call of Acquire that has not returned.
 type waiter struct {
 	// immutable
-	hold        *hold         // the lease to be, filled in when a permit comes
+	hold        *holding      // of the lease to be, filled in when a permit comes
 	weight      int           // permits that it asks for
 	deadline    instant       // MaxWait; zero: none
 	maxAttempts int           // 0: no limit

@@ -1,7 +1,6 @@
 package lease
 
 import (
-	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -171,7 +170,7 @@ func TestDeskGivesWhoAsksAgainNoPlaceOfAnEarlierArrival(t *testing.T) {
 	run(ex, end, 0)
 	d.arrive(end, ex)
 	front := d.queued(end)
-	w.done, w.hold = make(chan struct{}), &hold{parent: context.Background()}
+	w.done, w.hold = make(chan struct{}), &holding{holder: reachable{}}
 	d.ask(end, w)
 	ex = d.mustDepart(end, acquire)
 	if c := ex.calls[0]; w.place != 0 || c.stood != 0 || c.behind != front.place {

@@ -109,7 +109,7 @@ var uses = []mutant{
 		edit{promote, "while held < limit and waiting > 0 do", "while held < limit + 1 and waiting > 0 do"}),
 
 	unit("Lose that gives the permit to others", "LoseEnds",
-		edit{"lease/lose.go", "c.desk.lose(now, g, expired)", "c.desk.release(now, h)"}).of("./lease/leasetest"),
+		edit{"lease/lose.go", "c.desk.lose(now, g, expired)", "c.desk.release(now, &h.holding)"}).of("./lease/leasetest"),
 
 	unit("Node's permits that are dropped before their time", "TTLOfNode|MixedFleet",
 		edit{purgeLua, "whole(math.floor(now / 1000))", "whole(math.floor(now / 1000) + 1000)"}),
