@@ -46,9 +46,8 @@ const (
 	maxTTL    = 24 * time.Hour // what the scripts keep a key for
 	minMargin = 5 * time.Millisecond
 
-	maxCapacity  = 1_000_000
-	maxWeight    = 1000 // each permit is a member in Redis, and one script adds them all
-	maxHandovers = 1000 // a token leaves room for so many leases of one grant
+	maxCapacity = 1_000_000
+	maxWeight   = 1000 // each permit is a member in Redis, and one script adds them all
 )
 
 // complete fills in what is zero and refuses what cannot work.
@@ -106,10 +105,6 @@ func (c Config) complete(defaults Config) (Config, error) {
 	return c, nil
 }
 
-// attempt is how long one attempt may take: two renewals that hang fit into a window, and a pipeline that
-// hangs holds up the others for no longer than that.
-func (c *Config) attempt() time.Duration { return min(c.TTL/8, maxAttempt) }
-
 const maxAttempt = 2 * time.Second
 
 // differ tells that a living semaphore has another Config in this process.
@@ -135,5 +130,13 @@ func differ(lives, wanted *Config) error {
 		return bad("MaxHold", lives.MaxHold, wanted.MaxHold)
 	default:
 		return bad("Handover", lives.Handover, wanted.Handover)
+	}
+}
+
+// forState is the part that the protocol goes by.
+func (c *Config) forState() stateConfig {
+	return stateConfig{
+		Capacity: c.Capacity, TTL: c.TTL, Margin: c.Margin, RetryInterval: c.RetryInterval, Handover: c.Handover,
+		MaxAttempts: c.MaxAttempts,
 	}
 }

@@ -15,6 +15,7 @@ import (
 type conversation struct {
 	// immutable
 	manager *Manager
+	cfg     *Config
 	keys    *scripts.Keys
 
 	mu      sync.Mutex
@@ -44,7 +45,7 @@ func (c *conversation) unlock(now instant, inline bool) {
 	}
 	left := d.takeLeft()
 	if len(left.events) > 0 {
-		c.manager.teller.add(left.events)
+		c.manager.teller.add(c.cfg.Name, left.events)
 	}
 	if d.listening != c.listens {
 		c.listens = d.listening
@@ -82,7 +83,7 @@ func (c *conversation) unlock(now instant, inline bool) {
 				c.manager.report(h.holder.(*hold))
 			}
 			for _, n := range left.notes {
-				c.manager.note(d.cfg, n)
+				c.manager.note(c.cfg, n)
 			}
 		}()
 	}

@@ -11,7 +11,7 @@ import "time"
 // A conversation guards it, sends what it wants sent and calls it at the time that it names.
 type desk struct {
 	// immutable
-	cfg    *Config
+	cfg    *stateConfig
 	window time.Duration // TTL − Margin: how long a fresh grant is trusted
 	pace   float64       // in (0.9, 1]: keeps processes apart that renew
 	newID  func(weight int) string
@@ -64,7 +64,7 @@ type desk struct {
 type aftermath struct {
 	ends   []*holding // whose contexts must end
 	notes  []note     // for the log
-	events []deskEvent
+	events []stateEvent
 }
 
 // after is where to add to what is left.
@@ -110,7 +110,7 @@ func (d *desk) note(n note) {
 	left.notes = append(left.notes, n)
 }
 
-func newDesk(cfg *Config, pace float64, newID func(weight int) string, random func() float64) desk {
+func newDesk(cfg *stateConfig, pace float64, newID func(weight int) string, random func() float64) desk {
 	return desk{
 		cfg:    cfg,
 		window: cfg.TTL - cfg.Margin,
@@ -139,7 +139,7 @@ func (d *desk) ask(now instant, w *waiter) {
 	}
 	d.join(now)
 	if d.joinAt.isZero() {
-		d.happened(now, eventWaiting, nil, Event{Weight: w.weight})
+		d.happened(now, nil, stateEvent{kind: eventWaiting, weight: w.weight})
 	}
 }
 
@@ -239,7 +239,7 @@ func (d *desk) serve(now instant, g *grant) {
 		d.holdAt = earlier(d.holdAt, w.hold.endsAt)
 	}
 	w.hold.began = now.mono
-	d.happened(now, eventAcquired, w.hold, Event{Waited: now.mono - w.since.mono})
+	d.happened(now, w.hold, stateEvent{kind: eventAcquired, waited: now.mono - w.since.mono})
 	close(w.done)
 }
 
@@ -249,7 +249,7 @@ func (d *desk) release(now instant, h *holding) {
 	d.tick(now) // a window that ends now is a loss
 	g := h.grant
 	if g.state == held || g.state == ended {
-		d.happened(now, eventReleased, h, Event{})
+		d.happened(now, h, stateEvent{kind: eventReleased})
 	}
 	switch g.state {
 	case held:
@@ -292,7 +292,7 @@ func (d *desk) handOver(now instant, g *grant) bool {
 	}
 	d.replace(now, w, g)
 	g.handed++
-	d.happened(now, eventHandedOver, nil, Event{ID: g.id, Token: g.leaseToken(), Weight: w.weight})
+	d.happened(now, nil, stateEvent{kind: eventHandedOver, id: g.id, token: g.leaseToken(), weight: w.weight})
 	d.serve(now, g)
 	return true
 }
@@ -330,7 +330,7 @@ func (d *desk) dropOrphans(now instant) {
 func (d *desk) end(now instant, h *holding, state grantState, why *reason) {
 	g := h.grant
 	h.ending = why
-	d.happened(now, eventLost, h, Event{})
+	d.happened(now, h, stateEvent{kind: eventLost})
 	d.drop(g)
 	g.state, g.hold = state, nil
 	d.lapsed = max(d.lapsed, g.token)

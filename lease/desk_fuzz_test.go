@@ -84,9 +84,10 @@ func newFuzzFleet(t *testing.T, program []byte) *fuzzFleet {
 	handover := []time.Duration{-1, 0, 0, time.Second}[f.next()%4]
 	attempts := int(f.next()) % 8
 	for i := range 3 {
-		cfg, err := Config{Name: "d", Capacity: capacity, TTL: fuzzTTL, Handover: handover, MaxAttempts: max(attempts-4, 0)}.complete(Config{})
-		if err != nil {
-			t.Fatal(err)
+		cfg := configOf(capacity, fuzzTTL)
+		cfg.MaxAttempts = max(attempts-4, 0)
+		if handover != 0 {
+			cfg.Handover = handover
 		}
 		d := &fuzzDesk{owner: fmt.Sprintf("p%d~%d", i, i)}
 		d.desk = newDesk(&cfg, 1, func(weight int) string {

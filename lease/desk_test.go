@@ -20,10 +20,7 @@ type deskTest struct {
 const testTTL = 12 * time.Second // window 11.4 s, attempts of 1.5 s
 
 func newDeskTest(t *testing.T, capacity int) *deskTest {
-	cfg, err := Config{Name: "d", Capacity: capacity, TTL: testTTL}.complete(Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	cfg := configOf(capacity, testTTL)
 	d := &deskTest{T: t}
 	d.desk = newDesk(&cfg, 1, func(weight int) string { d.ids++; return idOf(d.ids, weight) }, func() float64 { return 0 })
 	d.needed = time.Millisecond // the server has answered before
@@ -100,6 +97,14 @@ func run(ex *exchange, ran instant, granted int) {
 func fail(ex *exchange, err error) {
 	for i := range ex.calls {
 		ex.calls[i].failure = failureOf(err)
+	}
+}
+
+// configOf has the defaults.
+func configOf(capacity int, ttl time.Duration) stateConfig {
+	return stateConfig{
+		Capacity: capacity, TTL: ttl, Margin: max(ttl/20, 5*time.Millisecond), RetryInterval: min(500*time.Millisecond, ttl/3),
+		Handover: 5 * time.Millisecond,
 	}
 }
 
@@ -735,17 +740,17 @@ func TestDeskReleasesWhatALateReplyLeavesInDoubt(t *testing.T) {
 func TestDeskSpendsNothingOnEventsThatNobodyListensTo(t *testing.T) {
 	d := newDeskTest(t, 1)
 	h := d.acquired(at(0)).hold
-	if n := testing.AllocsPerRun(100, func() { d.happened(at(1), eventReleased, h, Event{Err: errNet}) }); n != 0 || d.left != nil {
+	if n := testing.AllocsPerRun(100, func() { d.happened(at(1), h, stateEvent{kind: eventReleased, err: errNet}) }); n != 0 || d.left != nil {
 		t.Errorf("%v allocations, %v", n, d.left)
 	}
 }
 
 func BenchmarkEventsUnused(b *testing.B) {
-	d := newDesk(&Config{Name: "d"}, 1, nil, nil)
+	d := newDesk(&stateConfig{}, 1, nil, nil)
 	h := &holding{grant: &grant{}}
 	b.ReportAllocs()
 	for b.Loop() {
-		d.happened(at(1), eventReleased, h, Event{})
+		d.happened(at(1), h, stateEvent{kind: eventReleased})
 	}
 }
 

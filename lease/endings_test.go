@@ -71,10 +71,7 @@ func TestDeskEndsAWaitWithoutAWalkOverAllThatWait(t *testing.T) {
 func BenchmarkEndOfAWait(b *testing.B) {
 	for _, n := range []int{100, 1000, 10000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			cfg, err := Config{Name: "d", Capacity: 1, TTL: testTTL}.complete(Config{})
-			if err != nil {
-				b.Fatal(err)
-			}
+			cfg := configOf(1, testTTL)
 			d := newDesk(&cfg, 1, func(int) string { return "x" }, func() float64 { return 0 })
 			wait := func(i int) {
 				d.ask(at(time.Duration(i)), &waiter{weight: 1, deadline: at(time.Duration(i + n)), done: make(chan struct{}), hold: &holding{holder: reachable{}}})

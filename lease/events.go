@@ -36,32 +36,21 @@ type Event struct {
 	TTL      time.Duration // likewise
 }
 
-type eventKind uint8
-
-const (
-	eventWaiting eventKind = iota
-	eventAcquired
-	eventHandedOver
-	eventRenewed
-	eventRenewalFailed
-	eventLost
-	eventReleased
-	eventDisagreement
-)
-
 // A teller calls the functions, so that nothing else waits for them. Safe for concurrent use.
 type teller struct {
 	events *Events
 
 	mu      sync.Mutex
-	pending []deskEvent
+	pending []told
 	telling bool
 }
 
-func (t *teller) add(events []deskEvent) {
+func (t *teller) add(name string, events []stateEvent) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.pending = append(t.pending, events...)
+	for _, e := range events {
+		t.pending = append(t.pending, told{name, e})
+	}
 	if !t.telling {
 		t.telling = true
 		go t.run()
@@ -84,11 +73,10 @@ func (t *teller) run() {
 	}
 }
 
-// A deskEvent waits for the desk's lock to be let go.
-type deskEvent struct {
-	kind eventKind
-	hold *holding // Lost: of the lease
-	Event
+// A told is an event with the name of its semaphore, on its way to the functions.
+type told struct {
+	name string
+	stateEvent
 }
 
 // of returns the function for a kind of event, nil if there is none.
@@ -110,30 +98,17 @@ func (e *Events) any() bool {
 }
 
 // tell calls the function for an event, if there is one.
-func (e *Events) tell(ev deskEvent) {
-	if f := e.of(ev.kind); f != nil {
-		if ev.hold != nil {
-			ev.Err = ev.hold.holder.(*hold).errorOf(ev.hold.ending)
-		}
-		f(ev.Event)
-	}
-}
-
-// happened notes an event, where somebody listens. h is the lease that it is about, or nil.
-func (d *desk) happened(now instant, kind eventKind, h *holding, ev Event) {
-	if !d.watched {
+func (e *Events) tell(t told) {
+	f := e.of(t.kind)
+	if f == nil {
 		return
 	}
-	ev.Name = d.cfg.Name
-	if h != nil {
-		ev.ID, ev.Token, ev.Weight = h.grant.id, h.token, int(h.grant.weight)
-		if kind == eventLost || kind == eventReleased {
-			ev.Held = now.mono - h.began
-		}
+	ev := Event{
+		Name: t.name, ID: t.id, Token: t.token, Weight: t.weight, Waited: t.waited, Held: t.held, Leases: t.leases,
+		Slack: t.slack, Err: t.err, Capacity: t.capacity, TTL: t.ttl,
 	}
-	if kind != eventLost {
-		h = nil
+	if t.lost != nil {
+		ev.Err = t.lost.holder.(*hold).errorOf(t.lost.ending)
 	}
-	left := d.after()
-	left.events = append(left.events, deskEvent{kind, h, ev})
+	f(ev)
 }

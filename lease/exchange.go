@@ -425,7 +425,7 @@ func (d *desk) failed(now instant, c *call, why failure) {
 		}
 	case renew:
 		d.setBack = d.setBack || c.setBack
-		d.happened(now, eventRenewalFailed, nil, Event{Leases: len(c.grants), Err: why.err})
+		d.happened(now, nil, stateEvent{kind: eventRenewalFailed, leases: len(c.grants), err: why.err})
 		if len(d.held) > 0 {
 			d.renewAt = earlier(d.renewAt, again)
 		}
@@ -521,7 +521,7 @@ func (d *desk) renewed(now instant, ex *exchange, c *call, current bool) {
 	d.status(now, c)
 	lost := c.lost
 	if d.watched {
-		d.happened(now, eventRenewed, nil, Event{Leases: len(c.grants) - len(lost), Slack: slackOf(now, c.grants)})
+		d.happened(now, nil, stateEvent{kind: eventRenewed, leases: len(c.grants) - len(lost), slack: slackOf(now, c.grants)})
 	}
 	for i, g := range c.grants {
 		why, isLost := removed, false
@@ -657,7 +657,7 @@ func (d *desk) learn(now instant, c *call) {
 	}
 	if o.otherCapacity > 0 {
 		d.note(note{kind: noteDisagree, capacity: int64(o.otherCapacity), ttl: o.otherTTL.Milliseconds()})
-		d.happened(now, eventDisagreement, nil, Event{Capacity: o.otherCapacity, TTL: o.otherTTL})
+		d.happened(now, nil, stateEvent{kind: eventDisagreement, capacity: o.otherCapacity, ttl: o.otherTTL})
 	}
 }
 
@@ -666,7 +666,7 @@ func (d *desk) refused(now instant, ex *exchange, w *waiter) {
 		w.attempts++
 	}
 	if !w.answered && !w.once {
-		d.happened(now, eventWaiting, nil, Event{Weight: w.weight})
+		d.happened(now, nil, stateEvent{kind: eventWaiting, weight: w.weight})
 	}
 	w.answered, w.trouble = true, nil
 	if w.once || w.attempts == w.maxAttempts {

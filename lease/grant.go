@@ -105,6 +105,9 @@ type holder interface {
 	orphaned() bool // nobody can reach the lease any more
 }
 
+// maxHandovers is for how many leases of one grant a token leaves room.
+const maxHandovers = 1000
+
 // leaseToken is the fencing token of the lease that has g now: each that it is handed to has a larger one.
 func (g *grant) leaseToken() int64 { return g.token*maxHandovers + int64(g.handed) }
 

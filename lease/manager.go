@@ -199,8 +199,8 @@ func (m *Manager) converse(s *Semaphore, alive bool) (*conversation, error) {
 		}
 		c := m.conversations[cfg.Name]
 		if c == nil {
-			c = &conversation{manager: m, keys: s.keys}
-			c.desk = newDesk(cfg, m.pace, m.mint, rand.Float64)
+			c = &conversation{manager: m, cfg: cfg, keys: s.keys}
+			c.desk = newDesk(&s.state, m.pace, m.mint, rand.Float64)
 			c.desk.watched = m.watched
 			c.desk.born = m.now()
 			if m.wire.cluster == nil {
@@ -219,14 +219,14 @@ func (m *Manager) converse(s *Semaphore, alive bool) (*conversation, error) {
 			return nil, ErrClosed
 		case c.dead:
 			c.mu.Unlock()
-		case c.desk.cfg != cfg && *c.desk.cfg != *cfg:
+		case c.cfg != cfg && *c.cfg != *cfg:
 			if c.desk.idle() {
 				c.retire()
 				c.mu.Unlock()
 				continue
 			}
 			c.mu.Unlock()
-			return nil, differ(c.desk.cfg, cfg)
+			return nil, differ(c.cfg, cfg)
 		default:
 			return c, nil
 		}
@@ -246,7 +246,7 @@ func (m *Manager) living(name string) *Config {
 	if c.dead || c.desk.idle() {
 		return nil
 	}
-	return c.desk.cfg
+	return c.cfg
 }
 
 // theServer is the clock of the only server, with m.mu held.
@@ -302,8 +302,8 @@ func weightOf(id string) int {
 func (m *Manager) retired(c *conversation) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.conversations[c.desk.cfg.Name] == c {
-		delete(m.conversations, c.desk.cfg.Name)
+	if m.conversations[c.cfg.Name] == c {
+		delete(m.conversations, c.cfg.Name)
 	}
 	m.drainedLocked()
 }

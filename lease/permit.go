@@ -192,7 +192,7 @@ func (p *Permit) enter(ctx context.Context, user bool, maxWait *time.Duration) (
 // timer bounds a wait; one attempt may share another caller's, and takes no longer than an attempt does.
 func (p *Permit) timer(maxWait time.Duration) *clock.Timer {
 	if maxWait <= 0 {
-		maxWait = p.semaphore.cfg.attempt()
+		maxWait = p.semaphore.state.attempt()
 	}
 	return p.semaphore.manager.clock.Timer(maxWait)
 }

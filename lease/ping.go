@@ -26,8 +26,9 @@ func (m *Manager) Ping(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c := &conversation{manager: m, keys: scripts.KeysOf(m.prefix, cfg.Name, cfg.TTL, cfg.Capacity)}
-	c.desk = newDesk(&cfg, 1, m.newID, func() float64 { return 0 })
+	state := cfg.forState()
+	c := &conversation{manager: m, cfg: &cfg, keys: scripts.KeysOf(m.prefix, cfg.Name, cfg.TTL, cfg.Capacity)}
+	c.desk = newDesk(&state, 1, m.newID, func() float64 { return 0 })
 	grants := []*grant{{id: m.newID(1), weight: 1}}
 	ex := &exchange{}
 	calls := []call{

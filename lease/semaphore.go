@@ -14,6 +14,7 @@ import (
 type Semaphore struct {
 	manager *Manager
 	cfg     Config
+	state   stateConfig
 	keys    *scripts.Keys
 }
 
@@ -33,7 +34,7 @@ func (m *Manager) Semaphore(cfg Config) (*Semaphore, error) {
 	if lives := m.living(cfg.Name); lives != nil && *lives != cfg {
 		return nil, differ(lives, &cfg)
 	}
-	return &Semaphore{manager: m, cfg: cfg, keys: scripts.KeysOf(m.prefix, cfg.Name, cfg.TTL, cfg.Capacity)}, nil
+	return &Semaphore{manager: m, cfg: cfg, state: cfg.forState(), keys: scripts.KeysOf(m.prefix, cfg.Name, cfg.TTL, cfg.Capacity)}, nil
 }
 
 // Name returns the semaphore's name, without the prefix.

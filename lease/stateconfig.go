@@ -1,0 +1,17 @@
+package lease
+
+import "time"
+
+// A stateConfig is what a semaphore's state goes by.
+type stateConfig struct {
+	Capacity      int // declared; at least 1
+	TTL           time.Duration
+	Margin        time.Duration // how much earlier than Redis a permit is not trusted any more
+	RetryInterval time.Duration // the longest time between two polls
+	Handover      time.Duration // for how long a permit may pass from caller to caller; negative: never
+	MaxAttempts   int           // refusals; 0: no limit
+}
+
+// attempt is how long one attempt may take: two renewals that hang fit into a window, and a pipeline that
+// hangs holds up the others for no longer than that.
+func (c *stateConfig) attempt() time.Duration { return min(c.TTL/8, maxAttempt) }
