@@ -202,7 +202,7 @@ func (c *call) takeAnswers(r *scripts.Acquired) {
 		}
 		for i := range c.grants {
 			a := r.Answer(i)
-			c.answers = append(c.answers, answer{a.Expiry, a.Token})
+			c.answers = append(c.answers, answer{expiry: a.Expiry, token: a.Token})
 		}
 	}
 	c.occupancy = nil

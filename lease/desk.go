@@ -320,7 +320,7 @@ func (d *desk) postpone(g *grant) {
 // back: what their holders guarded may still be going on.
 func (d *desk) dropOrphans(now instant) {
 	for i := len(d.held) - 1; i >= 0; i-- {
-		if h := d.held[i].hold; h != nil && h.holder.orphaned() {
+		if h := d.held[i].hold; h != nil && h.holder.Orphaned() {
 			d.end(now, h, ended, reasonAbandoned)
 		}
 	}

@@ -66,7 +66,7 @@ type fuzzTrip struct {
 	executed bool
 	answered bool // its desk has been told something
 	twin     bool // a copy that is executed, and whose reply nobody gets
-	replies  [][]int64
+	replies  []modelReply
 }
 
 type fuzzLease struct {
@@ -274,9 +274,7 @@ func (f *fuzzFleet) answer(trip *fuzzTrip) {
 	}
 	trip.answered = true
 	for i := range trip.ex.calls {
-		if err := trip.ex.calls[i].take(trip.replies[i]); err != nil {
-			panic(err)
-		}
+		trip.replies[i].reach(&trip.ex.calls[i])
 	}
 	trip.desk.arrive(f.now, trip.ex)
 }

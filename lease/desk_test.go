@@ -111,7 +111,7 @@ func configOf(capacity int, ttl time.Duration) stateConfig {
 // reachable is a holder that is never lost sight of.
 type reachable struct{}
 
-func (reachable) orphaned() bool { return false }
+func (reachable) Orphaned() bool { return false }
 
 func (d *deskTest) mustBeServed(w *waiter) *grant {
 	d.Helper()
@@ -544,7 +544,7 @@ func TestDeskGivesUpOnAServerThatSaysNothing(t *testing.T) {
 		d.tick(ex.giveUp)
 		now = d.next()
 	}
-	d.mustHaveFailed(w, unanswered, noReply.err)
+	d.mustHaveFailed(w, unanswered, errNoReply)
 }
 
 func TestDeskPollsJustAfterTheFirstExpiry(t *testing.T) {

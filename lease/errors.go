@@ -32,15 +32,23 @@ var (
 	ErrOption = errors.New("lease: bad option")
 )
 
-// noReply is why an attempt failed that was given up.
-var noReply = failure{err: fmt.Errorf("no reply in time: %w", os.ErrDeadlineExceeded), silent: true}
+// errUnanswered is what people see of errNoReply.
+var errUnanswered = fmt.Errorf("no reply in time: %w", os.ErrDeadlineExceeded)
+
+// public is the error that people see of what an attempt met.
+func public(trouble error) error {
+	if trouble == errNoReply {
+		return errUnanswered
+	}
+	return trouble
+}
 
 // failureOf says what an error of the client means to those who wait.
 func failureOf(err error) failure {
 	if err == nil {
 		return failure{}
 	}
-	return failure{err, isPermanent(err), isTimeout(err)}
+	return failure{err: err, permanent: isPermanent(err), silent: isTimeout(err)}
 }
 
 // An OptionError names an option and the value that was refused. It is an ErrOption.
@@ -144,7 +152,7 @@ func (h *hold) errorOf(r *reason) error {
 	}
 	name, g := h.semaphore.cfg.Name, h.grant
 	lost := func(why LossReason) error {
-		return &LostError{Name: name, ID: g.id, Token: h.token, Reason: why, Err: r.trouble}
+		return &LostError{Name: name, ID: g.id, Token: h.token, Reason: why, Err: public(r.trouble)}
 	}
 	var err error
 	switch r.kind {
@@ -159,7 +167,7 @@ func (h *hold) errorOf(r *reason) error {
 	case abandoned:
 		return ErrAbandoned
 	case unanswered:
-		return &RedisError{Op: "release", Name: name, Err: r.trouble}
+		return &RedisError{Op: "release", Name: name, Err: public(r.trouble)}
 	default:
 		return ErrClosed
 	}

@@ -17,7 +17,7 @@ func TestTroubleThatPassesIsNotPermanent(t *testing.T) {
 	}{
 		{io.EOF, false},
 		{context.DeadlineExceeded, false},
-		{noReply.err, false},
+		{errNoReply, false},
 		{redisError("LOADING Redis is loading the dataset in memory"), false},
 		{redisError("READONLY You can't write against a read only replica."), false},
 		{redisError("TRYAGAIN Multiple keys request during rehashing of slot"), false},

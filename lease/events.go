@@ -75,8 +75,8 @@ func (t *teller) run() {
 
 // A told is an event with the name of its semaphore, on its way to the functions.
 type told struct {
-	name string
-	stateEvent
+	name  string
+	event stateEvent
 }
 
 // of returns the function for a kind of event, nil if there is none.
@@ -98,14 +98,15 @@ func (e *Events) any() bool {
 }
 
 // tell calls the function for an event, if there is one.
-func (e *Events) tell(t told) {
+func (e *Events) tell(told told) {
+	t := told.event
 	f := e.of(t.kind)
 	if f == nil {
 		return
 	}
 	ev := Event{
-		Name: t.name, ID: t.id, Token: t.token, Weight: t.weight, Waited: t.waited, Held: t.held, Leases: t.leases,
-		Slack: t.slack, Err: t.err, Capacity: t.capacity, TTL: t.ttl,
+		Name: told.name, ID: t.id, Token: t.token, Weight: t.weight, Waited: t.waited, Held: t.held, Leases: t.leases,
+		Slack: t.slack, Err: public(t.err), Capacity: t.capacity, TTL: t.ttl,
 	}
 	if t.lost != nil {
 		ev.Err = t.lost.holder.(*hold).errorOf(t.lost.ending)

@@ -102,7 +102,7 @@ type holding struct {
 
 // A holder is whom a holding is for. The desk asks it nothing else.
 type holder interface {
-	orphaned() bool // nobody can reach the lease any more
+	Orphaned() bool // nobody can reach the lease any more
 }
 
 // maxHandovers is for how many leases of one grant a token leaves room.

@@ -164,7 +164,7 @@ func (in *inbox) take(payload string) {
 		return
 	}
 	verbs := [...]pushVerb{scripts.Granted: pushGrant, scripts.Refused: pushRefuse, scripts.Withdrawn: pushRevoke}
-	in.manager.pushed(name, push{verbs[n.Notice], n.Expiry, n.Token, n.ServerTime, n.ID})
+	in.manager.pushed(name, push{verb: verbs[n.Notice], expiry: n.Expiry, token: n.Token, server: n.ServerTime, id: n.ID, weight: weightOf(n.ID)})
 }
 
 // pushed hands a message to the desk of a semaphore. Where there is none, nobody waits any more, and what was

@@ -55,9 +55,9 @@ func newLease(h *hold) *Lease {
 	return l
 }
 
-// orphaned reports whether the lease was garbage collected before it was released. It is asked at each
+// Orphaned reports whether the lease was garbage collected before it was released. It is asked at each
 // renewal, and from the second on it can tell.
-func (h *hold) orphaned() bool {
+func (h *hold) Orphaned() bool {
 	if h.young != nil {
 		h.lease, h.young = weak.Make(h.young), nil
 	}

@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"slices"
 	"strings"
-
-	"github.com/eqworks/passbuddy/lease/scripts"
 )
 
 // A modelRedis is what the scripts do to one semaphore, said once more and short: the desks are fuzzed
@@ -72,8 +70,23 @@ func (m *modelRedis) unqueue(id string) {
 	m.queue = slices.DeleteFunc(m.queue, func(w modelWaiter) bool { return w.id == id })
 }
 
+// A modelReply is what a call is answered.
+type modelReply struct {
+	late, more     bool
+	server, expiry int64
+	lost           []int64
+	answers        []answer
+	occupancy      *occupancy
+}
+
+// reach has the answer arrive.
+func (r modelReply) reach(c *call) {
+	c.late, c.more, c.server, c.expiry = r.late, r.more, r.server, r.expiry
+	c.lost, c.answers, c.occupancy = r.lost, r.answers, r.occupancy
+}
+
 // run executes a call the way its script does, and returns the reply.
-func (m *modelRedis) run(ex *exchange, c *call) []int64 {
+func (m *modelRedis) run(ex *exchange, c *call) modelReply {
 	switch c.verb {
 	case release:
 		removed := 0
@@ -100,35 +113,30 @@ func (m *modelRedis) run(ex *exchange, c *call) []int64 {
 		if c.promote {
 			m.promote(nil)
 		}
-		if c.look {
-			return []int64{int64(min(len(m.queue), 1)) * int64(scripts.More)}
-		}
-		return []int64{0}
+		return modelReply{more: c.look && len(m.queue) > 0}
 	case renew:
 		before := len(m.holders)
 		m.purge()
-		r := []int64{m.now, m.later() + m.ttl, 0}
+		r := modelReply{server: m.now, expiry: m.later() + m.ttl}
 		for i, g := range c.grants {
 			if expiry, found := m.holders[g.id]; found {
 				m.holders[g.id] = max(expiry, m.later()+m.ttl)
 			} else if _, found := m.holders["revoked,"+g.id]; found {
-				r = append(r, -int64(i+1))
+				r.lost = append(r.lost, -int64(i+1))
 			} else {
-				r = append(r, int64(i+1))
+				r.lost = append(r.lost, int64(i+1))
 			}
 		}
-		if len(m.holders) < before {
-			r[2] = int64(scripts.More)
-		}
+		r.more = len(m.holders) < before
 		return r
 	default:
 		return m.acquire(ex, c)
 	}
 }
 
-func (m *modelRedis) acquire(ex *exchange, c *call) []int64 {
+func (m *modelRedis) acquire(ex *exchange, c *call) modelReply {
 	if ex.notAfter > 0 && m.now > ex.notAfter {
-		return []int64{m.now, int64(scripts.Late)}
+		return modelReply{server: m.now, late: true}
 	}
 	m.purge()
 	own := map[string][2]int64{}
@@ -149,7 +157,7 @@ func (m *modelRedis) acquire(ex *exchange, c *call) []int64 {
 		}
 	}
 	m.promote(own)
-	r, first := []int64{m.now, 8}, int64(0) // details follow
+	r, first := modelReply{server: m.now}, int64(0)
 	for i, g := range c.grants {
 		if own[g.id] == [2]int64{} && c.ages[i] == once && len(m.queue) == 0 && m.held()+int(g.weight) <= m.capacity() {
 			own[g.id] = [2]int64{m.later() + m.ttl, m.grant(g.id, m.later()+m.ttl)}
@@ -157,9 +165,10 @@ func (m *modelRedis) acquire(ex *exchange, c *call) []int64 {
 		if own[g.id] == [2]int64{} {
 			first = m.firstExpiry()
 		}
-		r = append(r, own[g.id][0], own[g.id][1])
+		r.answers = append(r.answers, answer{own[g.id][0], own[g.id][1]})
 	}
-	return append(r, int64(m.capacity()), int64(m.held()), int64(len(m.queue)), first, 0, 0)
+	r.occupancy = &occupancy{capacity: m.capacity(), held: m.held(), waiting: len(m.queue), first: first}
+	return r
 }
 
 // placesOf are the places in the queue that acquire.lua gives those who have none, when it runs at now.
@@ -210,7 +219,7 @@ func (m *modelRedis) promote(own map[string][2]int64) {
 				}
 				return
 			}
-			m.pushes = append(m.pushes, modelPush{ownerIn(id), push{verb, expiry, token, m.now, id}})
+			m.pushes = append(m.pushes, modelPush{ownerIn(id), push{verb, expiry, token, m.now, id, weightOf(id)}})
 		}
 		switch {
 		case until*1000 <= m.now:
@@ -237,6 +246,6 @@ func (m *modelRedis) revoke(id string) {
 	if expiry, found := m.holders[id]; found {
 		delete(m.holders, id)
 		m.holders["revoked,"+id] = expiry
-		m.pushes = append(m.pushes, modelPush{ownerIn(id), push{pushRevoke, 0, 0, m.now, id}})
+		m.pushes = append(m.pushes, modelPush{ownerIn(id), push{pushRevoke, 0, 0, m.now, id, weightOf(id)}})
 	}
 }

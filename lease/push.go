@@ -9,6 +9,7 @@ type push struct {
 	token  int64 // grant: µs
 	server int64 // when the script ran, in µs of the server's clock
 	id     string
+	weight int // how many permits the id is for
 }
 
 // A pair is what a push is measured by: when a call was sent, and what the server's clock showed while it
@@ -46,7 +47,7 @@ func (d *desk) pushed(now instant, p push) {
 		// perhaps of a lease that ended, and its holder has not released it
 	case g == nil:
 		// It was released before, or asked for by a request that came twice, the second time late.
-		d.owe(now, &grant{id: p.id, weight: int32(weightOf(p.id)), queued: true, released: true})
+		d.owe(now, &grant{id: p.id, weight: int32(p.weight), queued: true, released: true})
 	case g.state != asked && g.state != owed:
 		// held already
 	case !d.measures(now, p):

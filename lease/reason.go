@@ -1,6 +1,9 @@
 package lease
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // A reason is why a lease ended, a wait was in vain, or a release was not confirmed. The public errors are made from
 // it where they are returned.
@@ -32,3 +35,8 @@ var (
 	reasonAbandoned = &reason{kind: abandoned}
 	reasonCancelled = &reason{kind: cancelled}
 )
+
+// errNoReply is what an attempt met that was given up.
+var errNoReply = errors.New("no reply in time")
+
+var noReply = failure{err: errNoReply, silent: true}

@@ -133,7 +133,7 @@ func (s *Semaphore) acquire(ctx context.Context, o acquireOptions) (*Lease, erro
 	}
 	for {
 		if ctx.Err() != nil {
-			return nil, s.waitEnded(ctx, w.trouble)
+			return nil, s.waitEnded(ctx, public(w.trouble))
 		}
 		c, err := m.converse(s, false)
 		if err != nil {
@@ -149,7 +149,7 @@ func (s *Semaphore) acquire(ctx context.Context, o acquireOptions) (*Lease, erro
 		case <-w.done:
 		case <-ctx.Done():
 			s.cancel(c, w)
-			return nil, s.waitEnded(ctx, w.trouble)
+			return nil, s.waitEnded(ctx, public(w.trouble))
 		}
 		if w.failed != nil {
 			return nil, s.errorOf(w)
@@ -190,7 +190,7 @@ func (s *Semaphore) errorOf(w *waiter) error {
 	case tooHeavy:
 		return &OptionError{"Weight", w.weight, fmt.Sprintf("semaphore %q has a capacity of %d", s.cfg.Name, r.capacity)}
 	case unanswered:
-		return &RedisError{Op: "acquire", Name: s.cfg.Name, Err: r.trouble}
+		return &RedisError{Op: "acquire", Name: s.cfg.Name, Err: public(r.trouble)}
 	default:
 		return ErrClosed
 	}
