@@ -10,19 +10,20 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/eqworks/passbuddy/internal/protocol"
 	"github.com/eqworks/passbuddy/lease/scripts"
 )
 
-// script is the verb's.
-func (v verb) script() scripts.Verb {
-	return [...]scripts.Verb{release: scripts.Release, renew: scripts.Renew, acquire: scripts.Acquire}[v]
+// scriptOf is the verb's.
+func scriptOf(v protocol.Verb) scripts.Verb {
+	return [...]scripts.Verb{protocol.Release: scripts.Release, protocol.Renew: scripts.Renew, protocol.Acquire: scripts.Acquire}[v]
 }
 
 // An outgoing call knows whose it is.
 type outgoing struct {
 	conversation *conversation
-	exchange     *exchange
-	call         *call
+	exchange     *protocol.Batch
+	call         *protocol.Call
 	zrem         *redis.IntCmd // a plain release: takes the ids out, before cmd
 	cmd          redis.Cmder   // the script, or what a plain release does instead; nil: nothing
 }
@@ -38,13 +39,13 @@ type processor interface {
 func execute(ctx context.Context, client processor, pipe redis.Pipeliner, calls []outgoing) {
 	const passes = 3 // a server may restart between two of them
 	for pass := 1; ; pass++ {
-		var loaded [acquire + 1]bool
+		var loaded [protocol.Acquire + 1]bool
 		for i := range calls {
 			o := &calls[i]
 			if o.plainRelease(ctx) {
 				continue
 			}
-			v := o.call.verb
+			v := o.call.Verb
 			source := pass > 1 && !loaded[v]
 			loaded[v] = true
 			o.cmd = o.command(ctx, source)
@@ -65,7 +66,7 @@ func execute(ctx context.Context, client processor, pipe redis.Pipeliner, calls 
 		missing := -1
 		for i := range calls {
 			calls[i].finish()
-			if err := calls[i].call.failure.err; missing < 0 && err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
+			if err := calls[i].call.Failure.Err; missing < 0 && err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
 				missing = i
 			}
 		}
@@ -79,24 +80,24 @@ func execute(ctx context.Context, client processor, pipe redis.Pipeliner, calls 
 // command is the call as Redis wants it: with the script's name, or with its source.
 func (o *outgoing) command(ctx context.Context, source bool) redis.Cmder {
 	c, k := o.call, o.conversation.keys
-	args := make([]any, 0, 2+len(k)+3+2*len(c.grants))
-	args = k.Command(args, c.verb.script(), source)
-	switch c.verb {
-	case renew:
-		args = append(args, scripts.RenewFlags(c.setBack))
-	case release:
-		args = append(args, scripts.ReleaseFlags(c.queued, c.promote, len(c.grants) == 0))
-	case acquire:
-		flags := scripts.AcquireFlags(c.refresh, c.permits > len(c.grants), c.stood)
-		args = append(args, &o.exchange.notAfter, flags, &c.behind)
+	args := make([]any, 0, 2+len(k)+3+2*len(c.Grants))
+	args = k.Command(args, scriptOf(c.Verb), source)
+	switch c.Verb {
+	case protocol.Renew:
+		args = append(args, scripts.RenewFlags(c.SetBack))
+	case protocol.Release:
+		args = append(args, scripts.ReleaseFlags(c.Queued, c.Promote, len(c.Grants) == 0))
+	case protocol.Acquire:
+		flags := scripts.AcquireFlags(c.Refresh, c.Permits > len(c.Grants), c.Stood)
+		args = append(args, &o.exchange.NotAfter, flags, &c.Behind)
 	}
-	for i, g := range c.grants {
+	for i, g := range c.Grants {
 		if o.zrem != nil {
 			break // which has taken them out
 		}
-		args = append(args, &g.id)
-		if c.verb == acquire {
-			args = append(args, c.age(i))
+		args = append(args, &g.ID)
+		if c.Verb == protocol.Acquire {
+			args = append(args, age(c, i))
 		}
 	}
 	return routed(redis.NewIntSliceCmd(ctx, args...))
@@ -119,97 +120,97 @@ func routed[C redis.Cmder](cmd C) C {
 func (o *outgoing) plainRelease(ctx context.Context) (done bool) {
 	o.zrem, o.cmd = nil, nil
 	c, k := o.call, o.conversation.keys
-	if !c.plain() {
+	if !c.Plain() {
 		return false
 	}
-	args := append(make([]any, 0, 2+len(c.grants)), "zrem", k.Holders())
-	for _, g := range c.grants {
-		args = append(args, &g.id)
+	args := append(make([]any, 0, 2+len(c.Grants)), "zrem", k.Holders())
+	for _, g := range c.Grants {
+		args = append(args, &g.ID)
 	}
 	o.zrem = redis.NewIntCmd(ctx, args...)
-	if c.look {
+	if c.Look {
 		o.cmd = redis.NewIntCmd(ctx, "exists", k.Queue())
 	}
-	return !c.promote
+	return !c.Promote
 }
 
 // age is for how many µs the i-th request has waited, as the script wants it.
-func (c *call) age(i int) any {
-	if c.ages[i] == once {
+func age(c *protocol.Call, i int) any {
+	if c.Ages[i] == protocol.Once {
 		return ""
 	}
-	return &c.ages[i]
+	return &c.Ages[i]
 }
 
 // finish takes the commands' answers over.
 func (o *outgoing) finish() {
 	c := o.call
 	if o.zrem != nil {
-		c.removed += int(o.zrem.Val()) // a second pass finds nothing any more
+		c.Removed += int(o.zrem.Val()) // a second pass finds nothing any more
 	}
 	err := o.trouble()
 	if err != nil && o.zrem != nil && o.zrem.Err() == nil && isTransient(err) {
 		// The permits are back. Only the server cannot promote now: its slot moves, or its memory is full.
-		c.unpromoted, c.failure = true, failure{}
+		c.Unpromoted, c.Failure = true, protocol.Failure{}
 		return
 	}
 	if err != nil {
-		err = explain(c.verb.script(), err)
+		err = explain(scriptOf(c.Verb), err)
 	}
 	switch cmd := o.cmd.(type) {
 	case *redis.IntSliceCmd:
 		if err == nil {
-			err = c.take(cmd.Val())
+			err = take(c, cmd.Val())
 		}
 	case *redis.IntCmd:
-		c.more = err == nil && cmd.Val() > 0
+		c.More = err == nil && cmd.Val() > 0
 	}
-	c.failure = failureOf(err)
+	c.Failure = failureOf(err)
 }
 
 // take reads a script's reply.
-func (c *call) take(reply []int64) error {
+func take(c *protocol.Call, reply []int64) error {
 	var status scripts.Status
-	switch c.verb {
-	case release:
+	switch c.Verb {
+	case protocol.Release:
 		var err error
 		if status, err = scripts.ReleaseReply(reply); err != nil {
 			return err
 		}
-	case renew:
+	case protocol.Renew:
 		r, err := scripts.RenewReply(reply)
 		if err != nil {
 			return err
 		}
-		status, c.server, c.expiry, c.lost = r.Status, r.ServerTime, r.Expiry, r.Lost
-	case acquire:
-		r, err := scripts.AcquireReply(reply, len(c.grants))
+		status, c.Server, c.Expiry, c.Lost = r.Status, r.ServerTime, r.Expiry, r.Lost
+	case protocol.Acquire:
+		r, err := scripts.AcquireReply(reply, len(c.Grants))
 		if err != nil {
 			return err
 		}
-		status, c.server = r.Status, r.ServerTime
-		c.takeAnswers(&r)
+		status, c.Server = r.Status, r.ServerTime
+		takeAnswers(c, &r)
 	}
-	c.late, c.muted, c.more = status.Has(scripts.Late), status.Has(scripts.Muted), status.Has(scripts.More)
+	c.Late, c.Muted, c.More = status.Has(scripts.Late), status.Has(scripts.Muted), status.Has(scripts.More)
 	return nil
 }
 
-func (c *call) takeAnswers(r *scripts.Acquired) {
-	c.answers = c.answers[:0]
+func takeAnswers(c *protocol.Call, r *scripts.Acquired) {
+	c.Answers = c.Answers[:0]
 	if !r.Status.Has(scripts.Late) {
-		if cap(c.answers) < len(c.grants) {
-			c.answers = make([]answer, 0, len(c.grants))
+		if cap(c.Answers) < len(c.Grants) {
+			c.Answers = make([]protocol.Answer, 0, len(c.Grants))
 		}
-		for i := range c.grants {
+		for i := range c.Grants {
 			a := r.Answer(i)
-			c.answers = append(c.answers, answer{expiry: a.Expiry, token: a.Token})
+			c.Answers = append(c.Answers, protocol.Answer{Expiry: a.Expiry, Token: a.Token})
 		}
 	}
-	c.occupancy = nil
+	c.Occupancy = nil
 	if d, full := r.Details(); full {
-		c.occupancy = &occupancy{
-			capacity: int(d.Capacity), held: int(d.Held), waiting: int(d.Waiting), first: d.First,
-			otherCapacity: int(d.OtherCapacity), otherTTL: time.Duration(d.OtherTTL) * time.Millisecond,
+		c.Occupancy = &protocol.Occupancy{
+			Capacity: int(d.Capacity), Held: int(d.Held), Waiting: int(d.Waiting), First: d.First,
+			OtherCapacity: int(d.OtherCapacity), OtherTTL: time.Duration(d.OtherTTL) * time.Millisecond,
 		}
 	}
 }

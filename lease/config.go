@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/eqworks/passbuddy/internal/protocol"
 )
 
 // A Config describes a semaphore. Name and Capacity are required; what is zero is taken from
@@ -105,8 +107,6 @@ func (c Config) complete(defaults Config) (Config, error) {
 	return c, nil
 }
 
-const maxAttempt = 2 * time.Second
-
 // differ tells that a living semaphore has another Config in this process.
 func differ(lives, wanted *Config) error {
 	problem := "this process uses the semaphore with %v; use one Config for one name, or wait until nobody holds or waits"
@@ -134,8 +134,8 @@ func differ(lives, wanted *Config) error {
 }
 
 // forState is the part that the protocol goes by.
-func (c *Config) forState() stateConfig {
-	return stateConfig{
+func (c *Config) forState() protocol.Config {
+	return protocol.Config{
 		Capacity: c.Capacity, TTL: c.TTL, Margin: c.Margin, RetryInterval: c.RetryInterval, Handover: c.Handover,
 		MaxAttempts: c.MaxAttempts,
 	}

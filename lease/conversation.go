@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/eqworks/passbuddy/internal/protocol"
 	"github.com/eqworks/passbuddy/lease/scripts"
 )
 
@@ -19,15 +20,15 @@ type conversation struct {
 	keys    *scripts.Keys
 
 	mu      sync.Mutex
-	desk    desk
-	dead    bool        // off the manager's list: find another
-	listens bool        // counted by the inbox
-	flight  *flight     // the pipeline that carries desk.flight
-	trip    int         // and which of its trips
-	server  *serverTime // who answered last
-	clock   clockWatch  // what its answers tell of its clock
-	idleAt  instant     // since when there is nothing to do; zero: there is
-	extends []extension // that callers wait for: extend.go
+	desk    protocol.State
+	dead    bool                // off the manager's list: find another
+	listens bool                // counted by the inbox
+	flight  *flight             // the pipeline that carries desk.flight
+	trip    int                 // and which of its trips
+	server  *serverTime         // who answered last
+	clock   protocol.ClockWatch // what its answers tell of its clock
+	idleAt  protocol.Instant    // since when there is nothing to do; zero: there is
+	extends []extension         // that callers wait for: extend.go
 
 	work appointment // the renewer's
 	end  appointment // the watchdog's
@@ -36,40 +37,40 @@ type conversation struct {
 // unlock ends what a caller of desk methods began with c.mu.Lock: it sees to the timers, lets go of the
 // lock, and only then ends the leases that the desk has ended and sends what it wants sent. inline says
 // that the caller may carry the exchange itself.
-func (c *conversation) unlock(now instant, inline bool) {
+func (c *conversation) unlock(now protocol.Instant, inline bool) {
 	d := &c.desk
 	c.settleExtensions()
-	send := d.wants(now)
+	send := d.Wants(now)
 	if send {
-		d.queued = true
+		d.Queued = true
 	}
-	left := d.takeLeft()
-	if len(left.events) > 0 {
-		c.manager.teller.add(c.cfg.Name, left.events)
+	left := d.TakeEffects()
+	if len(left.Events) > 0 {
+		c.manager.teller.add(c.cfg.Name, left.Events)
 	}
-	if d.listening != c.listens {
-		c.listens = d.listening
+	if d.Listening != c.listens {
+		c.listens = d.Listening
 		c.manager.inbox.listen(c.listens)
 	}
 	var stuck *flight
 	trip := c.trip
-	if c.flight != nil && d.flight == nil {
+	if c.flight != nil && d.Batch == nil {
 		stuck, c.flight = c.flight, nil // the desk gave it up
 	}
-	if d.idle() {
+	if d.Idle() {
 		c.rest(now)
 	} else {
-		c.idleAt = instant{}
-		if at := d.next(); !at.isZero() {
+		c.idleAt = protocol.Instant{}
+		if at := d.Next(); !at.IsZero() {
 			c.manager.renewer.schedule(c, at)
 		}
 		c.watch()
 	}
 	c.mu.Unlock()
 
-	for _, h := range left.ends {
-		lost := h.holder.(*hold)
-		lost.end(lost.errorOf(h.ending))
+	for _, h := range left.Ends {
+		lost := h.Holder.(*hold)
+		lost.end(lost.errorOf(h.Ending))
 	}
 	if stuck != nil {
 		c.manager.wire.giveUp(stuck, trip)
@@ -77,12 +78,12 @@ func (c *conversation) unlock(now instant, inline bool) {
 	if send && !inline {
 		c.manager.wire.send(c, false)
 	}
-	if len(left.ends)+len(left.notes) > 0 {
+	if len(left.Ends)+len(left.Warnings) > 0 {
 		go func() { // a slow logger holds up nothing, and may close the manager
-			for _, h := range left.ends {
-				c.manager.report(h.holder.(*hold))
+			for _, h := range left.Ends {
+				c.manager.report(h.Holder.(*hold))
 			}
-			for _, n := range left.notes {
+			for _, n := range left.Warnings {
 				c.manager.note(c.cfg, n)
 			}
 		}()
@@ -96,12 +97,12 @@ func (c *conversation) unlock(now instant, inline bool) {
 const linger = time.Second
 
 // rest retires c when it has had nothing to do for a while, or the manager is on its way out.
-func (c *conversation) rest(now instant) {
-	if c.idleAt.isZero() {
+func (c *conversation) rest(now protocol.Instant) {
+	if c.idleAt.IsZero() {
 		c.idleAt = now
 	}
-	until := c.idleAt.add(linger)
-	if now.reached(until) || c.manager.isDraining() {
+	until := c.idleAt.Add(linger)
+	if now.Reached(until) || c.manager.isDraining() {
 		c.retire()
 		return
 	}
@@ -112,7 +113,7 @@ func (c *conversation) rest(now instant) {
 // nothing else: a renewal that never returns cannot hold it up. The appointment is not moved back when a
 // renewal moves the end: it looks too early once, and makes another.
 func (c *conversation) watch() {
-	if at := c.desk.endAt; !at.isZero() {
+	if at := c.desk.EndAt; !at.IsZero() {
 		c.manager.watchdog.schedule(c, at)
 	}
 }
@@ -125,24 +126,24 @@ func (c *conversation) tick() {
 		return
 	}
 	now := c.manager.now()
-	c.desk.tick(now)
+	c.desk.Tick(now)
 	c.unlock(now, false)
 }
 
 // depart returns what the desk sends now, nil if nothing.
-func (c *conversation) depart(f *flight) *exchange {
+func (c *conversation) depart(f *flight) *protocol.Batch {
 	c.mu.Lock()
 	if c.dead {
 		c.mu.Unlock()
 		return nil
 	}
 	now := c.manager.now()
-	known := c.clock.newest()
-	if known.micros == 0 {
+	known := c.clock.Newest()
+	if known.Micros == 0 {
 		known = c.server.reading()
 	}
-	c.desk.needed = c.server.need()
-	ex := c.desk.depart(now, known)
+	c.desk.Needed = c.server.need()
+	ex := c.desk.Depart(now, known)
 	if ex != nil {
 		c.flight, c.trip = f, f.trip
 	}
@@ -151,46 +152,46 @@ func (c *conversation) depart(f *flight) *exchange {
 }
 
 // arrive takes what came of ex from the given server; nil: unknown.
-func (c *conversation) arrive(ex *exchange, server *serverTime) {
+func (c *conversation) arrive(ex *protocol.Batch, server *serverTime) {
 	c.mu.Lock()
 	now := c.manager.now()
 	sameServer := server == nil || c.server == server
 	if !sameServer {
 		c.server = server // its clock is compared with that of the one before
 	}
-	if server != nil && ex.isAnswered() {
-		server.answered(now.mono - ex.sent.mono)
+	if server != nil && ex.IsAnswered() {
+		server.answered(now.Mono - ex.Sent.Mono)
 	}
 	moved := false
 	var forward time.Duration
-	var step reading
-	for i := range ex.calls {
-		if call := &ex.calls[i]; call.failure.err != nil {
-			moved = moved || isMoved(call.failure.err) && server != nil && server.forget()
-		} else if call.verb != release && server != nil {
-			r := reading{sent: ex.sent, received: now, micros: call.server}
+	var step protocol.Reading
+	for i := range ex.Calls {
+		if call := &ex.Calls[i]; call.Failure.Err != nil {
+			moved = moved || isMoved(call.Failure.Err) && server != nil && server.forget()
+		} else if call.Verb != protocol.Release && server != nil {
+			r := protocol.Reading{Sent: ex.Sent, Received: now, Micros: call.Server}
 			server.observe(r)
-			if by, changed := c.clock.observe(r); changed {
+			if by, changed := c.clock.Observe(r); changed {
 				forward, step = max(forward, by), r
 			}
-			ex.behind = max(ex.behind, c.clock.behind(r))
+			ex.Behind = max(ex.Behind, c.clock.Behind(r))
 		}
 	}
 	if c.dead {
 		c.mu.Unlock()
 		return
 	}
-	if c.desk.flight == ex {
+	if c.desk.Batch == ex {
 		c.flight = nil
 	}
-	changed := step.micros != 0
+	changed := step.Micros != 0
 	if changed && forward == 0 {
-		c.desk.setBack = true
+		c.desk.SetBack = true
 	}
 	if changed || moved {
-		c.desk.shorten(now, forward) // before what ex brings: that is measured by the new clock
+		c.desk.Shorten(now, forward) // before what ex brings: that is measured by the new clock
 	}
-	c.desk.arrive(now, ex)
+	c.desk.Arrive(now, ex)
 	c.unlock(now, false)
 	switch {
 	case changed && sameServer && server.isNews(step):
@@ -201,14 +202,14 @@ func (c *conversation) arrive(ex *exchange, server *serverTime) {
 }
 
 // pushed takes a message from the inbox.
-func (c *conversation) pushed(p push) {
+func (c *conversation) pushed(p protocol.Notification) {
 	c.mu.Lock()
 	if c.dead {
 		c.mu.Unlock()
 		return
 	}
 	now := c.manager.now()
-	c.desk.pushed(now, p)
+	c.desk.Notified(now, p)
 	c.unlock(now, false)
 }
 
@@ -220,28 +221,28 @@ func (c *conversation) subscribed() {
 		return
 	}
 	now := c.manager.now()
-	c.desk.subscribed(now)
+	c.desk.Subscribed(now)
 	c.unlock(now, false)
 }
 
 // hear passes on that another semaphore has found a step of the server's clock: step.micros is 0 where the server only
 // may be another one from now on.
-func (c *conversation) hear(server *serverTime, step reading) {
+func (c *conversation) hear(server *serverTime, step protocol.Reading) {
 	c.mu.Lock()
 	if c.dead || c.server != server {
 		c.mu.Unlock()
 		return
 	}
-	forward, changed := c.clock.hear(step)
-	if step.micros != 0 && !changed {
+	forward, changed := c.clock.Hear(step)
+	if step.Micros != 0 && !changed {
 		c.mu.Unlock()
 		return
 	}
 	now := c.manager.now()
 	if changed && forward == 0 {
-		c.desk.setBack = true
+		c.desk.SetBack = true
 	}
-	c.desk.shorten(now, forward)
+	c.desk.Shorten(now, forward)
 	c.unlock(now, false)
 }
 
@@ -253,7 +254,7 @@ func (c *conversation) close() {
 		return
 	}
 	now := c.manager.now()
-	c.desk.close(now)
+	c.desk.Close(now)
 	c.unlock(now, false)
 }
 

@@ -11,13 +11,15 @@ import (
 
 	"github.com/benbjohnson/clock"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/eqworks/passbuddy/internal/protocol"
 )
 
 // Close comes between the end of the lease's contexts and the sending of the release.
 func TestAReleaseThatCloseOvertakesSaysClosed(t *testing.T) {
 	m := quietManager(t)
 	_, g := shared(t, m, "gpu")
-	h := g.hold.holder.(*hold)
+	h := g.Holding.Holder.(*hold)
 	_ = h.end(ErrReleased)
 	if err := m.Close(); err != nil {
 		t.Fatal(err)
@@ -79,11 +81,11 @@ func TestAReleaseWhosePromotionIsRefusedHasGivenBack(t *testing.T) {
 		zrem.SetVal(1)
 		zrem.SetErr(tc.taken)
 		promotion.SetErr(tc.promoted)
-		c := &call{verb: release, grants: []*grant{{id: idOf(1, 1), weight: 1}}, permits: 1, promote: true}
+		c := &protocol.Call{Verb: protocol.Release, Grants: []*protocol.Grant{{ID: idOf(1, 1), Weight: 1}}, Permits: 1, Promote: true}
 		o := &outgoing{call: c, zrem: zrem, cmd: promotion}
 		o.finish()
-		if back := c.failure.err == nil && c.unpromoted; back != tc.back {
-			t.Errorf("%v, then %v: given back %v, %v", tc.taken, tc.promoted, back, c.failure.err)
+		if back := c.Failure.Err == nil && c.Unpromoted; back != tc.back {
+			t.Errorf("%v, then %v: given back %v, %v", tc.taken, tc.promoted, back, c.Failure.Err)
 		}
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/eqworks/passbuddy/internal/protocol"
 )
 
 // One sentinel for each meaning. The errors that are returned carry facts; errors.Is finds the
@@ -37,18 +39,18 @@ var errUnanswered = fmt.Errorf("no reply in time: %w", os.ErrDeadlineExceeded)
 
 // public is the error that people see of what an attempt met.
 func public(trouble error) error {
-	if trouble == errNoReply {
+	if trouble == protocol.ErrNoReply {
 		return errUnanswered
 	}
 	return trouble
 }
 
 // failureOf says what an error of the client means to those who wait.
-func failureOf(err error) failure {
+func failureOf(err error) protocol.Failure {
 	if err == nil {
-		return failure{}
+		return protocol.Failure{}
 	}
-	return failure{err: err, permanent: isPermanent(err), silent: isTimeout(err)}
+	return protocol.Failure{Err: err, Permanent: isPermanent(err), Silent: isTimeout(err)}
 }
 
 // An OptionError names an option and the value that was refused. It is an ErrOption.
@@ -146,28 +148,28 @@ func (e *HoldError) Error() string {
 func (e *HoldError) Is(target error) bool { return target == ErrMaxHold }
 
 // errorOf is what r says of h's lease; nil: nothing. Why the lease ended is the same error each time.
-func (h *hold) errorOf(r *reason) error {
+func (h *hold) errorOf(r *protocol.Reason) error {
 	if r == nil {
 		return nil
 	}
-	name, g := h.semaphore.cfg.Name, h.grant
+	name, g := h.semaphore.cfg.Name, h.Grant
 	lost := func(why LossReason) error {
-		return &LostError{Name: name, ID: g.id, Token: h.token, Reason: why, Err: public(r.trouble)}
+		return &LostError{Name: name, ID: g.ID, Token: h.Token, Reason: why, Err: public(r.Trouble)}
 	}
 	var err error
-	switch r.kind {
-	case expired:
+	switch r.Kind {
+	case protocol.Expired:
 		err = lost(LossExpired)
-	case removed:
+	case protocol.Removed:
 		err = lost(LossRemoved)
-	case revoked:
+	case protocol.Revoked:
 		err = lost(LossRevoked)
-	case heldTooLong:
-		err = &HoldError{Name: name, ID: g.id, Token: h.token, MaxHold: h.maxHold}
-	case abandoned:
+	case protocol.HeldTooLong:
+		err = &HoldError{Name: name, ID: g.ID, Token: h.Token, MaxHold: h.MaxHold}
+	case protocol.Abandoned:
 		return ErrAbandoned
-	case unanswered:
-		return &RedisError{Op: "release", Name: name, Err: public(r.trouble)}
+	case protocol.Unanswered:
+		return &RedisError{Op: "release", Name: name, Err: public(r.Trouble)}
 	default:
 		return ErrClosed
 	}

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/eqworks/passbuddy/internal/protocol"
 )
 
 func TestTroubleThatPassesIsNotPermanent(t *testing.T) {
@@ -17,7 +19,7 @@ func TestTroubleThatPassesIsNotPermanent(t *testing.T) {
 	}{
 		{io.EOF, false},
 		{context.DeadlineExceeded, false},
-		{errNoReply, false},
+		{protocol.ErrNoReply, false},
 		{redisError("LOADING Redis is loading the dataset in memory"), false},
 		{redisError("READONLY You can't write against a read only replica."), false},
 		{redisError("TRYAGAIN Multiple keys request during rehashing of slot"), false},

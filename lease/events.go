@@ -3,6 +3,8 @@ package lease
 import (
 	"sync"
 	"time"
+
+	"github.com/eqworks/passbuddy/internal/protocol"
 )
 
 // Events are told what happens to the semaphores of a manager: for metrics, traces and logs of one's own.
@@ -45,7 +47,7 @@ type teller struct {
 	telling bool
 }
 
-func (t *teller) add(name string, events []stateEvent) {
+func (t *teller) add(name string, events []protocol.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, e := range events {
@@ -76,20 +78,20 @@ func (t *teller) run() {
 // A told is an event with the name of its semaphore, on its way to the functions.
 type told struct {
 	name  string
-	event stateEvent
+	event protocol.Event
 }
 
 // of returns the function for a kind of event, nil if there is none.
-func (e *Events) of(kind eventKind) func(Event) {
+func (e *Events) of(kind protocol.EventKind) func(Event) {
 	return [...]func(Event){
-		eventWaiting: e.Waiting, eventAcquired: e.Acquired, eventHandedOver: e.HandedOver, eventRenewed: e.Renewed,
-		eventRenewalFailed: e.RenewalFailed, eventLost: e.Lost, eventReleased: e.Released, eventDisagreement: e.Disagreement,
+		protocol.EventWaiting: e.Waiting, protocol.EventAcquired: e.Acquired, protocol.EventHandedOver: e.HandedOver, protocol.EventRenewed: e.Renewed,
+		protocol.EventRenewalFailed: e.RenewalFailed, protocol.EventLost: e.Lost, protocol.EventReleased: e.Released, protocol.EventDisagreement: e.Disagreement,
 	}[kind]
 }
 
 // any reports whether somebody listens to anything.
 func (e *Events) any() bool {
-	for kind := eventWaiting; kind <= eventDisagreement; kind++ {
+	for kind := protocol.EventWaiting; kind <= protocol.EventDisagreement; kind++ {
 		if e.of(kind) != nil {
 			return true
 		}
@@ -100,16 +102,16 @@ func (e *Events) any() bool {
 // tell calls the function for an event, if there is one.
 func (e *Events) tell(told told) {
 	t := told.event
-	f := e.of(t.kind)
+	f := e.of(t.Kind)
 	if f == nil {
 		return
 	}
 	ev := Event{
-		Name: told.name, ID: t.id, Token: t.token, Weight: t.weight, Waited: t.waited, Held: t.held, Leases: t.leases,
-		Slack: t.slack, Err: public(t.err), Capacity: t.capacity, TTL: t.ttl,
+		Name: told.name, ID: t.ID, Token: t.Token, Weight: t.Weight, Waited: t.Waited, Held: t.Held, Leases: t.Leases,
+		Slack: t.Slack, Err: public(t.Err), Capacity: t.Capacity, TTL: t.TTL,
 	}
-	if t.lost != nil {
-		ev.Err = t.lost.holder.(*hold).errorOf(t.lost.ending)
+	if t.Lost != nil {
+		ev.Err = t.Lost.Holder.(*hold).errorOf(t.Lost.Ending)
 	}
 	f(ev)
 }

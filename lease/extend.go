@@ -3,12 +3,14 @@ package lease
 import (
 	"cmp"
 	"context"
+
+	"github.com/eqworks/passbuddy/internal/protocol"
 )
 
 // An extension is a caller who waits for a renewal that was sent since it asked.
 type extension struct {
-	grant *grant
-	end   instant // a window that ends then or later comes from such a renewal
+	grant *protocol.Grant
+	end   protocol.Instant // a window that ends then or later comes from such a renewal
 	done  chan bool
 }
 
@@ -22,11 +24,11 @@ func (h *hold) extend(ctx context.Context) error {
 		return h.endAsDecided()
 	}
 	now := c.manager.now()
-	c.desk.tick(now)
-	x := extension{grant: h.grant, end: now.add(c.desk.window), done: make(chan bool, 1)}
+	c.desk.Tick(now)
+	x := extension{grant: h.Grant, end: now.Add(c.desk.Window), done: make(chan bool, 1)}
 	c.extends = append(c.extends, x)
-	if h.grant.state == held {
-		c.desk.renewAt = now
+	if h.Grant.State == protocol.Held {
+		c.desk.RenewAt = now
 	}
 	c.unlock(now, false)
 	select {
@@ -44,7 +46,7 @@ func (h *hold) extend(ctx context.Context) error {
 // away may not have come to that yet.
 func (h *hold) endAsDecided() error {
 	h.conversation.mu.Lock()
-	why := h.ending
+	why := h.Ending
 	h.conversation.mu.Unlock()
 	return h.end(cmp.Or(h.errorOf(why), ErrReleased))
 }
@@ -57,9 +59,9 @@ func (c *conversation) settleExtensions() {
 	waiting := c.extends[:0]
 	for _, x := range c.extends {
 		switch {
-		case x.grant.state != held:
+		case x.grant.State != protocol.Held:
 			x.done <- false
-		case x.grant.until.end().mono >= x.end.mono:
+		case x.grant.Until.End().Mono >= x.end.Mono:
 			x.done <- true
 		default:
 			waiting = append(waiting, x)

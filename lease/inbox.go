@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/eqworks/passbuddy/internal/backoff"
+	"github.com/eqworks/passbuddy/internal/protocol"
 	"github.com/eqworks/passbuddy/lease/scripts"
 )
 
@@ -163,13 +164,13 @@ func (in *inbox) take(payload string) {
 		in.manager.warn("", "garbage", "lease: a message in the inbox makes no sense and is ignored; does somebody else publish there?", "channel", in.channel, "bytes", len(payload))
 		return
 	}
-	verbs := [...]pushVerb{scripts.Granted: pushGrant, scripts.Refused: pushRefuse, scripts.Withdrawn: pushRevoke}
-	in.manager.pushed(name, push{verb: verbs[n.Notice], expiry: n.Expiry, token: n.Token, server: n.ServerTime, id: n.ID, weight: weightOf(n.ID)})
+	verbs := [...]protocol.Notice{scripts.Granted: protocol.Granted, scripts.Refused: protocol.Refused, scripts.Withdrawn: protocol.Withdrawn}
+	in.manager.pushed(name, protocol.Notification{Verb: verbs[n.Notice], Expiry: n.Expiry, Token: n.Token, Server: n.ServerTime, ID: n.ID, Weight: weightOf(n.ID)})
 }
 
 // pushed hands a message to the desk of a semaphore. Where there is none, nobody waits any more, and what was
 // waited for was given back.
-func (m *Manager) pushed(name string, p push) {
+func (m *Manager) pushed(name string, p protocol.Notification) {
 	m.mu.Lock()
 	c := m.conversations[name]
 	m.mu.Unlock()

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 	"weak"
+
+	"github.com/eqworks/passbuddy/internal/protocol"
 )
 
 // A Lease is a hold on a permit. Its contexts live while the permit is trusted. Safe for concurrent use.
@@ -25,7 +27,7 @@ type Lease struct {
 // A hold is what outlives a Lease that is collected. From the first renewal on it refers to the Lease no more than
 // weakly, so that the desk keeps no lease from being collected.
 type hold struct {
-	holding
+	protocol.Holding
 
 	// immutable
 	semaphore    *Semaphore
@@ -51,7 +53,7 @@ type hold struct {
 // newLease makes the lease on a permit that is still to come.
 func newLease(h *hold) *Lease {
 	l := &Lease{hold: h}
-	h.young, h.holder = l, h
+	h.young, h.Holder = l, h
 	return l
 }
 
@@ -73,7 +75,7 @@ func (h *hold) valid() bool {
 	}
 	m := h.semaphore.manager
 	now := m.now()
-	if !now.reached(h.grant.until.end()) && !due(now, h.endsAt) {
+	if !now.Reached(h.Grant.Until.End()) && !protocol.Due(now, h.EndsAt) {
 		return true
 	}
 	c := h.conversation
@@ -81,11 +83,11 @@ func (h *hold) valid() bool {
 	if c.dead {
 		c.mu.Unlock()
 	} else {
-		c.desk.tick(now)
+		c.desk.Tick(now)
 		c.unlock(now, false)
 	}
 	c.mu.Lock()
-	why := h.ending
+	why := h.Ending
 	c.mu.Unlock()
 	if why == nil {
 		return !h.done.Load() // renewed since the first look
@@ -145,17 +147,17 @@ func (h *hold) giveBack(wait bool) error {
 		}
 	}
 	if wait {
-		h.settled = make(chan struct{})
+		h.Confirmed = make(chan struct{})
 	}
 	now := m.now()
-	c.desk.release(now, &h.holding)
+	c.desk.Release(now, &h.Holding)
 	// Who waits anyway may carry it, if that cannot last for longer than the window.
-	c.unlock(now, wait && m.wire.bounded && now.until(h.grant.until.end()) > c.desk.patience())
+	c.unlock(now, wait && m.wire.bounded && now.Until(h.Grant.Until.End()) > c.desk.Patience())
 	if !wait {
 		return nil
 	}
-	<-h.settled
-	return h.errorOf(h.result)
+	<-h.Confirmed
+	return h.errorOf(h.Result)
 }
 
 // giveUp returns a permit that never became a lease.
@@ -221,15 +223,15 @@ func (l *Lease) Err() error {
 
 // TrustedUntil returns the end of the trust window, which every renewal moves on.
 func (l *Lease) TrustedUntil() time.Time {
-	return l.hold.semaphore.manager.timeOf(l.hold.grant.until.end())
+	return l.hold.semaphore.manager.timeOf(l.hold.Grant.Until.End())
 }
 
 // Token returns the fencing token: unique for the semaphore, and with a capacity of 1 larger than those
 // of all leases before. Pass it along with writes to a store that refuses older ones.
-func (l *Lease) Token() int64 { return l.hold.token }
+func (l *Lease) Token() int64 { return l.hold.Token }
 
 // ID returns the permit's id, as it stands in Redis.
-func (l *Lease) ID() string { return l.hold.grant.id }
+func (l *Lease) ID() string { return l.hold.Grant.ID }
 
 // Name returns the name of the semaphore.
 func (l *Lease) Name() string { return l.hold.semaphore.cfg.Name }

@@ -6,30 +6,31 @@ import (
 	"slices"
 	"time"
 
+	"github.com/eqworks/passbuddy/internal/protocol"
 	"github.com/eqworks/passbuddy/lease/scripts"
 )
 
 // report logs the end of a lease that its holder did not ask for.
 func (m *Manager) report(h *hold) {
 	level, msg := slog.LevelWarn, "lease: lost"
-	switch h.ending.kind {
-	case closed:
+	switch h.Ending.Kind {
+	case protocol.Closed:
 		return
-	case abandoned:
+	case protocol.Abandoned:
 		level, msg = slog.LevelError, "lease: collected without Release; time takes the permit"
 	}
 	m.log.Log(context.Background(), level, msg,
-		"semaphore", h.semaphore.cfg.Name, "id", h.grant.id, "token", h.token, "reason", h.errorOf(h.ending))
+		"semaphore", h.semaphore.cfg.Name, "id", h.Grant.ID, "token", h.Token, "reason", h.errorOf(h.Ending))
 }
 
 // note logs what a desk has noticed.
-func (m *Manager) note(cfg *Config, n note) {
-	switch n.kind {
-	case noteMuted:
+func (m *Manager) note(cfg *Config, n protocol.Warning) {
+	switch n.Kind {
+	case protocol.Muted:
 		m.warn(cfg.Name, "muted", "lease: this Redis user may not PUBLISH to "+scripts.Inbox+"*: waiters of other processes learn of free permits by polling only", "semaphore", cfg.Name)
-	case noteDisagree:
+	case protocol.Disagreement:
 		m.warn(cfg.Name, "disagree", "lease: another process declares other limits for this semaphore; each is served by its own, unless Resize overrides them",
-			"semaphore", cfg.Name, "capacity", cfg.Capacity, "ttl", cfg.TTL, "other_capacity", n.capacity, "other_ttl", time.Duration(n.ttl)*time.Millisecond)
+			"semaphore", cfg.Name, "capacity", cfg.Capacity, "ttl", cfg.TTL, "other_capacity", n.Capacity, "other_ttl", time.Duration(n.TTL)*time.Millisecond)
 	}
 }
 
@@ -41,7 +42,7 @@ const (
 
 // A said is which semaphores the log knows of one cause.
 type said struct {
-	since instant
+	since protocol.Instant
 	names []string
 	more  bool // and that there are others
 }
@@ -52,7 +53,7 @@ func (m *Manager) warn(name, cause, msg string, args ...any) {
 	now := m.now()
 	m.mu.Lock()
 	known := m.said[cause]
-	if known == nil || now.reached(known.since.add(saidPeriod)) {
+	if known == nil || now.Reached(known.since.Add(saidPeriod)) {
 		known = &said{since: now}
 		m.said[cause] = known
 	}

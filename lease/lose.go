@@ -1,6 +1,9 @@
 package lease
 
-import "github.com/eqworks/passbuddy/internal/hooks"
+import (
+	"github.com/eqworks/passbuddy/internal/hooks"
+	"github.com/eqworks/passbuddy/internal/protocol"
+)
 
 func init() {
 	hooks.Lose = func(l any) { l.(*Lease).hold.lose() }
@@ -15,9 +18,9 @@ func (h *hold) lose() {
 		return
 	}
 	now := c.manager.now()
-	c.desk.tick(now)
-	if g := h.grant; g.state == held && g.hold == &h.holding {
-		c.desk.lose(now, g, expired)
+	c.desk.Tick(now)
+	if g := h.Grant; g.State == protocol.Held && g.Holding == &h.Holding {
+		c.desk.Lose(now, g, protocol.Expired)
 	}
 	c.unlock(now, false)
 }

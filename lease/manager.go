@@ -18,6 +18,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/eqworks/passbuddy/internal/protocol"
 	"github.com/eqworks/passbuddy/lease/scripts"
 )
 
@@ -168,13 +169,13 @@ func sanitize(host string) string {
 func (m *Manager) Client() redis.UniversalClient { return m.client }
 
 // now reads the clock. It is never zero, so that a zero instant can mean "never".
-func (m *Manager) now() instant {
+func (m *Manager) now() protocol.Instant {
 	t := m.clock.Now()
-	return instant{mono: t.Sub(m.base) + 1, wall: time.Duration(t.UnixNano())}
+	return protocol.Instant{Mono: t.Sub(m.base) + 1, Wall: time.Duration(t.UnixNano())}
 }
 
 // timeOf turns an instant into a time of the wall clock.
-func (m *Manager) timeOf(i instant) time.Time { return m.base.Add(i.mono - 1) }
+func (m *Manager) timeOf(i protocol.Instant) time.Time { return m.base.Add(i.Mono - 1) }
 
 func (m *Manager) serverAt(addr string) *serverTime {
 	m.mu.Lock()
@@ -200,9 +201,9 @@ func (m *Manager) converse(s *Semaphore, alive bool) (*conversation, error) {
 		c := m.conversations[cfg.Name]
 		if c == nil {
 			c = &conversation{manager: m, cfg: cfg, keys: s.keys}
-			c.desk = newDesk(&s.state, m.pace, m.mint, rand.Float64)
-			c.desk.watched = m.watched
-			c.desk.born = m.now()
+			c.desk = protocol.New(&s.state, m.pace, m.mint, rand.Float64)
+			c.desk.Watched = m.watched
+			c.desk.Born = m.now()
 			if m.wire.cluster == nil {
 				c.server = m.theServer()
 			}
@@ -220,7 +221,7 @@ func (m *Manager) converse(s *Semaphore, alive bool) (*conversation, error) {
 		case c.dead:
 			c.mu.Unlock()
 		case c.cfg != cfg && *c.cfg != *cfg:
-			if c.desk.idle() {
+			if c.desk.Idle() {
 				c.retire()
 				c.mu.Unlock()
 				continue
@@ -243,7 +244,7 @@ func (m *Manager) living(name string) *Config {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.dead || c.desk.idle() {
+	if c.dead || c.desk.Idle() {
 		return nil
 	}
 	return c.cfg
@@ -336,7 +337,7 @@ func (m *Manager) all() []*conversation {
 
 // clockStepped tells the other semaphores of a server that its clock has stepped: each takes from its windows what the
 // step may have taken, once, and renews at once.
-func (m *Manager) clockStepped(by *conversation, server *serverTime, step reading, forward time.Duration) {
+func (m *Manager) clockStepped(by *conversation, server *serverTime, step protocol.Reading, forward time.Duration) {
 	m.warn("", "clock", "lease: the server's clock jumped, or another server took over; renewing at once", "forward", forward)
 	for _, c := range m.all() {
 		if c != by {
@@ -350,7 +351,7 @@ func (m *Manager) serverMoved(by *conversation, server *serverTime) {
 	m.warn("", "clock", "lease: the server's clock jumped, or another server took over; renewing at once", "forward", time.Duration(0))
 	for _, c := range m.all() {
 		if c != by {
-			c.hear(server, reading{})
+			c.hear(server, protocol.Reading{})
 		}
 	}
 }
@@ -390,7 +391,7 @@ func (m *Manager) drain() {
 			continue
 		}
 		now := m.now()
-		c.desk.fail(now, reasonClosed)
+		c.desk.Fail(now, protocol.ReasonClosed)
 		c.unlock(now, false)
 	}
 }

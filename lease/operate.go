@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/eqworks/passbuddy/internal/protocol"
 	"github.com/eqworks/passbuddy/lease/scripts"
 )
 
@@ -74,7 +75,7 @@ func (s *Semaphore) Revoke(ctx context.Context, id string) error {
 	case scripts.OnlyWaits:
 		return fmt.Errorf("%w: %q waits in semaphore %q and holds nothing", ErrUnknownID, id, s.cfg.Name)
 	}
-	s.manager.pushed(s.cfg.Name, push{verb: pushRevoke, id: id}) // it may be this process's own, which need not listen
+	s.manager.pushed(s.cfg.Name, protocol.Notification{Verb: protocol.Withdrawn, ID: id}) // it may be this process's own, which need not listen
 	return nil
 }
 

@@ -192,7 +192,7 @@ func (p *Permit) enter(ctx context.Context, user bool, maxWait *time.Duration) (
 // timer bounds a wait; one attempt may share another caller's, and takes no longer than an attempt does.
 func (p *Permit) timer(maxWait time.Duration) *clock.Timer {
 	if maxWait <= 0 {
-		maxWait = p.semaphore.state.attempt()
+		maxWait = p.semaphore.state.Attempt()
 	}
 	return p.semaphore.manager.clock.Timer(maxWait)
 }
@@ -329,13 +329,13 @@ func (s *Semaphore) refusal() error {
 	if err != nil {
 		return err
 	}
-	full, waiting, trouble := c.desk.full, c.desk.waiting.len, c.desk.trouble
+	full, waiting, trouble := c.desk.Full, c.desk.Waiting.Len, c.desk.Trouble
 	c.unlock(s.manager.now(), false)
 	if trouble != nil {
 		return &RedisError{Op: "acquire", Name: s.cfg.Name, Err: trouble}
 	}
 	return &CapacityError{
-		Name: s.cfg.Name, Weight: 1, Capacity: cmp.Or(full.capacity, s.cfg.Capacity), Held: max(full.held, 1),
+		Name: s.cfg.Name, Weight: 1, Capacity: cmp.Or(full.Capacity, s.cfg.Capacity), Held: max(full.Held, 1),
 		Waiting: waiting, RetryAfter: s.cfg.RetryInterval,
 	}
 }

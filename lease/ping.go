@@ -7,6 +7,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/eqworks/passbuddy/internal/protocol"
 	"github.com/eqworks/passbuddy/lease/scripts"
 )
 
@@ -28,13 +29,13 @@ func (m *Manager) Ping(ctx context.Context) error {
 	}
 	state := cfg.forState()
 	c := &conversation{manager: m, cfg: &cfg, keys: scripts.KeysOf(m.prefix, cfg.Name, cfg.TTL, cfg.Capacity)}
-	c.desk = newDesk(&state, 1, m.newID, func() float64 { return 0 })
-	grants := []*grant{{id: m.newID(1), weight: 1}}
-	ex := &exchange{}
-	calls := []call{
-		{verb: acquire, grants: grants, ages: []int64{once}},
-		{verb: renew, grants: grants},
-		{verb: release, grants: grants, queued: true, promote: true},
+	c.desk = protocol.New(&state, 1, m.newID, func() float64 { return 0 })
+	grants := []*protocol.Grant{{ID: m.newID(1), Weight: 1}}
+	ex := &protocol.Batch{}
+	calls := []protocol.Call{
+		{Verb: protocol.Acquire, Grants: grants, Ages: []int64{protocol.Once}},
+		{Verb: protocol.Renew, Grants: grants},
+		{Verb: protocol.Release, Grants: grants, Queued: true, Promote: true},
 	}
 	out := make([]outgoing, len(calls))
 	for i := range calls {
@@ -42,7 +43,7 @@ func (m *Manager) Ping(ctx context.Context) error {
 	}
 	execute(ctx, m.client, m.client.Pipeline(), out)
 	for i := range calls {
-		if err := calls[i].failure.err; err != nil {
+		if err := calls[i].Failure.Err; err != nil {
 			return fail(err)
 		}
 	}

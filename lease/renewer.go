@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/benbjohnson/clock"
+
+	"github.com/eqworks/passbuddy/internal/protocol"
 )
 
 // A renewer knows when each conversation wants to be called next, and nothing of Redis: it calls, and
@@ -18,20 +20,20 @@ import (
 // Safe for concurrent use.
 type renewer struct {
 	clock clock.Clock
-	now   func() instant
+	now   func() protocol.Instant
 	slack time.Duration
 
 	mu      sync.Mutex
 	due     dueHeap
 	timer   *clock.Timer
-	armed   instant // when the timer fires; zero: it does not
+	armed   protocol.Instant // when the timer fires; zero: it does not
 	calling sync.Mutex
 	stopped bool
 }
 
 // An appointment is a conversation's place in a renewer's list. The renewer's mu guards it.
 type appointment struct {
-	at    instant
+	at    protocol.Instant
 	index int // from 1; 0: not in the list
 }
 
@@ -41,7 +43,7 @@ func newRenewer(m *Manager, slack time.Duration, of func(*conversation) *appoint
 }
 
 // schedule sees to it that c is called at at, or earlier.
-func (r *renewer) schedule(c *conversation, at instant) {
+func (r *renewer) schedule(c *conversation, at protocol.Instant) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.stopped {
@@ -51,7 +53,7 @@ func (r *renewer) schedule(c *conversation, at instant) {
 	case due.index == 0:
 		due.at = at
 		heap.Push(&r.due, c)
-	case at.mono < due.at.mono:
+	case at.Mono < due.at.Mono:
 		due.at = at
 		heap.Fix(&r.due, due.index-1)
 	default:
@@ -76,11 +78,11 @@ func (r *renewer) armLocked() {
 		return
 	}
 	first := r.due.at(0)
-	if !r.armed.isZero() && r.armed.mono <= first.mono {
+	if !r.armed.IsZero() && r.armed.Mono <= first.Mono {
 		return
 	}
 	r.armed = first
-	wait := max(r.now().until(first), 0)
+	wait := max(r.now().Until(first), 0)
 	if r.timer == nil {
 		r.timer = r.clock.AfterFunc(wait, r.fire)
 	} else {
@@ -96,12 +98,12 @@ func (r *renewer) fire() {
 		r.mu.Unlock()
 		return
 	}
-	r.armed = instant{}
+	r.armed = protocol.Instant{}
 	now := r.now()
 	var batch []*conversation
-	if r.due.Len() > 0 && now.reached(r.due.at(0)) {
-		horizon := now.add(r.slack)
-		for r.due.Len() > 0 && horizon.reached(r.due.at(0)) {
+	if r.due.Len() > 0 && now.Reached(r.due.at(0)) {
+		horizon := now.Add(r.slack)
+		for r.due.Len() > 0 && horizon.Reached(r.due.at(0)) {
 			batch = append(batch, heap.Pop(&r.due).(*conversation))
 		}
 	}
@@ -133,9 +135,9 @@ type dueHeap struct {
 	of   func(*conversation) *appointment
 }
 
-func (h *dueHeap) at(i int) instant   { return h.of(h.list[i]).at }
-func (h *dueHeap) Len() int           { return len(h.list) }
-func (h *dueHeap) Less(i, j int) bool { return h.at(i).mono < h.at(j).mono }
+func (h *dueHeap) at(i int) protocol.Instant { return h.of(h.list[i]).at }
+func (h *dueHeap) Len() int                  { return len(h.list) }
+func (h *dueHeap) Less(i, j int) bool        { return h.at(i).Mono < h.at(j).Mono }
 func (h *dueHeap) Swap(i, j int) {
 	h.list[i], h.list[j] = h.list[j], h.list[i]
 	h.of(h.list[i]).index, h.of(h.list[j]).index = i+1, j+1

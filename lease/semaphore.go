@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/eqworks/passbuddy/internal/protocol"
 	"github.com/eqworks/passbuddy/lease/scripts"
 )
 
@@ -14,7 +15,7 @@ import (
 type Semaphore struct {
 	manager *Manager
 	cfg     Config
-	state   stateConfig
+	state   protocol.Config
 	keys    *scripts.Keys
 }
 
@@ -127,31 +128,31 @@ func (s *Semaphore) acquire(ctx context.Context, o acquireOptions) (*Lease, erro
 		return nil, &OptionError{"ctx", "nil", "pass context.Background() where there is none"}
 	}
 	m := s.manager
-	w := &waiter{weight: o.weight, once: o.once, maxAttempts: s.cfg.MaxAttempts}
+	w := &protocol.Waiter{Weight: o.weight, Once: o.once, MaxAttempts: s.cfg.MaxAttempts}
 	if o.maxWait > 0 {
-		w.deadline = m.now().add(o.maxWait)
+		w.Deadline = m.now().Add(o.maxWait)
 	}
 	for {
 		if ctx.Err() != nil {
-			return nil, s.waitEnded(ctx, public(w.trouble))
+			return nil, s.waitEnded(ctx, public(w.Trouble))
 		}
 		c, err := m.converse(s, false)
 		if err != nil {
 			return nil, err
 		}
-		w.done = make(chan struct{})
-		l := newLease(&hold{semaphore: s, conversation: c, parent: ctx, holding: holding{maxHold: o.maxHold}})
-		w.hold = &l.hold.holding
+		w.Done = make(chan struct{})
+		l := newLease(&hold{semaphore: s, conversation: c, parent: ctx, Holding: protocol.Holding{MaxHold: o.maxHold}})
+		w.Holding = &l.hold.Holding
 		now := m.now()
-		c.desk.ask(now, w)
-		c.unlock(now, ctx.Done() == nil && w.deadline.isZero()) // nobody waits for this goroutine to look up
+		c.desk.Ask(now, w)
+		c.unlock(now, ctx.Done() == nil && w.Deadline.IsZero()) // nobody waits for this goroutine to look up
 		select {
-		case <-w.done:
+		case <-w.Done:
 		case <-ctx.Done():
 			s.cancel(c, w)
-			return nil, s.waitEnded(ctx, public(w.trouble))
+			return nil, s.waitEnded(ctx, public(w.Trouble))
 		}
-		if w.failed != nil {
+		if w.Failed != nil {
 			return nil, s.errorOf(w)
 		}
 		if l.hold.valid() {
@@ -168,29 +169,29 @@ func (s *Semaphore) acquire(ctx context.Context, o acquireOptions) (*Lease, erro
 
 // cancel ends the wait of a caller whose context has ended. If the permit was faster, it goes back all
 // the same: a caller that gave up gets no lease.
-func (s *Semaphore) cancel(c *conversation, w *waiter) {
+func (s *Semaphore) cancel(c *conversation, w *protocol.Waiter) {
 	c.mu.Lock()
 	now := s.manager.now()
-	waited := !c.dead && c.desk.leave(now, w, reasonCancelled)
+	waited := !c.dead && c.desk.Leave(now, w, protocol.ReasonCancelled)
 	if c.dead {
 		c.mu.Unlock()
 	} else {
 		c.unlock(now, false)
 	}
-	if !waited && w.failed == nil {
-		w.hold.holder.(*hold).giveUp()
+	if !waited && w.Failed == nil {
+		w.Holding.Holder.(*hold).giveUp()
 	}
 }
 
 // errorOf is why w got no lease.
-func (s *Semaphore) errorOf(w *waiter) error {
-	switch r := w.failed; r.kind {
-	case noRoom:
-		return &CapacityError{Name: s.cfg.Name, Weight: w.weight, Capacity: r.capacity, Held: r.held, Waiting: r.waiting, RetryAfter: r.retryAfter}
-	case tooHeavy:
-		return &OptionError{"Weight", w.weight, fmt.Sprintf("semaphore %q has a capacity of %d", s.cfg.Name, r.capacity)}
-	case unanswered:
-		return &RedisError{Op: "acquire", Name: s.cfg.Name, Err: public(r.trouble)}
+func (s *Semaphore) errorOf(w *protocol.Waiter) error {
+	switch r := w.Failed; r.Kind {
+	case protocol.NoRoom:
+		return &CapacityError{Name: s.cfg.Name, Weight: w.Weight, Capacity: r.Capacity, Held: r.Held, Waiting: r.Waiting, RetryAfter: r.RetryAfter}
+	case protocol.TooHeavy:
+		return &OptionError{"Weight", w.Weight, fmt.Sprintf("semaphore %q has a capacity of %d", s.cfg.Name, r.Capacity)}
+	case protocol.Unanswered:
+		return &RedisError{Op: "acquire", Name: s.cfg.Name, Err: public(r.Trouble)}
 	default:
 		return ErrClosed
 	}

@@ -3,14 +3,16 @@ package lease
 import (
 	"sync"
 	"time"
+
+	"github.com/eqworks/passbuddy/internal/protocol"
 )
 
 // A serverTime follows one server's clock. Safe for concurrent use.
 type serverTime struct {
 	mu     sync.Mutex
-	latest reading
-	needed time.Duration // how long an answer has lately taken: the longest, halved by each that was quicker
-	step   reading       // the latest that showed a step, told to all semaphores of this server
+	latest protocol.Reading
+	needed time.Duration    // how long an answer has lately taken: the longest, halved by each that was quicker
+	step   protocol.Reading // the latest that showed a step, told to all semaphores of this server
 }
 
 // answered takes it that an answer took d, also when its attempt had been given up.
@@ -31,11 +33,11 @@ func (s *serverTime) need() time.Duration {
 }
 
 // isNews reports whether r shows a step that has not been told, and takes it as told.
-func (s *serverTime) isNews(r reading) bool {
+func (s *serverTime) isNews(r protocol.Reading) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.step.micros != 0 && r.sent.mono-s.step.received.mono < time.Minute {
-		if _, changed := s.step.jump(r); !changed {
+	if s.step.Micros != 0 && r.Sent.Mono-s.step.Received.Mono < time.Minute {
+		if _, changed := s.step.Jump(r); !changed {
 			return false
 		}
 	}
@@ -43,9 +45,9 @@ func (s *serverTime) isNews(r reading) bool {
 	return true
 }
 
-func (s *serverTime) reading() reading {
+func (s *serverTime) reading() protocol.Reading {
 	if s == nil {
-		return reading{}
+		return protocol.Reading{}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -53,10 +55,10 @@ func (s *serverTime) reading() reading {
 }
 
 // observe takes a reading, unless a newer one has come before it.
-func (s *serverTime) observe(r reading) {
+func (s *serverTime) observe(r protocol.Reading) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r.sent.mono >= s.latest.sent.mono {
+	if r.Sent.Mono >= s.latest.Sent.Mono {
 		s.latest = r
 	}
 }
@@ -66,7 +68,7 @@ func (s *serverTime) observe(r reading) {
 func (s *serverTime) forget() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	known := s.latest.micros != 0
-	s.latest = reading{}
+	known := s.latest.Micros != 0
+	s.latest = protocol.Reading{}
 	return known
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/eqworks/passbuddy/internal/protocol"
 )
 
 const (
@@ -53,7 +55,7 @@ type flight struct {
 
 type leg struct {
 	conversation *conversation
-	exchange     *exchange
+	exchange     *protocol.Batch
 }
 
 // send carries c's exchange, now or with the next pipeline. inline: the calling goroutine carries it,
@@ -197,8 +199,8 @@ func (f *flight) deliver(legs []leg, server *serverTime) {
 	ctx := f.attempt(legs)
 	f.outgoing = f.outgoing[:0]
 	for _, l := range legs {
-		for i := range l.exchange.calls {
-			f.outgoing = append(f.outgoing, outgoing{conversation: l.conversation, exchange: l.exchange, call: &l.exchange.calls[i]})
+		for i := range l.exchange.Calls {
+			f.outgoing = append(f.outgoing, outgoing{conversation: l.conversation, exchange: l.exchange, call: &l.exchange.Calls[i]})
 		}
 	}
 	f.execute(ctx, legs)
@@ -212,7 +214,7 @@ func (f *flight) deliver(legs []leg, server *serverTime) {
 // execute runs what is outgoing. Several calls that renew go over a connection that is there, rather than over one that
 // has to be made: go-redis has a pool for pipelines alone, and far away a connection takes three round trips.
 func (f *flight) execute(ctx context.Context, legs []leg) {
-	if len(f.outgoing) > 1 && slices.ContainsFunc(legs, func(l leg) bool { return l.exchange.renews > 0 }) {
+	if len(f.outgoing) > 1 && slices.ContainsFunc(legs, func(l leg) bool { return l.exchange.Renews > 0 }) {
 		if conn := idleConn(f.wire.client); conn != nil {
 			execute(ctx, conn, conn.Pipeline(), f.outgoing)
 			_ = conn.Close() // it goes back to its pool
@@ -245,7 +247,7 @@ func (f *flight) attempt(legs []leg) context.Context {
 	w := f.wire
 	var longest time.Duration
 	for _, l := range legs {
-		longest = max(longest, l.exchange.patience)
+		longest = max(longest, l.exchange.Patience)
 	}
 	if left := time.Until(f.deadline); left < longest/4*3 || left > longest {
 		f.cancel()

@@ -1,9 +1,9 @@
 package main
 
 const (
-	desk        = "lease/desk.go"
-	exchange    = "lease/exchange.go"
-	grant       = "lease/grant.go"
+	desk        = "internal/protocol/desk.go"
+	exchange    = "internal/protocol/exchange.go"
+	grant       = "internal/protocol/grant.go"
 	leaseGo     = "lease/lease.go"
 	call        = "lease/call.go"
 	acquire     = "lease/scripts/acquire.lua"
@@ -20,8 +20,8 @@ const (
 	callsGo     = "lease/scripts/calls.go"
 	repliesGo   = "lease/scripts/replies.go"
 	revoke      = "lease/scripts/revoke.lua"
-	pushGo      = "lease/push.go"
-	renewals    = "lease/renewals.go"
+	pushGo      = "internal/protocol/push.go"
+	renewals    = "internal/protocol/renewals.go"
 	wireGo      = "lease/wire.go"
 )
 
@@ -33,6 +33,11 @@ func unit(name, run string, edits ...edit) mutant {
 // script are the tests of the scripts, on miniredis and on a real Redis.
 func script(name, run string, edits ...edit) mutant {
 	return mutant{name: name, edits: edits, pkg: "./lease/scripts", run: run, real: true}
+}
+
+// state are the tests of package protocol.
+func state(name, run string, edits ...edit) mutant {
+	return mutant{name: name, edits: edits, pkg: "./internal/protocol", run: run}
 }
 
 // handler are the tests of package leasehttp.
@@ -70,14 +75,14 @@ var mutants = []mutant{
 		edit{call, "	return routed(redis.NewIntSliceCmd(ctx, args...))", "	args[8] = fmt.Sprintf(\"%d:%d\", args[8], o.conversation.manager.clock.Now().UnixMicro())\n	return routed(redis.NewIntSliceCmd(ctx, args...))"}),
 
 	// Promise 2, told in time.
-	unit("window from receipt", "Desk",
-		edit{exchange, "d.granted(now, ex.sent, g, windowEnd(ex.sent, expiry,", "d.granted(now, ex.sent, g, windowEnd(now, expiry,"}),
+	state("window from receipt", "Desk",
+		edit{exchange, "d.granted(now, ex.Sent, g, WindowEnd(ex.Sent, expiry,", "d.granted(now, ex.Sent, g, WindowEnd(now, expiry,"}),
 	fleet("window from receipt, in a fleet",
-		edit{exchange, "d.granted(now, ex.sent, g, windowEnd(ex.sent, expiry, server, d.cfg.Margin+ex.behind)", "d.granted(now, ex.sent, g, windowEnd(now, expiry, server, 0)"},
-		edit{exchange, "end := windowEnd(ex.sent, c.expiry, c.server, d.cfg.Margin+ex.behind)", "end := windowEnd(now, c.expiry, c.server, 0)"}),
+		edit{exchange, "d.granted(now, ex.Sent, g, WindowEnd(ex.Sent, expiry, server, d.Config.Margin+ex.Behind)", "d.granted(now, ex.Sent, g, WindowEnd(now, expiry, server, 0)"},
+		edit{exchange, "end := WindowEnd(ex.Sent, c.Expiry, c.Server, d.Config.Margin+ex.Behind)", "end := WindowEnd(now, c.Expiry, c.Server, 0)"}),
 	unit("timer tied to the renewer", "Promise2",
-		edit{"lease/conversation.go", "if at := c.desk.endAt; !at.isZero() {", "if at := c.desk.endAt; !at.isZero() && false {"}),
-	unit("margin dropped", "Window|Promise2",
+		edit{"lease/conversation.go", "if at := c.desk.EndAt; !at.IsZero() {", "if at := c.desk.EndAt; !at.IsZero() && false {"}),
+	state("margin dropped", "Window",
 		edit{grant, "time.Microsecond - margin)", "time.Microsecond)"}),
 	script("expiry counted for longer than Redis keeps it", "Script",
 		edit{acquire, "reply[from - 3], reply[from - 2] = expiry, grant(", "reply[from - 3], reply[from - 2] = expiry + 1, grant("}),
@@ -93,74 +98,74 @@ var mutants = []mutant{
 		edit{grantLua, "redis.call('ZADD', holders, 'GT', score, id)", "redis.call('ZADD', holders, 'NX', score, id)"}),
 	script("re-grant that does not extend, where nobody waits", "AcquireScript",
 		edit{uncontended, "redis.call('ZADD', holders, 'GT', score, ARGV[6])", "redis.call('ZADD', holders, 'NX', score, ARGV[6])"}),
-	unit("wall clock ignored after a suspend", "TimeHasPassed",
-		edit{grant, "return i.mono >= at.mono || i.wall >= at.wall", "return i.mono >= at.mono"}),
-	unit("only the wall clock", "TimeHasPassed",
-		edit{grant, "return i.mono >= at.mono || i.wall >= at.wall", "return i.wall >= at.wall"}),
+	state("wall clock ignored after a suspend", "TimeHasPassed",
+		edit{grant, "return i.Mono >= at.Mono || i.Wall >= at.Wall", "return i.Mono >= at.Mono"}),
+	state("only the wall clock", "TimeHasPassed",
+		edit{grant, "return i.Mono >= at.Mono || i.Wall >= at.Wall", "return i.Wall >= at.Wall"}),
 	unit("Err does not look at the clock", "AfterAPause",
 		edit{leaseGo, "func (c *leaseContext) Err() error {\n	c.look()", "func (c *leaseContext) Err() error {"}),
 	unit("Done does not look at the clock", "AfterAPause",
 		edit{leaseGo, "func (c *leaseContext) Done() <-chan struct{} {\n	c.look()", "func (c *leaseContext) Done() <-chan struct{} {"}),
 	unit("a context does not look at the leases above", "AnswersForAllLeases",
 		edit{leaseGo, "for l := c.above; l != nil; l =", "for l := c.above; l != nil && false; l ="}),
-	unit("a jump of the server's clock shortens nothing", "Desk",
-		edit{desk, "g.until.set(g.until.end().add(-by))", "g.until.set(g.until.end())"}),
-	unit("a jump of the server's clock goes unseen", "Readings",
-		edit{"lease/servertime.go", "case server > longest+allowed:", "case server > longest+allowed+time.Hour:"}),
+	state("a jump of the server's clock shortens nothing", "Desk",
+		edit{desk, "g.Until.set(g.Until.End().Add(-by))", "g.Until.set(g.Until.End())"}),
+	state("a jump of the server's clock goes unseen", "Readings",
+		edit{"internal/protocol/reading.go", "case server > longest+allowed:", "case server > longest+allowed+time.Hour:"}),
 
 	// Promise 3, no false loss.
-	unit("one attempt to renew in each window", "Desk",
-		edit{exchange, "giveUp: now.add(d.bound())", "giveUp: now.add(d.cfg.TTL)"}),
-	unit("renewal as late as the window's end", "Promise3|Desk",
-		edit{desk, "float64(d.window/3) * d.pace", "float64(d.window) * d.pace"}),
+	state("one attempt to renew in each window", "Desk",
+		edit{exchange, "giveUp: now.Add(d.bound())", "giveUp: now.Add(d.Config.TTL)"}),
+	state("renewal as late as the window's end", "Desk",
+		edit{desk, "float64(d.Window/3) * d.pace", "float64(d.Window) * d.pace"}),
 	unit("a failed renewal is not repeated", "Promise3",
-		edit{exchange, "d.renewAt = earlier(d.renewAt, again)", "_ = again"}),
+		edit{exchange, "d.RenewAt = earlier(d.RenewAt, again)", "_ = again"}),
 	script("READONLY answered as lost", "RenewScript",
 		edit{renew, "local freed = purge()", "if redis.call('EXISTS', holders) == 0 then return {now, expiry, 0, 1} end\nlocal freed = purge()"}),
 	unit("NOSCRIPT not handled", "Promise3",
 		edit{call, "if missing < 0 || pass == passes {", "if true || missing < 0 || pass == passes {"}),
 
 	// Promise 4, loss is final.
-	unit("late reply accepted", "Desk",
-		edit{exchange, "		d.flight = nil\n	}\n	d.tick(now)", "		d.flight = nil\n	}"}),
-	unit("a grant past its window becomes a lease", "Desk",
-		edit{exchange, "	if now.reached(end) {\n		d.detach(g)", "	if false {\n		d.detach(g)"},
-		edit{exchange, "if now.until(end) < d.window*2/3 {", "if false {"}),
-	unit("an old grant is handed over without a renewal", "Desk",
-		edit{exchange, "if now.until(end) < d.window*2/3 {", "if false {"}),
-	unit("an id used again after its release", "Desk",
-		edit{exchange, "	if now.reached(end) {\n		d.detach(g)\n", "	if now.reached(end) {\n"}),
+	state("late reply accepted", "Desk",
+		edit{exchange, "		d.Batch = nil\n	}\n	d.Tick(now)", "		d.Batch = nil\n	}"}),
+	state("a grant past its window becomes a lease", "Desk",
+		edit{exchange, "	if now.Reached(end) {\n		d.detach(g)", "	if false {\n		d.detach(g)"},
+		edit{exchange, "if now.Until(end) < d.Window*2/3 {", "if false {"}),
+	state("an old grant is handed over without a renewal", "Desk",
+		edit{exchange, "if now.Until(end) < d.Window*2/3 {", "if false {"}),
+	state("an id used again after its release", "Desk",
+		edit{exchange, "	if now.Reached(end) {\n		d.detach(g)\n", "	if now.Reached(end) {\n"}),
 
 	// Promise 5, a permit goes back when its holder says so.
 	unit("release before the contexts end", "ReleaseEnds",
 		edit{leaseGo, "	reason := h.end(ErrReleased)\n", "	reason := error(ErrReleased)\n	defer h.end(ErrReleased)\n"}),
 	unit("Held ends with the caller's context", "CancellingTheCaller",
 		edit{leaseGo, "l.derive(context.WithoutCancel(l.hold.parent), ", "l.derive(l.hold.parent, "}),
-	unit("MaxHold ignored", "Promise5|Desk",
-		edit{desk, "d.holdAt = earlier(d.holdAt, w.hold.endsAt)", ""}),
+	state("MaxHold ignored", "Desk",
+		edit{desk, "d.holdAt = earlier(d.holdAt, w.Holding.EndsAt)", ""}),
 	unit("MaxHold gives the permit back", "Promise5",
-		edit{desk, "		d.end(now, h, ended, &reason{kind: heldTooLong})",
-			"		d.end(now, h, ended, &reason{kind: heldTooLong})\n		d.owe(now, g)"}),
+		edit{desk, "		d.end(now, h, ended, &Reason{Kind: HeldTooLong})",
+			"		d.end(now, h, ended, &Reason{Kind: HeldTooLong})\n		d.giveBack(now, g)"}),
 	unit("Close gives back", "Promise5",
-		edit{"lease/manager.go", "	m.renewer.stop()\n", "	for _, c := range m.all() {\n		for _, g := range c.desk.held {\n			m.client.ZRem(context.Background(), c.keys.Holders().(string), g.id)\n		}\n	}\n	m.renewer.stop()\n"}),
+		edit{"lease/manager.go", "	m.renewer.stop()\n", "	for _, c := range m.all() {\n		m.client.Del(context.Background(), c.keys.Holders().(string))\n	}\n	m.renewer.stop()\n"}),
 
 	// Promise 6, always a reason.
 	unit("a loss does not carry the Redis error", "Promise6",
-		edit{desk, "&reason{kind: why, trouble: d.trouble}", "&reason{kind: why}"}),
+		edit{desk, "&Reason{Kind: why, Trouble: d.Trouble}", "&Reason{Kind: why}"}),
 	unit("the caller's cause is forgotten", "Promise6|CancellingTheCaller",
 		edit{leaseGo, "		return context.Cause(l.hold.parent)", "		return l.hold.parent.Err()"}),
 
 	// Promise 7, nothing leaks.
-	unit("cancelled acquire that forgets its clean-up", "Promise7|Desk",
-		edit{desk, "	case g.unanswered > 0 || g.queued:\n		d.owe(now, g)", "	case g.unanswered > 0 || g.queued:\n		g.state = gone"}),
+	state("cancelled acquire that forgets its clean-up", "Desk",
+		edit{desk, "	case g.unanswered > 0 || g.queued:\n		d.giveBack(now, g)", "	case g.unanswered > 0 || g.queued:\n		g.State = gone"}),
 	script("a given-up acquire still takes a permit", "AcquireScript",
 		edit{acquire, "local late = notAfter > 0 and now > notAfter", "local late = false"}),
-	unit("a given-up acquire has no limit", "Desk|Promise7",
-		edit{exchange, "ex.notAfter = server.notAfter(ex.giveUp)", "ex.notAfter = 0"}),
-	unit("release sent before the request can be too late", "Desk",
-		edit{desk, "	if g.state == asked && !g.settled(now) {", "	if false {"}),
-	unit("debts of an outage are kept for ever", "Desk|Promise7",
-		edit{desk, "now.reached(g.moot)", "false"}),
+	state("a given-up acquire has no limit", "Desk",
+		edit{exchange, "ex.NotAfter = server.notAfter(ex.giveUp)", "ex.NotAfter = 0"}),
+	state("release sent before the request can be too late", "Desk",
+		edit{desk, "	if g.State == asked && !g.isQuiet(now) {", "	if false {"}),
+	state("debts of an outage are kept for ever", "Desk",
+		edit{desk, "now.Reached(g.expiresBy)", "false"}),
 	unit("a collected lease is renewed for ever", "ALeaseThatIsCollected",
 		edit{renewals, "	d.dropOrphans(now)\n", ""}),
 
@@ -182,7 +187,7 @@ var mutants = []mutant{
 	fleet("a lost wake-up: a release does not promote",
 		edit{release, "local nextWaiter = flags % 4 >= 2 and", "local nextWaiter = false and"}),
 	fleet("a lost wake-up: a desk that does not have it promote",
-		edit{exchange, "			c.promote = !c.look\n", "			c.look = false\n"}),
+		edit{exchange, "			c.Promote = !c.Look\n", "			c.Look = false\n"}),
 	fleet("a lost wake-up: nobody is told where one permit goes to the next",
 		edit{nextWaiter, "redis.pcall('PUBLISH', 'passbuddy:inbox:' .. owner, push)", "0"}),
 	script("a lost wake-up: a release serves one where there is room for two", "ReleaseScript",
@@ -205,12 +210,12 @@ var mutants = []mutant{
 		edit{nextWaiter, "      if aged then", "      if false then"}),
 	script("a promotion that uses the promoter's TTL, where one permit goes to the next", "ReleaseScript",
 		edit{nextWaiter, "local expiry = whole(until_)", "local expiry = whole(later + ttl)"}),
-	unit("a plain release that finds nothing, and does not look for the other name", "Desk",
-		edit{exchange, "if c.plain() && c.removed < len(c.grants) {", "if false {"}),
+	state("a plain release that finds nothing, and does not look for the other name", "Desk",
+		edit{exchange, "if c.Plain() && c.Removed < len(c.Grants) {", "if false {"}),
 	fleet("a lost wake-up: a desk that polls no more",
-		edit{exchange, "	d.pollAt = earlier(d.pollAt, earlier(now.add(d.interval()), d.full.free))\n", ""}),
-	unit("a lost wake-up: a join forgets the next poll", "Desk",
-		edit{exchange, "	d.joinAt = instant{}\n	ahead, oneMore :=", "	d.joinAt, d.pollAt = instant{}, instant{}\n	ahead, oneMore :="}),
+		edit{exchange, "	d.pollAt = earlier(d.pollAt, earlier(now.Add(d.interval()), d.Full.free))\n", ""}),
+	state("a lost wake-up: a join forgets the next poll", "Desk",
+		edit{exchange, "	d.joinAt = Instant{}\n	ahead, oneMore :=", "	d.joinAt, d.pollAt = Instant{}, Instant{}\n	ahead, oneMore :="}),
 	script("a dead head blocks", "Promote",
 		edit{promote, "      if until_[owner] * 1000 <= now then\n        gone[#gone + 1] = id\n", "      if until_[owner] * 1000 <= now then\n        blocked = true\n        break\n"}),
 	fleet("a dead head blocks, in a fleet",
@@ -227,26 +232,26 @@ var mutants = []mutant{
 		edit{acquire, "math.max(now - ARGV[i + 1], place + 1)", "math.max(now, place + 1)"}),
 	script("a place lost in an outage", "Promise8",
 		edit{acquire, "math.max(now - ARGV[i + 1], place + 1)", "math.max(now, place + 1)"}),
-	unit("a quick call overtakes the slow one before it", "Desk",
-		edit{exchange, "		c.behind = behind\n", ""}),
+	state("a quick call overtakes the slow one before it", "Desk",
+		edit{exchange, "		c.Behind = behind\n", ""}),
 	script("a quick call overtakes the slow one before it, in the script", "AcquireScript|Place",
 		edit{acquire, "place = math.max(place, ARGV[5] + 0)", "place = place"}),
-	unit("a quick call overtakes the slow one that was not answered", "Desk",
+	state("a quick call overtakes the slow one that was not answered", "Desk",
 		edit{exchange, "			age = min(age, youngest)\n", ""}),
 	script("who waits when the clock is set back keeps a place in the future", "AcquireScript|Promise8",
 		edit{acquire, "redis.call('ZADD', queue, 'LT', unpack(arrivals))", "redis.call('ZADD', queue, 'NX', unpack(arrivals))"}),
-	unit("a burst loses a round trip for each caller", "Desk",
-		edit{"lease/waiter.go", "	w.place = max(w.place, place)", "	w.place = max(w.place, place) + 50000"}),
-	unit("a long Handover keeps callers out of the queue", "Desk",
-		edit{desk, "at = earlier(d.passing, d.full.told.add(d.cfg.RetryInterval))", "at = d.passing"}),
+	state("a burst loses a round trip for each caller", "Desk",
+		edit{"internal/protocol/waiter.go", "	w.place = max(w.place, place)", "	w.place = max(w.place, place) + 50000"}),
+	state("a long Handover keeps callers out of the queue", "Desk",
+		edit{desk, "at = earlier(d.handoverUntil, d.Full.told.Add(d.Config.RetryInterval))", "at = d.handoverUntil"}),
 	fleet("a newcomer overtakes the queue",
 		edit{acquire, "elseif waiting == 0 and revoked == 0 then", "elseif revoked == 0 then"}),
 	script("one that does not wait overtakes the queue", "Heavy",
 		edit{acquire, "own[id][1] == 0 and waiting == 0 and held", "own[id][1] == 0 and held"}),
-	unit("an unbounded hand-over", "Desk",
-		edit{desk, "now.reached(g.at.add(d.cfg.Handover))", "false"}),
+	state("an unbounded hand-over", "Desk",
+		edit{desk, "now.Reached(g.at.Add(d.Config.Handover))", "false"}),
 	fleet("an unbounded hand-over, in a fleet",
-		edit{desk, "now.reached(g.at.add(d.cfg.Handover))", "false"}),
+		edit{desk, "now.Reached(g.at.Add(d.Config.Handover))", "false"}),
 
 	// Promise 9, no herd.
 	fleet("wake-all: everybody in the queue is told",
@@ -258,30 +263,30 @@ var mutants = []mutant{
 		edit{promote, "        if own and own[id] then\n          own[id] = {until_[owner], fresh}\n        else\n", "        if own and own[id] then\n          own[id] = {until_[owner], fresh}\n        end\n        do\n"}),
 
 	// Pushes that are late, come twice, or overtake.
-	unit("a push trusted from its receipt", "Desk",
-		edit{pushGo, "end := windowEnd(d.pair.sent, p.expiry, d.pair.micros, d.cfg.Margin)", "end := windowEnd(now, p.expiry, p.server, d.cfg.Margin)"}),
+	state("a push trusted from its receipt", "Desk",
+		edit{pushGo, "end := WindowEnd(d.sample.sent, p.Expiry, d.sample.micros, d.Config.Margin)", "end := WindowEnd(now, p.Expiry, p.Server, d.Config.Margin)"}),
 	fleet("a push trusted from its receipt, in a fleet",
-		edit{pushGo, "end := windowEnd(d.pair.sent, p.expiry, d.pair.micros, d.cfg.Margin)", "end := windowEnd(now, p.expiry, p.server, d.cfg.Margin)"}),
-	unit("a late push releases a held grant", "Desk",
-		edit{pushGo, "		// held already\n", "		d.drop(g)\n		d.owe(now, g)\n"}),
+		edit{pushGo, "end := WindowEnd(d.sample.sent, p.Expiry, d.sample.micros, d.Config.Margin)", "end := WindowEnd(now, p.Expiry, p.Server, d.Config.Margin)"}),
+	state("a late push releases a held grant", "Desk",
+		edit{pushGo, "		// held already\n", "		d.drop(g)\n		d.giveBack(now, g)\n"}),
 	fleet("a late push releases a held grant, in a fleet",
-		edit{pushGo, "		// held already\n", "		d.drop(g)\n		d.owe(now, g)\n"}),
-	unit("a late push that comes twice makes a lease", "Desk",
+		edit{pushGo, "		// held already\n", "		d.drop(g)\n		d.giveBack(now, g)\n"}),
+	state("a late push that comes twice makes a lease", "Desk",
 		edit{pushGo, "queued: true, released: true}", "queued: true}"}),
 	fleet("a late push that comes twice makes a lease, in a fleet",
 		edit{pushGo, "queued: true, released: true}", "queued: true}"}),
-	unit("a late push gives back what a lease of this desk held", "Desk",
-		edit{pushGo, "p.token <= d.lapsed || !d.ours(p)", "!d.ours(p)"}),
-	unit("a late push gives back what a lease of the desk before held", "Desk",
-		edit{pushGo, "p.token <= d.lapsed || !d.ours(p)", "p.token <= d.lapsed"}),
-	unit("a push that overtakes its reply is ignored", "Desk",
-		edit{pushGo, "	case g.state != asked && g.state != owed:\n", "	case g.state != asked && g.state != owed || g.unanswered > 0:\n"}),
-	unit("a reply that says waiting takes a pushed grant away", "Desk",
-		edit{exchange, "		case g.state == asked && expiry > 0:\n", "		case g.state == held && expiry == 0:\n			d.drop(g)\n			d.owe(now, g)\n		case g.state == asked && expiry > 0:\n"}),
-	unit("a hand-over that overtakes a poll: its request is forgotten", "Desk",
-		edit{desk, "		d.retract(now, w)\n		d.postpone(own)\n", "		d.detach(own)\n		own.state = gone\n"}),
+	state("a late push gives back what a lease of this desk held", "Desk",
+		edit{pushGo, "p.Token <= d.lapsed || !d.ours(p)", "!d.ours(p)"}),
+	state("a late push gives back what a lease of the desk before held", "Desk",
+		edit{pushGo, "p.Token <= d.lapsed || !d.ours(p)", "p.Token <= d.lapsed"}),
+	state("a push that overtakes its reply is ignored", "Desk",
+		edit{pushGo, "	case g.State != asked && g.State != releasing:\n", "	case g.State != asked && g.State != releasing || g.unanswered > 0:\n"}),
+	state("a reply that says waiting takes a pushed grant away", "Desk",
+		edit{exchange, "		case g.State == asked && expiry > 0:\n", "		case g.State == Held && expiry == 0:\n			d.drop(g)\n			d.giveBack(now, g)\n		case g.State == asked && expiry > 0:\n"}),
+	state("a hand-over that overtakes a poll: its request is forgotten", "Desk",
+		edit{desk, "		d.retract(now, w)\n		d.postpone(own)\n", "		d.detach(own)\n		own.State = gone\n"}),
 	fleet("a hand-over that overtakes a poll: its request is forgotten, in a fleet",
-		edit{desk, "		d.retract(now, w)\n		d.postpone(own)\n", "		d.detach(own)\n		own.state = gone\n"}),
+		edit{desk, "		d.retract(now, w)\n		d.postpone(own)\n", "		d.detach(own)\n		own.State = gone\n"}),
 	script("a promotion that uses the promoter's TTL", "PromotionGrants",
 		edit{promote, "        local fresh = grant(id, weight, until_[owner])", "        until_[owner] = later + ttl\n        local fresh = grant(id, weight, until_[owner])"}),
 	fleet("a promotion that uses the promoter's TTL, in a fleet",
@@ -315,9 +320,9 @@ var mutants = []mutant{
 		edit{acquire, "if redis.call('PTTL', key) < 2 * ttl then", "if true then"}),
 	script("the queue has no lifetime", "Neighbour|Script",
 		edit{acquire, "if isNew and waiting > 0 then", "if false then"}),
-	unit("a desk sees to the queue's lifetime before it waits there", "Desk",
-		edit{exchange, "			g.waits = true\n			if c.refresh {\n", "			g.waits = true\n			if false {\n"},
-		edit{exchange, "	if !late {\n		d.learn(now, c)\n", "	if !late {\n		d.learn(now, c)\n		d.refreshAt = ex.sent.add(d.cfg.TTL / 2)\n"}),
+	state("a desk sees to the queue's lifetime before it waits there", "Desk",
+		edit{exchange, "			g.waits = true\n			if c.Refresh {\n", "			g.waits = true\n			if false {\n"},
+		edit{exchange, "	if !late {\n		d.learn(now, c)\n", "	if !late {\n		d.learn(now, c)\n		d.refreshAt = ex.Sent.Add(d.Config.TTL / 2)\n"}),
 	script("the earliest expiry is that of the call's own grants", "Script|Promise",
 		edit{acquire, "if given ~= held then", "if false then"}),
 	script("the holders' lifetime shortened under a neighbour", "Neighbour",

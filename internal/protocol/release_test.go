@@ -1,4 +1,4 @@
-package lease
+package protocol
 
 import (
 	"testing"
@@ -10,29 +10,29 @@ import (
 func TestDeskWaitsForTheReleaseOfARevokedPermitNoLongerThanItsWindow(t *testing.T) {
 	d := newDeskTest(t, 1)
 	g := d.acquired(at(0))
-	h, end := g.hold, g.until.end()
-	now := at(0).add(d.window / 3)
-	ex := d.mustDepart(now, renew)
+	h, end := g.Holding, g.Until.End()
+	now := at(0).Add(d.Window / 3)
+	ex := d.mustDepart(now, Renew)
 	run(ex, now, 0)
-	ex.calls[0].lost = []int64{-1}
-	d.arrive(now, ex)
-	if len(d.takeEnds()) != 1 || g.state != ended {
-		t.Fatalf("the lease goes on: state %v", g.state)
+	ex.Calls[0].Lost = []int64{-1}
+	d.Arrive(now, ex)
+	if len(d.takeEnds()) != 1 || g.State != ended {
+		t.Fatalf("the lease goes on: state %v", g.State)
 	}
-	h.settled = make(chan struct{})
-	d.release(now, h)
+	h.Confirmed = make(chan struct{})
+	d.Release(now, h)
 	for {
-		d.tick(now)
-		d.depart(now, reading{}) // no answer
+		d.Tick(now)
+		d.Depart(now, Reading{}) // no answer
 		select {
-		case <-h.settled:
+		case <-h.Confirmed:
 			if now != end {
 				t.Errorf("Release returns at %v, want %v, the end of the window", now, end)
 			}
 			return
 		default:
 		}
-		if now = earlier(d.next(), d.endAt); now.isZero() {
+		if now = earlier(d.Next(), d.EndAt); now.IsZero() {
 			t.Fatal("Release never returns")
 		}
 	}
@@ -43,16 +43,16 @@ func TestDeskWaitsForTheReleaseOfARevokedPermitNoLongerThanItsWindow(t *testing.
 func TestDeskTriesAReleaseAgainForAsLongAsRedisMayCountThePermit(t *testing.T) {
 	d := newDeskTest(t, 1)
 	w := d.waiter(at(0))
-	ex := d.mustDepart(at(0), acquire)
-	d.leave(at(1), w, reasonCancelled)
-	d.tick(ex.giveUp)
-	end := ex.lateBy.add(testTTL)
-	for now := d.next(); !now.reached(end); now = d.next() {
-		if ex := d.depart(now, reading{}); ex != nil {
+	ex := d.mustDepart(at(0), Acquire)
+	d.Leave(at(1), w, ReasonCancelled)
+	d.Tick(ex.giveUp)
+	end := ex.lateBy.Add(testTTL)
+	for now := d.Next(); !now.Reached(end); now = d.Next() {
+		if ex := d.Depart(now, Reading{}); ex != nil {
 			fail(ex, errNet)
-			d.arrive(now, ex)
+			d.Arrive(now, ex)
 		}
-		if d.idle() {
+		if d.Idle() {
 			t.Fatalf("no release is sent after %v, and the permit counts until %v", now, end)
 		}
 	}
@@ -63,14 +63,14 @@ func TestDeskTriesAReleaseAgainForAsLongAsRedisMayCountThePermit(t *testing.T) {
 func TestDeskReleasesWhenTheServersClockMustHavePassedTheLimitOfTheRequest(t *testing.T) {
 	d := newDeskTest(t, 1)
 	now := at(2 * time.Second)
-	known := reading{sent: at(0), received: at(time.Second), micros: serverAt(at(0))}
+	known := Reading{Sent: at(0), Received: at(time.Second), Micros: serverAt(at(0))}
 	w := d.waiter(now)
-	ex := d.depart(now, known)
-	d.leave(now.add(1), w, reasonCancelled)
-	d.tick(ex.giveUp) // no reply
-	passes := known.received.add(time.Duration(ex.notAfter-known.micros) * time.Microsecond)
-	if next := d.next(); next.mono < passes.mono {
+	ex := d.Depart(now, known)
+	d.Leave(now.Add(1), w, ReasonCancelled)
+	d.Tick(ex.giveUp) // no reply
+	passes := known.Received.Add(time.Duration(ex.NotAfter-known.Micros) * time.Microsecond)
+	if next := d.Next(); next.Mono < passes.Mono {
 		t.Fatalf("released at %v, while the request may take a permit until %v", next, passes)
 	}
-	d.mustDepart(ex.lateBy, release)
+	d.mustDepart(ex.lateBy, Release)
 }

@@ -1,4 +1,4 @@
-package lease
+package protocol
 
 import (
 	"testing"
@@ -13,38 +13,38 @@ func TestDeskAsksAtOnceWhenItHoldsNothingToHandOver(t *testing.T) {
 	d := newDeskTest(t, 1)
 	d.acquired(at(0))
 	g := d.held[0]
-	first := g.hold
+	first := g.Holding
 	second := d.waiter(at(ms))
-	ex := d.mustDepart(at(ms), acquire)
+	ex := d.mustDepart(at(ms), Acquire)
 	run(ex, at(ms), 0) // it has a place in the queue
-	d.arrive(at(ms), ex)
-	d.release(at(2*ms), first)
+	d.Arrive(at(ms), ex)
+	d.Release(at(2*ms), first)
 	if d.mustBeServed(second) != g {
 		t.Fatal("the permit was not handed over")
 	}
-	d.release(at(6*ms), second.hold)
-	ex = d.mustDepart(at(6*ms), release)
+	d.Release(at(6*ms), second.Holding)
+	ex = d.mustDepart(at(6*ms), Release)
 	run(ex, at(6*ms), 0)
-	d.arrive(at(6*ms), ex)
+	d.Arrive(at(6*ms), ex)
 	d.waiter(at(7 * ms))
-	d.mustDepart(at(7*ms), acquire)
+	d.mustDepart(at(7*ms), Acquire)
 }
 
 // The tokens of one grant's leases must stay below that of a grant a microsecond later.
 func TestDeskHandsAPermitOverNoMoreOftenThanItsTokensAllow(t *testing.T) {
 	d := newDeskTest(t, 1)
 	g := d.acquired(at(0))
-	next := (&grant{token: g.token + 1}).leaseToken()
-	h, leases := g.hold, 1
+	next := (&Grant{token: g.token + 1}).leaseToken()
+	h, leases := g.Holding, 1
 	for {
 		w := d.waiter(at(1))
-		d.release(at(1), h)
-		if w.inLine {
+		d.Release(at(1), h)
+		if w.inWaitlist {
 			break
 		}
-		h, leases = w.hold, leases+1
-		if h.token >= next {
-			t.Fatalf("the lease number %d of one grant has the token %d, the first of the next grant has %d", leases, h.token, next)
+		h, leases = w.Holding, leases+1
+		if h.Token >= next {
+			t.Fatalf("the lease number %d of one grant has the token %d, the first of the next grant has %d", leases, h.Token, next)
 		}
 	}
 	if leases != maxHandovers {
@@ -57,10 +57,10 @@ func TestDeskHandsNoPermitOverThatHasLittleLeft(t *testing.T) {
 	d := newDeskTest(t, 1)
 	g := d.acquired(at(0))
 	w := d.waiter(at(1))
-	d.shorten(at(1), d.window*2/3)
-	d.release(at(2), g.hold)
-	if !w.inLine {
-		t.Fatalf("a permit was handed over that is trusted for %v more, of %v", at(2).until(g.until.end()), d.window)
+	d.Shorten(at(1), d.Window*2/3)
+	d.Release(at(2), g.Holding)
+	if !w.inWaitlist {
+		t.Fatalf("a permit was handed over that is trusted for %v more, of %v", at(2).Until(g.Until.End()), d.Window)
 	}
-	d.mustDepart(at(2), release, acquire)
+	d.mustDepart(at(2), Release, Acquire)
 }

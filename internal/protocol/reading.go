@@ -1,12 +1,12 @@
-package lease
+package protocol
 
 import "time"
 
 // A reading is what one exchange told of a server's clock: it stood at micros somewhere between sent
 // and received. The zero reading says nothing.
-type reading struct {
-	sent, received instant
-	micros         int64
+type Reading struct {
+	Sent, Received Instant
+	Micros         int64
 }
 
 // drift is how far two clocks may part within d: a thousandth (clocks are slewed by half of that) and
@@ -15,32 +15,32 @@ func drift(d time.Duration) time.Duration { return max(d, 0)/1000 + time.Millise
 
 // notAfter returns the latest time that the server's clock can show at at, in µs, and 0 when nothing is
 // known of it.
-func (r reading) notAfter(at instant) int64 {
-	if r.micros == 0 {
+func (r Reading) notAfter(at Instant) int64 {
+	if r.Micros == 0 {
 		return 0
 	}
-	d := at.mono - r.sent.mono
-	return r.micros + (d + drift(d)).Microseconds()
+	d := at.Mono - r.Sent.Mono
+	return r.Micros + (d + drift(d)).Microseconds()
 }
 
 // surelyAfter returns when the server's clock has passed micros for certain.
-func (r reading) surelyAfter(micros int64) instant {
-	d := time.Duration(micros-r.micros) * time.Microsecond
-	return r.received.add(d + drift(d))
+func (r Reading) surelyAfter(micros int64) Instant {
+	d := time.Duration(micros-r.Micros) * time.Microsecond
+	return r.Received.Add(d + drift(d))
 }
 
 // jump compares a later reading with r. Either of them leaves a range for the difference between the
 // server's clock and ours; where the two ranges, widened by drift, do not meet, the server's clock is
 // not the one that we knew. changed reports that; forward is how far it may have jumped ahead.
-func (r reading) jump(later reading) (forward time.Duration, changed bool) {
-	if r.micros == 0 {
+func (r Reading) Jump(later Reading) (forward time.Duration, changed bool) {
+	if r.Micros == 0 {
 		return 0, false
 	}
-	server := time.Duration(later.micros-r.micros) * time.Microsecond
-	shortest := later.sent.mono - r.received.mono
-	longest := later.received.mono - r.sent.mono
+	server := time.Duration(later.Micros-r.Micros) * time.Microsecond
+	shortest := later.Sent.Mono - r.Received.Mono
+	longest := later.Received.Mono - r.Sent.Mono
 	allowed := drift(longest)
-	asleep := later.received.wall - r.sent.wall // the monotonic clock stands still meanwhile
+	asleep := later.Received.Wall - r.Sent.Wall // the monotonic clock stands still meanwhile
 	switch {
 	case server > longest+allowed && server <= asleep+drift(asleep):
 		return 0, false

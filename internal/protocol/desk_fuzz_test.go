@@ -1,4 +1,4 @@
-package lease
+package protocol
 
 import (
 	"fmt"
@@ -34,7 +34,7 @@ const fuzzTTL = 3 * time.Second
 type fuzzFleet struct {
 	*testing.T
 	program []byte
-	now     instant
+	now     Instant
 	redis   *modelRedis
 	desks   []*fuzzDesk
 	trips   []*fuzzTrip
@@ -48,21 +48,21 @@ type fuzzFleet struct {
 }
 
 type inForce struct {
-	since    instant
+	since    Instant
 	capacity int
 }
 
 type fuzzDesk struct {
-	desk
+	State
 	owner   string
 	ids     int
-	waiters []*waiter
+	waiters []*Waiter
 }
 
 // A fuzzTrip is an exchange that is under way.
 type fuzzTrip struct {
 	desk     *fuzzDesk
-	ex       *exchange
+	ex       *Batch
 	executed bool
 	answered bool // its desk has been told something
 	twin     bool // a copy that is executed, and whose reply nobody gets
@@ -70,10 +70,10 @@ type fuzzTrip struct {
 }
 
 type fuzzLease struct {
-	desk  *fuzzDesk
-	hold  *holding
-	since instant
-	over  bool // its contexts have ended
+	desk    *fuzzDesk
+	holding *Holding
+	since   Instant
+	over    bool // its contexts have ended
 }
 
 func newFuzzFleet(t *testing.T, program []byte) *fuzzFleet {
@@ -90,7 +90,7 @@ func newFuzzFleet(t *testing.T, program []byte) *fuzzFleet {
 			cfg.Handover = handover
 		}
 		d := &fuzzDesk{owner: fmt.Sprintf("p%d~%d", i, i)}
-		d.desk = newDesk(&cfg, 1, func(weight int) string {
+		d.State = New(&cfg, 1, func(weight int) string {
 			d.ids++
 			id := fmt.Sprintf("%036d@%s", d.ids, d.owner)
 			if weight > 1 {
@@ -118,7 +118,7 @@ func (f *fuzzFleet) desk() *fuzzDesk { return f.desks[int(f.next())%len(f.desks)
 func (f *fuzzFleet) live() {
 	for len(f.program) > 0 {
 		f.event()
-		f.settle()
+		f.confirm()
 		f.judge()
 	}
 	f.rest()
@@ -139,7 +139,7 @@ func (f *fuzzFleet) event() {
 	case 8:
 		d := f.desk()
 		if n := len(d.waiters); n > 0 {
-			d.leave(f.now, d.waiters[int(f.next())%n], reasonCancelled)
+			d.Leave(f.now, d.waiters[int(f.next())%n], ReasonCancelled)
 		}
 	case 9, 10, 11:
 		if trip := f.someTrip(); trip != nil {
@@ -154,7 +154,7 @@ func (f *fuzzFleet) event() {
 		if trip := f.someTrip(); trip != nil && !trip.answered {
 			trip.answered = true
 			fail(trip.ex, errNet)
-			trip.desk.arrive(f.now, trip.ex)
+			trip.desk.Arrive(f.now, trip.ex)
 		}
 	case 15: // the client sends it twice
 		if trip := f.someTrip(); trip != nil && len(f.trips) < 50 {
@@ -174,7 +174,7 @@ func (f *fuzzFleet) event() {
 		case 0:
 			f.pushes = nil
 		case 1:
-			f.desk().subscribed(f.now)
+			f.desk().Subscribed(f.now)
 		case 2:
 			f.redis.queue = nil
 		case 3:
@@ -192,7 +192,7 @@ func (f *fuzzFleet) event() {
 		case 1:
 			if l := f.someLease(); l != nil {
 				f.sync()
-				f.redis.revoke(l.hold.grant.id)
+				f.redis.revoke(l.holding.Grant.ID)
 			}
 		case 2:
 			f.pass(fuzzTTL)
@@ -204,7 +204,7 @@ func (f *fuzzFleet) setCapacity() {
 	f.capacities = append(f.capacities, inForce{f.now, f.redis.capacity()})
 }
 
-func (f *fuzzFleet) pass(d time.Duration) { f.now = f.now.add(d) }
+func (f *fuzzFleet) pass(d time.Duration) { f.now = f.now.Add(d) }
 
 func (f *fuzzFleet) sync() { f.redis.now = serverAt(f.now) }
 
@@ -212,20 +212,20 @@ func (f *fuzzFleet) ask(d *fuzzDesk, how byte) {
 	if len(d.waiters) > 20 {
 		return
 	}
-	w := &waiter{weight: 1, maxAttempts: d.cfg.MaxAttempts, done: make(chan struct{}), hold: &holding{holder: reachable{}}}
+	w := &Waiter{Weight: 1, MaxAttempts: d.Config.MaxAttempts, Done: make(chan struct{}), Holding: &Holding{Holder: reachable{}}}
 	if how&3 == 3 {
-		w.weight = 1 + int(how>>2&3)
+		w.Weight = 1 + int(how>>2&3)
 	}
 	switch how >> 4 & 7 {
 	case 7:
-		w.once = true
+		w.Once = true
 	case 6:
-		w.deadline = f.now.add(time.Duration(f.next()) * fuzzTTL / 100)
+		w.Deadline = f.now.Add(time.Duration(f.next()) * fuzzTTL / 100)
 	case 5:
-		w.hold.maxHold = time.Duration(1+int(f.next())) * fuzzTTL / 100
+		w.Holding.MaxHold = time.Duration(1+int(f.next())) * fuzzTTL / 100
 	}
 	d.waiters = append(d.waiters, w)
-	d.ask(f.now, w)
+	d.Ask(f.now, w)
 }
 
 func (f *fuzzFleet) someLease() *fuzzLease {
@@ -243,7 +243,7 @@ func (f *fuzzFleet) release(l *fuzzLease) {
 			break
 		}
 	}
-	l.desk.release(f.now, l.hold)
+	l.desk.Release(f.now, l.holding)
 }
 
 func (f *fuzzFleet) someTrip() *fuzzTrip {
@@ -260,8 +260,8 @@ func (f *fuzzFleet) execute(trip *fuzzTrip) {
 	}
 	f.sync()
 	trip.executed = true
-	for i := range trip.ex.calls {
-		trip.replies = append(trip.replies, f.redis.run(trip.ex, &trip.ex.calls[i]))
+	for i := range trip.ex.Calls {
+		trip.replies = append(trip.replies, f.redis.run(trip.ex, &trip.ex.Calls[i]))
 	}
 	f.pushes = append(f.pushes, f.redis.pushes...)
 	f.redis.pushes = nil
@@ -273,22 +273,22 @@ func (f *fuzzFleet) answer(trip *fuzzTrip) {
 		return
 	}
 	trip.answered = true
-	for i := range trip.ex.calls {
-		trip.replies[i].reach(&trip.ex.calls[i])
+	for i := range trip.ex.Calls {
+		trip.replies[i].reach(&trip.ex.Calls[i])
 	}
-	trip.desk.arrive(f.now, trip.ex)
+	trip.desk.Arrive(f.now, trip.ex)
 }
 
 func (f *fuzzFleet) push(p modelPush) {
 	for _, d := range f.desks {
 		if d.owner == p.owner {
-			d.pushed(f.now, p.push)
+			d.Notified(f.now, p.Notification)
 		}
 	}
 }
 
 // settle lets every desk do what it wants done, and takes note of who was served and whose lease is over.
-func (f *fuzzFleet) settle() {
+func (f *fuzzFleet) confirm() {
 	for i := range f.trips {
 		if trip := f.trips[i]; trip.executed && trip.answered {
 			f.trips = append(f.trips[:i:i], f.trips[i+1:]...)
@@ -296,26 +296,26 @@ func (f *fuzzFleet) settle() {
 		}
 	}
 	for _, d := range f.desks {
-		d.tick(f.now)
+		d.Tick(f.now)
 		for n := 0; ; n++ {
 			f.sync()
-			known := reading{}
+			known := Reading{}
 			if d.ids%3 > 0 { // sometimes nothing is known of the server's clock
-				known = reading{sent: f.now, received: f.now, micros: f.redis.now}
+				known = Reading{Sent: f.now, Received: f.now, Micros: f.redis.now}
 			}
-			ex := d.depart(f.now, known)
+			ex := d.Depart(f.now, known)
 			if ex == nil {
 				break
 			}
 			if n > 0 {
 				f.Fatal("a desk has two exchanges under way")
 			}
-			for _, c := range ex.calls {
-				for _, g := range c.grants {
-					if c.verb == release {
-						f.released[g.id] = true
-					} else if c.verb == acquire && f.released[g.id] {
-						f.Fatalf("asks under %s, for which a release was sent", g.id)
+			for _, c := range ex.Calls {
+				for _, g := range c.Grants {
+					if c.Verb == Release {
+						f.released[g.ID] = true
+					} else if c.Verb == Acquire && f.released[g.ID] {
+						f.Fatalf("asks under %s, for which a release was sent", g.ID)
 					}
 				}
 			}
@@ -324,43 +324,43 @@ func (f *fuzzFleet) settle() {
 		for i := 0; i < len(d.waiters); i++ {
 			w := d.waiters[i]
 			select {
-			case <-w.done:
+			case <-w.Done:
 			default:
 				continue
 			}
 			d.waiters = append(d.waiters[:i:i], d.waiters[i+1:]...)
 			i--
-			if w.failed == nil {
+			if w.Failed == nil {
 				f.served(d, w)
 			}
 		}
-		for _, h := range d.takeLeft().ends {
+		for _, h := range d.TakeEffects().Ends {
 			for _, l := range f.leases {
-				if l.hold == h {
+				if l.holding == h {
 					l.over = true
 				}
 			}
-			if h.ending == nil {
+			if h.Ending == nil {
 				f.Fatal("a lease ended for no reason")
 			}
 		}
 	}
 }
 
-func (f *fuzzFleet) served(d *fuzzDesk, w *waiter) {
-	h := w.hold
-	if f.released[h.grant.id] {
-		f.Fatalf("%s was granted after a release for it was sent", h.grant.id)
+func (f *fuzzFleet) served(d *fuzzDesk, w *Waiter) {
+	h := w.Holding
+	if f.released[h.Grant.ID] {
+		f.Fatalf("%s was granted after a release for it was sent", h.Grant.ID)
 	}
-	if f.tokens[h.token] {
-		f.Fatalf("token %d was given twice", h.token)
+	if f.tokens[h.Token] {
+		f.Fatalf("token %d was given twice", h.Token)
 	}
-	f.tokens[h.token] = true
-	if len(f.capacities) == 1 && f.redis.declared == 1 && h.token <= f.latest {
-		f.Fatalf("token %d comes after %d", h.token, f.latest)
+	f.tokens[h.Token] = true
+	if len(f.capacities) == 1 && f.redis.declared == 1 && h.Token <= f.latest {
+		f.Fatalf("token %d comes after %d", h.Token, f.latest)
 	}
-	f.latest = max(f.latest, h.token)
-	f.leases = append(f.leases, &fuzzLease{desk: d, hold: h, since: f.now})
+	f.latest = max(f.latest, h.Token)
+	f.leases = append(f.leases, &fuzzLease{desk: d, holding: h, since: f.now})
 }
 
 // judge looks at the leases whose contexts live: theirs are the permits, and together no more than there are.
@@ -368,12 +368,12 @@ func (f *fuzzFleet) judge() {
 	f.sync()
 	live, oldest := 0, f.now
 	for _, l := range f.leases {
-		if l.over || f.now.reached(l.hold.grant.until.end()) {
+		if l.over || f.now.Reached(l.holding.Grant.Until.End()) {
 			continue // its context looks at the clock
 		}
-		id := l.hold.grant.id
+		id := l.holding.Grant.ID
 		live += weightOf(id)
-		if l.since.mono < oldest.mono {
+		if l.since.Mono < oldest.Mono {
 			oldest = l.since
 		}
 		expiry := max(f.redis.holders[id], f.redis.holders["revoked,"+id])
@@ -383,7 +383,7 @@ func (f *fuzzFleet) judge() {
 	}
 	limit := 0
 	for i, c := range f.capacities {
-		if i+1 == len(f.capacities) || f.capacities[i+1].since.mono > oldest.add(-2*fuzzTTL).mono {
+		if i+1 == len(f.capacities) || f.capacities[i+1].since.Mono > oldest.Add(-2*fuzzTTL).Mono {
 			limit = max(limit, c.capacity)
 		}
 	}
@@ -403,7 +403,7 @@ func (f *fuzzFleet) rest() {
 		for len(f.leases) > 0 {
 			f.release(f.leases[0])
 		}
-		f.settle()
+		f.confirm()
 		f.judge()
 		for _, trip := range f.trips {
 			f.execute(trip)
@@ -415,25 +415,25 @@ func (f *fuzzFleet) rest() {
 			f.pushes = f.pushes[1:]
 			f.push(p)
 		}
-		f.settle()
+		f.confirm()
 		f.judge()
 		if len(f.trips)+len(f.leases)+len(f.redis.pushes) == 0 {
-			next, idle := instant{}, true
+			next, idle := Instant{}, true
 			for _, d := range f.desks {
-				idle = idle && d.idle()
-				next = earlier(earlier(next, d.next()), d.endAt)
+				idle = idle && d.Idle()
+				next = earlier(earlier(next, d.Next()), d.EndAt)
 			}
 			if idle {
 				break
 			}
-			if next.isZero() {
+			if next.IsZero() {
 				for _, d := range f.desks {
-					if !d.idle() {
-						f.Fatalf("a desk has something to do and does not say when: %+v", d.desk)
+					if !d.Idle() {
+						f.Fatalf("a desk has something to do and does not say when: %+v", d.State)
 					}
 				}
 			}
-			if f.now.mono < next.mono {
+			if f.now.Mono < next.Mono {
 				f.now = next
 			} else {
 				f.pass(time.Millisecond)
@@ -444,8 +444,8 @@ func (f *fuzzFleet) rest() {
 		if len(d.waiters) > 0 {
 			f.Fatalf("somebody waits for ever: %+v", d.waiters[0])
 		}
-		if !d.idle() {
-			f.Fatalf("a desk does not come to rest: %+v", d.desk)
+		if !d.Idle() {
+			f.Fatalf("a desk does not come to rest: %+v", d.State)
 		}
 	}
 	f.pass(2 * fuzzTTL)

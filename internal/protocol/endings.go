@@ -1,29 +1,29 @@
-package lease
+package protocol
 
 import "container/heap"
 
 // endings are the waiters that have a MaxWait, the first end in front: an end costs the logarithm of their
 // number, and not a walk over all that wait.
-type endings struct{ list []*waiter }
+type endings struct{ list []*Waiter }
 
-func (e *endings) add(w *waiter) {
-	if !w.deadline.isZero() {
+func (e *endings) add(w *Waiter) {
+	if !w.Deadline.IsZero() {
 		heap.Push(e, w)
 	}
 }
 
-func (e *endings) remove(w *waiter) {
+func (e *endings) remove(w *Waiter) {
 	if w.ending > 0 {
 		heap.Remove(e, w.ending-1)
 	}
 }
 
 // first is the first end; zero: there is none.
-func (e *endings) first() instant {
+func (e *endings) first() Instant {
 	if len(e.list) == 0 {
-		return instant{}
+		return Instant{}
 	}
-	return e.list[0].deadline
+	return e.list[0].Deadline
 }
 
 // Len, Less, Swap, Push and Pop are container/heap's.
@@ -31,7 +31,7 @@ func (e *endings) first() instant {
 func (e *endings) Len() int { return len(e.list) }
 
 func (e *endings) Less(i, j int) bool {
-	return e.list[i].deadline.mono < e.list[j].deadline.mono
+	return e.list[i].Deadline.Mono < e.list[j].Deadline.Mono
 }
 
 func (e *endings) Swap(i, j int) {
@@ -40,7 +40,7 @@ func (e *endings) Swap(i, j int) {
 }
 
 func (e *endings) Push(x any) {
-	w := x.(*waiter)
+	w := x.(*Waiter)
 	e.list = append(e.list, w)
 	w.ending = len(e.list)
 }

@@ -1,4 +1,4 @@
-package lease
+package protocol
 
 import (
 	"fmt"
@@ -8,36 +8,36 @@ import (
 )
 
 // until is a waiter whose wait ends at deadline.
-func (d *deskTest) until(now, deadline instant) *waiter {
-	w := &waiter{weight: 1, deadline: deadline, done: make(chan struct{}), hold: &holding{holder: reachable{}}}
-	d.ask(now, w)
+func (d *deskTest) until(now, deadline Instant) *Waiter {
+	w := &Waiter{Weight: 1, Deadline: deadline, Done: make(chan struct{}), Holding: &Holding{Holder: reachable{}}}
+	d.Ask(now, w)
 	return w
 }
 
 func TestDeskEndsEachWaitAtItsOwnTime(t *testing.T) {
 	const n = 300
 	d := newDeskTest(t, 1)
-	ends := map[int]*waiter{}
+	ends := map[int]*Waiter{}
 	for i := range n {
 		ms := 1 + i*7%n // in no order
 		ends[ms] = d.until(at(0), at(time.Duration(ms)*time.Millisecond))
 	}
 	for ms, w := range ends {
 		if ms%3 == 0 {
-			d.leave(at(0), w, reasonCancelled)
+			d.Leave(at(0), w, ReasonCancelled)
 		}
 	}
 	for ms := 1; ms <= n; ms++ {
 		now := at(time.Duration(ms) * time.Millisecond)
-		if d.tick(now.add(-time.Microsecond)); ms%3 > 0 {
+		if d.Tick(now.Add(-time.Microsecond)); ms%3 > 0 {
 			d.mustWait(ends[ms])
 		}
-		if d.tick(now); ms%3 > 0 {
-			d.mustHaveFailed(ends[ms], noRoom, nil)
+		if d.Tick(now); ms%3 > 0 {
+			d.mustHaveFailed(ends[ms], NoRoom, nil)
 		}
 	}
-	if d.waiting.len != 0 || len(d.endings.list) != 0 {
-		t.Fatalf("%d still wait, %d ends are left", d.waiting.len, len(d.endings.list))
+	if d.Waiting.Len != 0 || len(d.endings.list) != 0 {
+		t.Fatalf("%d still wait, %d ends are left", d.Waiting.Len, len(d.endings.list))
 	}
 }
 
@@ -50,9 +50,9 @@ func TestDeskEndsAWaitWithoutAWalkOverAllThatWait(t *testing.T) {
 				d.until(at(0), at(time.Duration(1+i*7919%n)*time.Millisecond))
 			}
 			for ms := 1; ms <= n/2; ms++ {
-				before := make([]*waiter, len(d.endings.list))
+				before := make([]*Waiter, len(d.endings.list))
 				copy(before, d.endings.list)
-				d.tick(at(time.Duration(ms) * time.Millisecond))
+				d.Tick(at(time.Duration(ms) * time.Millisecond))
 				moved := 0
 				for i, w := range d.endings.list {
 					if before[i] != w {
@@ -72,16 +72,16 @@ func BenchmarkEndOfAWait(b *testing.B) {
 	for _, n := range []int{100, 1000, 10000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			cfg := configOf(1, testTTL)
-			d := newDesk(&cfg, 1, func(int) string { return "x" }, func() float64 { return 0 })
+			d := New(&cfg, 1, func(int) string { return "x" }, func() float64 { return 0 })
 			wait := func(i int) {
-				d.ask(at(time.Duration(i)), &waiter{weight: 1, deadline: at(time.Duration(i + n)), done: make(chan struct{}), hold: &holding{holder: reachable{}}})
+				d.Ask(at(time.Duration(i)), &Waiter{Weight: 1, Deadline: at(time.Duration(i + n)), Done: make(chan struct{}), Holding: &Holding{Holder: reachable{}}})
 			}
 			for i := range n {
 				wait(i)
 			}
 			b.ResetTimer()
 			for i := range b.N {
-				d.tick(at(time.Duration(i + n)))
+				d.Tick(at(time.Duration(i + n)))
 				wait(i + n)
 			}
 		})

@@ -1,9 +1,9 @@
-package lease
+package protocol
 
 import "time"
 
 // A stateConfig is what a semaphore's state goes by.
-type stateConfig struct {
+type Config struct {
 	Capacity      int // declared; at least 1
 	TTL           time.Duration
 	Margin        time.Duration // how much earlier than Redis a permit is not trusted any more
@@ -14,4 +14,6 @@ type stateConfig struct {
 
 // attempt is how long one attempt may take: two renewals that hang fit into a window, and a pipeline that
 // hangs holds up the others for no longer than that.
-func (c *stateConfig) attempt() time.Duration { return min(c.TTL/8, maxAttempt) }
+func (c *Config) Attempt() time.Duration { return min(c.TTL/8, maxAttempt) }
+
+const maxAttempt = 2 * time.Second

@@ -1,4 +1,4 @@
-package lease
+package protocol
 
 import (
 	"cmp"
@@ -10,34 +10,34 @@ import (
 // window at most, and less where another that takes as long would not fit into the rest of the window. After one that
 // failed it is twice what the way takes. Where nothing is held, there is no window to be kept: a server that has never
 // answered has to be connected to first, and one that suddenly is far away gets more time with each attempt.
-func (d *desk) bound() time.Duration {
-	least := d.cfg.attempt()
+func (d *State) bound() time.Duration {
+	least := d.Config.Attempt()
 	if len(d.held) == 0 {
-		if d.needed == 0 {
+		if d.Needed == 0 {
 			least = maxAttempt
 		}
 		least = min(least<<min(d.failures, 3), maxAttempt)
 	}
-	longest := max(least, 2*d.needed)
+	longest := max(least, 2*d.Needed)
 	if d.failures > 0 && len(d.held) > 0 {
 		longest = 2 * d.trip // the connection may be dead, and so may be the others that are idle
 	}
-	return max(d.cfg.attempt(), min(longest, d.roomForTwo(), d.window/2))
+	return max(d.Config.Attempt(), min(longest, d.roomForTwo(), d.Window/2))
 }
 
 // roomForTwo is how long an exchange may take so that another fits into the window, if that takes as long as the server
 // has lately needed: a renewal begins after a third of the window, and a 24th is for the delay between the two. Where the
 // server needs too long for that, it gets a quarter more than it needs.
-func (d *desk) roomForTwo() time.Duration { return max(d.window*5/8-d.needed, d.needed*5/4) }
+func (d *State) roomForTwo() time.Duration { return max(d.Window*5/8-d.Needed, d.Needed*5/4) }
 
 // patience is how long the client may go on with an exchange that was given up. What comes late still counts, tells how
 // long the server needs, and leaves a connection: where the server is far away, to make one takes several round trips,
 // and must not begin from the start with each attempt.
-func (d *desk) patience() time.Duration {
-	if d.needed == 0 || d.needed > d.cfg.attempt()/4 {
-		return d.window
+func (d *State) Patience() time.Duration {
+	if d.Needed == 0 || d.Needed > d.Config.Attempt()/4 {
+		return d.Window
 	}
-	return 4 * d.cfg.attempt()
+	return 4 * d.Config.Attempt()
 }
 
 // What is held is renewed in one exchange while that is quickly answered, and otherwise in parts.
@@ -49,56 +49,56 @@ const (
 
 // addRenewals has what is held renewed: all of it, or those leases whose windows end first, if it is much. What is left
 // over goes with the exchange after this one.
-func (d *desk) addRenewals(now instant, ex *exchange) {
+func (d *State) addRenewals(now Instant, ex *Batch) {
 	d.dropOrphans(now)
-	d.renewAt = instant{}
+	d.RenewAt = Instant{}
 	due := d.held
 	if d.weight > d.part {
 		due = slices.Clone(d.held)
-		slices.SortFunc(due, func(a, b *grant) int { return cmp.Compare(a.until.end().mono, b.until.end().mono) })
+		slices.SortFunc(due, func(a, b *Grant) int { return cmp.Compare(a.Until.End().Mono, b.Until.End().Mono) })
 	}
 	for _, g := range due {
-		if ex.renews > 0 && ex.renews+int(g.weight) > d.part {
-			ex.rest = g.until.end().add(d.third() - d.window)
+		if ex.Renews > 0 && ex.Renews+int(g.Weight) > d.part {
+			ex.rest = g.Until.End().Add(d.third() - d.Window)
 			return
 		}
-		ex.add(renew, g).setBack = d.setBack
-		ex.renews += int(g.weight)
+		ex.add(Renew, g).SetBack = d.SetBack
+		ex.Renews += int(g.Weight)
 	}
-	d.setBack = false // a step that is found from now on may come after what is sent
+	d.SetBack = false // a step that is found from now on may come after what is sent
 }
 
 // learnPart sees to the size of the next part, by how long this one took beside the way there and back: a server that is
 // far away is no quicker with a smaller one. An exchange that was given up took too long, and so did one that was slow;
 // but where as many permits were renewed in good time before, something else may have been the reason, once.
-func (d *desk) learnPart(now instant, ex *exchange) {
-	if ex.renews == 0 {
+func (d *State) learnPart(now Instant, ex *Batch) {
+	if ex.Renews == 0 {
 		return
 	}
-	work, bound := now.mono-ex.sent.mono-d.trip, ex.giveUp.mono-ex.sent.mono
+	work, bound := now.Mono-ex.Sent.Mono-d.trip, ex.giveUp.Mono-ex.Sent.Mono
 	if work <= bound/2 {
-		d.proven = max(d.proven, ex.renews)
-		if work < bound/8 && ex.renews > d.part/2 {
+		d.proven = max(d.proven, ex.Renews)
+		if work < bound/8 && ex.Renews > d.part/2 {
 			d.part = min(2*d.part, mostPart)
 		}
 		return
 	}
-	if ex.renews > d.proven {
-		d.part = max(ex.renews/2, leastPart)
+	if ex.Renews > d.proven {
+		d.part = max(ex.Renews/2, leastPart)
 	}
-	d.proven = min(d.proven, ex.renews/2)
+	d.proven = min(d.proven, ex.Renews/2)
 }
 
 // learnLate takes it that a part was answered after it had been given up. Where the next attempt may take as long, as
 // many permits may go with it.
-func (d *desk) learnLate(now instant, ex *exchange) {
-	if now.mono-ex.sent.mono <= d.window/2 {
-		d.part, d.proven = max(d.part, ex.renews), max(d.proven, ex.renews)
+func (d *State) learnLate(now Instant, ex *Batch) {
+	if now.Mono-ex.Sent.Mono <= d.Window/2 {
+		d.part, d.proven = max(d.part, ex.Renews), max(d.proven, ex.Renews)
 	}
 }
 
 // learnTrip takes it that an answer took d: a quicker one counts at once, a slower one by and by.
-func (d *desk) learnTrip(took time.Duration) {
+func (d *State) learnTrip(took time.Duration) {
 	if d.trip == 0 || took < d.trip {
 		d.trip = max(took, 1)
 		return
@@ -107,6 +107,6 @@ func (d *desk) learnTrip(took time.Duration) {
 }
 
 // isAnswered reports whether the server answered any call of ex.
-func (ex *exchange) isAnswered() bool {
-	return slices.ContainsFunc(ex.calls, func(c call) bool { return c.failure.err == nil })
+func (ex *Batch) IsAnswered() bool {
+	return slices.ContainsFunc(ex.Calls, func(c Call) bool { return c.Failure.Err == nil })
 }

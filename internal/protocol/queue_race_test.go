@@ -1,4 +1,4 @@
-package lease
+package protocol
 
 import (
 	"testing"
@@ -8,26 +8,26 @@ import (
 // One test per race that the simulation met. Each is a sequence of calls of the desk.
 
 // heavy is a waiter that asks for weight permits.
-func (d *deskTest) heavy(now instant, weight int) *waiter {
-	w := &waiter{weight: weight, done: make(chan struct{}), hold: &holding{holder: reachable{}}}
-	d.ask(now, w)
+func (d *deskTest) heavy(now Instant, weight int) *Waiter {
+	w := &Waiter{Weight: weight, Done: make(chan struct{}), Holding: &Holding{Holder: reachable{}}}
+	d.Ask(now, w)
 	return w
 }
 
 // queued is a waiter that Redis has answered: it waits in the shared queue.
-func (d *deskTest) queued(now instant) *waiter {
+func (d *deskTest) queued(now Instant) *Waiter {
 	d.Helper()
 	w := d.waiter(now)
-	ex := d.mustDepart(now, acquire)
+	ex := d.mustDepart(now, Acquire)
 	run(ex, now, 0)
-	d.arrive(now, ex)
+	d.Arrive(now, ex)
 	d.mustWait(w)
 	return w
 }
 
 // granting is the push that tells of a grant which a script made at ran.
-func granting(id string, ran instant) push {
-	return push{verb: pushGrant, expiry: expiryAt(ran), token: serverAt(ran), server: serverAt(ran), id: id}
+func granting(id string, ran Instant) Notification {
+	return Notification{Verb: Granted, Expiry: expiryAt(ran), Token: serverAt(ran), Server: serverAt(ran), ID: id}
 }
 
 // A line that moves up when all who may stand in the shared queue do so already has nothing to ask: the
@@ -42,8 +42,8 @@ func TestDeskGoesOnPollingWhenAJoinAsksForNobody(t *testing.T) {
 	if d.pollAt != poll {
 		t.Fatalf("the next poll is at %v, and was at %v", d.pollAt, poll)
 	}
-	ex := d.mustDepart(poll, acquire)
-	if got := ex.calls[0].grants; got[len(got)-1].waiter != last {
+	ex := d.mustDepart(poll, Acquire)
+	if got := ex.Calls[0].Grants; got[len(got)-1].waiter != last {
 		t.Fatal("the poll leaves somebody out")
 	}
 }
@@ -52,15 +52,15 @@ func TestDeskGoesOnPollingWhenAJoinAsksForNobody(t *testing.T) {
 func TestDeskGoesOnPollingWhenAPollAsksForNobody(t *testing.T) {
 	d := newDeskTest(t, 1)
 	w := d.waiter(at(0))
-	ex := d.mustDepart(at(0), acquire)
+	ex := d.mustDepart(at(0), Acquire)
 	run(ex, at(0), 1)
 	slow := at(5 * time.Second) // less than two thirds of the window are left
 	d.giveUp(ex.giveUp)
-	d.arrive(slow, ex)
+	d.Arrive(slow, ex)
 	d.mustWait(w)
 	d.pollAt = slow
-	d.mustDepart(slow, renew)
-	if d.pollAt.isZero() {
+	d.mustDepart(slow, Renew)
+	if d.pollAt.IsZero() {
 		t.Fatal("nobody polls any more")
 	}
 }
@@ -71,25 +71,25 @@ func TestDeskGoesOnPollingWhenAPollAsksForNobody(t *testing.T) {
 func TestDeskMakesNoLeaseOfALatePushThatComesTwice(t *testing.T) {
 	d := newDeskTest(t, 1)
 	w := d.queued(at(0))
-	id := w.grant.id
-	d.pushed(at(5*time.Millisecond), granting(id, at(5*time.Millisecond)))
+	id := w.grant.ID
+	d.Notified(at(5*time.Millisecond), granting(id, at(5*time.Millisecond)))
 	g := d.mustBeServed(w)
-	d.release(at(6*time.Millisecond), g.hold)
-	ex := d.mustDepart(at(6*time.Millisecond), release)
+	d.Release(at(6*time.Millisecond), g.Holding)
+	ex := d.mustDepart(at(6*time.Millisecond), Release)
 	run(ex, at(6*time.Millisecond), 0)
-	d.arrive(at(7*time.Millisecond), ex)
+	d.Arrive(at(7*time.Millisecond), ex)
 
 	other := d.queued(at(40 * time.Millisecond))
 	for range 3 {
-		d.pushed(at(50*time.Millisecond), granting(id, at(5*time.Millisecond)))
+		d.Notified(at(50*time.Millisecond), granting(id, at(5*time.Millisecond)))
 	}
 	d.mustWait(other)
-	ex = d.mustDepart(at(50*time.Millisecond), release, acquire)
-	d.pushed(at(60*time.Millisecond), granting(id, at(5*time.Millisecond))) // while the release is on its way
+	ex = d.mustDepart(at(50*time.Millisecond), Release, Acquire)
+	d.Notified(at(60*time.Millisecond), granting(id, at(5*time.Millisecond))) // while the release is on its way
 	d.mustWait(other)
 	run(ex, at(60*time.Millisecond), 0)
-	d.arrive(at(70*time.Millisecond), ex)
-	d.pushed(at(80*time.Millisecond), granting(id, at(5*time.Millisecond)))
+	d.Arrive(at(70*time.Millisecond), ex)
+	d.Notified(at(80*time.Millisecond), granting(id, at(5*time.Millisecond)))
 	d.mustWait(other)
 	if len(d.held) != 0 {
 		t.Fatal("a lease was made of an id that was given back")
@@ -101,19 +101,19 @@ func TestDeskMakesNoLeaseOfALatePushThatComesTwice(t *testing.T) {
 // the new desk does not know: giving it back would take the permit away under its holder.
 func TestDeskLeavesAGrantAloneThatWasMadeBeforeItsTime(t *testing.T) {
 	d := newDeskTest(t, 1)
-	d.born = at(10 * time.Second)
+	d.Born = at(10 * time.Second)
 	d.queued(at(11 * time.Second))
-	d.pushed(at(12*time.Second), granting(idOf(99, 1), at(9*time.Second)))
-	if len(d.owed) != 0 {
+	d.Notified(at(12*time.Second), granting(idOf(99, 1), at(9*time.Second)))
+	if len(d.releasing) != 0 {
 		t.Fatal("a permit is given back that may be held")
 	}
-	d.pushed(at(12*time.Second), granting(idOf(99, 1), at(11*time.Second+100*time.Millisecond)))
-	if len(d.owed) != 1 {
+	d.Notified(at(12*time.Second), granting(idOf(99, 1), at(11*time.Second+100*time.Millisecond)))
+	if len(d.releasing) != 1 {
 		t.Fatal("a permit that nobody wants is not given back")
 	}
-	d.pair = pair{} // another server took over: nothing can be told
-	d.pushed(at(12*time.Second), granting(idOf(98, 1), at(11*time.Second+100*time.Millisecond)))
-	if len(d.owed) != 1 {
+	d.sample = clockSample{} // another server took over: nothing can be told
+	d.Notified(at(12*time.Second), granting(idOf(98, 1), at(11*time.Second+100*time.Millisecond)))
+	if len(d.releasing) != 1 {
 		t.Fatal("a permit is given back, and nobody knows whose it is")
 	}
 }
@@ -123,18 +123,18 @@ func TestDeskLeavesAGrantAloneThatWasMadeBeforeItsTime(t *testing.T) {
 func TestDeskAsksUnderAnotherIDWhenItsOwnWasRevokedBeforeItKnew(t *testing.T) {
 	d := newDeskTest(t, 1)
 	w := d.queued(at(0))
-	id := w.grant.id
-	ex := d.mustDepart(d.pollAt, acquire)
-	run(ex, ex.sent, 0)
-	ex.calls[0].answers[0].expiry = answerRevoked
-	now := ex.sent.add(time.Millisecond)
-	d.arrive(now, ex)
+	id := w.grant.ID
+	ex := d.mustDepart(d.pollAt, Acquire)
+	run(ex, ex.Sent, 0)
+	ex.Calls[0].Answers[0].Expiry = answerRevoked
+	now := ex.Sent.Add(time.Millisecond)
+	d.Arrive(now, ex)
 	d.mustWait(w)
-	ex = d.mustDepart(now, release, acquire)
-	if got := ex.calls[0].grants[0].id; got != id {
+	ex = d.mustDepart(now, Release, Acquire)
+	if got := ex.Calls[0].Grants[0].ID; got != id {
 		t.Fatalf("%s was given back, want %s", got, id)
 	}
-	if got := ex.calls[1].grants[0].id; got == id {
+	if got := ex.Calls[1].Grants[0].ID; got == id {
 		t.Fatal("the waiter asks under the id that was revoked")
 	}
 }
@@ -144,17 +144,17 @@ func TestDeskKeepsAGrantWhoseQueueingReplyComesAfterItsPush(t *testing.T) {
 	d := newDeskTest(t, 1)
 	d.queued(at(0)) // so that there is a pair to measure by
 	second := d.waiter(at(time.Millisecond))
-	ex := d.mustDepart(at(time.Millisecond), acquire)
-	id := ex.calls[0].grants[len(ex.calls[0].grants)-1].id
-	d.pushed(at(2*time.Millisecond), granting(id, at(2*time.Millisecond)))
+	ex := d.mustDepart(at(time.Millisecond), Acquire)
+	id := ex.Calls[0].Grants[len(ex.Calls[0].Grants)-1].ID
+	d.Notified(at(2*time.Millisecond), granting(id, at(2*time.Millisecond)))
 	g := d.mustBeServed(second)
 	run(ex, at(time.Millisecond), 0)
-	d.arrive(at(3*time.Millisecond), ex)
-	if g.state != held {
+	d.Arrive(at(3*time.Millisecond), ex)
+	if g.State != Held {
 		t.Fatalf("the late reply took the grant away: %+v", g)
 	}
-	d.pushed(at(4*time.Millisecond), granting(id, at(2*time.Millisecond))) // and once more
-	if g.state != held || len(d.owed) != 0 {
+	d.Notified(at(4*time.Millisecond), granting(id, at(2*time.Millisecond))) // and once more
+	if g.State != Held || len(d.releasing) != 0 {
 		t.Fatal("a push for a grant that is held gave it back")
 	}
 }
@@ -165,19 +165,19 @@ func TestDeskOwesWhatAHandOverLeavesInFlight(t *testing.T) {
 	d := newDeskTest(t, 1)
 	g := d.acquired(at(0))
 	w := d.waiter(at(time.Millisecond))
-	ex := d.mustDepart(at(time.Millisecond), acquire)
-	own := ex.calls[0].grants[0]
-	d.release(at(2*time.Millisecond), g.hold)
+	ex := d.mustDepart(at(time.Millisecond), Acquire)
+	own := ex.Calls[0].Grants[0]
+	d.Release(at(2*time.Millisecond), g.Holding)
 	if d.mustBeServed(w) != g {
 		t.Fatal("the permit did not pass to the next")
 	}
-	if own.state != owed {
-		t.Fatalf("nobody owes what was asked for under %s: state %v", own.id, own.state)
+	if own.State != releasing {
+		t.Fatalf("nobody owes what was asked for under %s: state %v", own.ID, own.State)
 	}
 	run(ex, at(time.Millisecond), 0)
-	d.arrive(at(3*time.Millisecond), ex)
-	ex = d.mustDepart(at(time.Second), release)
-	if ex.calls[0].grants[0] != own || !ex.calls[0].queued {
+	d.Arrive(at(3*time.Millisecond), ex)
+	ex = d.mustDepart(at(time.Second), Release)
+	if ex.Calls[0].Grants[0] != own || !ex.Calls[0].Queued {
 		t.Fatal("its place in the queue is not given up")
 	}
 }
@@ -187,12 +187,12 @@ func TestDeskHandsNothingOverWhenItsTimeIsUp(t *testing.T) {
 	d := newDeskTest(t, 1)
 	g := d.acquired(at(0))
 	w := d.waiter(at(time.Millisecond))
-	ex := d.mustDepart(at(time.Millisecond), acquire)
+	ex := d.mustDepart(at(time.Millisecond), Acquire)
 	run(ex, at(time.Millisecond), 0)
-	d.arrive(at(2*time.Millisecond), ex)
-	d.release(at(d.cfg.Handover), g.hold)
+	d.Arrive(at(2*time.Millisecond), ex)
+	d.Release(at(d.Config.Handover), g.Holding)
 	d.mustWait(w)
-	d.mustDepart(at(d.cfg.Handover), release, acquire)
+	d.mustDepart(at(d.Config.Handover), Release, Acquire)
 }
 
 // A push tells until when a grant lives by the server's clock. How long it travelled nobody knows: it is
@@ -201,10 +201,10 @@ func TestDeskTrustsALatePushForWhatIsLeftOfIt(t *testing.T) {
 	d := newDeskTest(t, 1)
 	w := d.queued(at(0))
 	ran := at(time.Second)
-	d.pushed(at(3*time.Second), granting(w.grant.id, ran))
+	d.Notified(at(3*time.Second), granting(w.grant.ID, ran))
 	g := d.mustBeServed(w)
-	if want := ran.add(testTTL - d.cfg.Margin); g.until.end().mono > want.mono+time.Millisecond {
-		t.Fatalf("the window ends at %v, and Redis gives the permit away soon after %v", g.until.end(), want)
+	if want := ran.Add(testTTL - d.Config.Margin); g.Until.End().Mono > want.Mono+time.Millisecond {
+		t.Fatalf("the window ends at %v, and Redis gives the permit away soon after %v", g.Until.End(), want)
 	}
 }
 
@@ -212,14 +212,14 @@ func TestDeskTrustsALatePushForWhatIsLeftOfIt(t *testing.T) {
 func TestDeskRefusesWhatACapacityHasMadeImpossibleWhileItsPollIsOnItsWay(t *testing.T) {
 	d := newDeskTest(t, 4)
 	w := d.heavy(at(0), 3)
-	ex := d.mustDepart(at(0), acquire)
-	own := ex.calls[0].grants[0]
-	d.pushed(at(time.Millisecond), push{verb: pushRefuse, expiry: 2, server: serverAt(at(time.Millisecond)), id: own.id})
-	d.mustHaveFailed(w, tooHeavy, nil)
+	ex := d.mustDepart(at(0), Acquire)
+	own := ex.Calls[0].Grants[0]
+	d.Notified(at(time.Millisecond), Notification{Verb: Refused, Expiry: 2, Server: serverAt(at(time.Millisecond)), ID: own.ID})
+	d.mustHaveFailed(w, TooHeavy, nil)
 	run(ex, at(0), 1) // the capacity grew again before the request came
-	d.arrive(at(2*time.Millisecond), ex)
-	ex = d.mustDepart(at(2*time.Millisecond), release)
-	if ex.calls[0].grants[0] != own {
+	d.Arrive(at(2*time.Millisecond), ex)
+	ex = d.mustDepart(at(2*time.Millisecond), Release)
+	if ex.Calls[0].Grants[0] != own {
 		t.Fatal("the permit that nobody wants is not given back")
 	}
 }
@@ -228,17 +228,17 @@ func TestDeskRefusesWhatACapacityHasMadeImpossibleWhileItsPollIsOnItsWay(t *test
 func TestDeskLeavesThePermitOfAnEndedLeaseAloneWhenItsPushComesLate(t *testing.T) {
 	d := newDeskTest(t, 2)
 	w := d.queued(at(0))
-	w.hold.maxHold = time.Second
-	id := w.grant.id
-	d.pushed(at(5*time.Millisecond), granting(id, at(5*time.Millisecond)))
+	w.Holding.MaxHold = time.Second
+	id := w.grant.ID
+	d.Notified(at(5*time.Millisecond), granting(id, at(5*time.Millisecond)))
 	g := d.mustBeServed(w)
 	d.queued(at(time.Second)) // so that the desk lives on
-	d.tick(at(2 * time.Second))
-	if g.state != ended {
-		t.Fatalf("MaxHold did not end it: %v", g.state)
+	d.Tick(at(2 * time.Second))
+	if g.State != ended {
+		t.Fatalf("MaxHold did not end it: %v", g.State)
 	}
-	d.pushed(at(2*time.Second), granting(id, at(5*time.Millisecond)))
-	if len(d.owed) != 0 {
+	d.Notified(at(2*time.Second), granting(id, at(5*time.Millisecond)))
+	if len(d.releasing) != 0 {
 		t.Fatal("the permit is given back under its holder")
 	}
 }
@@ -249,16 +249,16 @@ func TestDeskSeesToTheQueueOnceItWaitsThere(t *testing.T) {
 	d := newDeskTest(t, 2)
 	d.acquired(at(0))
 	w := d.waiter(at(1))
-	ex := d.mustDepart(at(1), acquire)
-	if !ex.calls[0].refresh {
+	ex := d.mustDepart(at(1), Acquire)
+	if !ex.Calls[0].Refresh {
 		t.Error("the first request that may wait does not see to the queue")
 	}
 	run(ex, at(1), 0)
-	d.arrive(at(1), ex)
+	d.Arrive(at(1), ex)
 	d.mustWait(w)
 	d.waiter(at(2))
 	d.pollAt = at(2)
-	if ex := d.mustDepart(at(2), acquire); ex.calls[0].refresh {
+	if ex := d.mustDepart(at(2), Acquire); ex.Calls[0].Refresh {
 		t.Error("the next one sees to it again")
 	}
 }

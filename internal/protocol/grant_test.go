@@ -1,18 +1,18 @@
-package lease
+package protocol
 
 import (
 	"testing"
 	"time"
 )
 
-func at(d time.Duration) instant { return instant{mono: d + 1, wall: 1000*time.Hour + d} }
+func at(d time.Duration) Instant { return Instant{Mono: d + 1, Wall: 1000*time.Hour + d} }
 
 func TestWindowEndsBeforeTheServerGivesThePermitAway(t *testing.T) {
 	sent := at(time.Second)
 	// The server read its clock, 5,000,000.250 ms, some time after the call was sent.
 	const now, expiry = 5_000_000_250, 5_000_001 + 15_000
-	end := windowEnd(sent, expiry, now, 750*time.Millisecond)
-	want := sent.add(15_000*time.Millisecond + 750*time.Microsecond - 750*time.Millisecond)
+	end := WindowEnd(sent, expiry, now, 750*time.Millisecond)
+	want := sent.Add(15_000*time.Millisecond + 750*time.Microsecond - 750*time.Millisecond)
 	if end != want {
 		t.Fatalf("window ends at %v, want %v", end, want)
 	}
@@ -22,15 +22,15 @@ func TestTimeHasPassedWhenEitherClockSaysSo(t *testing.T) {
 	end := at(10 * time.Second)
 	for _, tc := range []struct {
 		name string
-		now  instant
+		now  Instant
 		want bool
 	}{
 		{"both before", at(9 * time.Second), false},
 		{"both there", at(10 * time.Second), true},
-		{"suspended: only the wall clock went on", instant{at(time.Second).mono, at(11 * time.Second).wall}, true},
-		{"the wall clock was set back", instant{at(11 * time.Second).mono, at(time.Second).wall}, true},
+		{"suspended: only the wall clock went on", Instant{at(time.Second).Mono, at(11 * time.Second).Wall}, true},
+		{"the wall clock was set back", Instant{at(11 * time.Second).Mono, at(time.Second).Wall}, true},
 	} {
-		if got := tc.now.reached(end); got != tc.want {
+		if got := tc.now.Reached(end); got != tc.want {
 			t.Errorf("%s: reached = %v, want %v", tc.name, got, tc.want)
 		}
 	}
@@ -38,8 +38,8 @@ func TestTimeHasPassedWhenEitherClockSaysSo(t *testing.T) {
 
 func TestEarlierTakesZeroForNever(t *testing.T) {
 	a, b := at(1), at(2)
-	for _, tc := range []struct{ x, y, want instant }{
-		{a, b, a}, {b, a, a}, {instant{}, b, b}, {a, instant{}, a}, {instant{}, instant{}, instant{}},
+	for _, tc := range []struct{ x, y, want Instant }{
+		{a, b, a}, {b, a, a}, {Instant{}, b, b}, {a, Instant{}, a}, {Instant{}, Instant{}, Instant{}},
 	} {
 		if got := earlier(tc.x, tc.y); got != tc.want {
 			t.Errorf("earlier(%v, %v) = %v, want %v", tc.x, tc.y, got, tc.want)
@@ -48,13 +48,13 @@ func TestEarlierTakesZeroForNever(t *testing.T) {
 }
 
 func TestReadingsThatContradictEachOtherShowAJump(t *testing.T) {
-	first := reading{sent: at(0), received: at(10 * time.Millisecond), micros: 1_000_000_000}
-	next := func(micros int64) reading {
-		return reading{sent: at(time.Second), received: at(time.Second + 10*time.Millisecond), micros: micros}
+	first := Reading{Sent: at(0), Received: at(10 * time.Millisecond), Micros: 1_000_000_000}
+	next := func(micros int64) Reading {
+		return Reading{Sent: at(time.Second), Received: at(time.Second + 10*time.Millisecond), Micros: micros}
 	}
 	for _, tc := range []struct {
 		name    string
-		later   reading
+		later   Reading
 		changed bool
 		forward time.Duration
 	}{
@@ -64,18 +64,18 @@ func TestReadingsThatContradictEachOtherShowAJump(t *testing.T) {
 		{"ahead by five seconds", next(1_006_000_000), true, 5*time.Second + 10*time.Millisecond},
 		{"back by five seconds", next(996_000_000), true, 0},
 	} {
-		forward, changed := first.jump(tc.later)
+		forward, changed := first.Jump(tc.later)
 		if changed != tc.changed || forward != tc.forward {
 			t.Errorf("%s: jump = %v, %v; want %v, %v", tc.name, forward, changed, tc.forward, tc.changed)
 		}
 	}
-	if _, changed := (reading{}).jump(first); changed {
+	if _, changed := (Reading{}).Jump(first); changed {
 		t.Error("the first reading contradicts nothing")
 	}
 }
 
 func TestNotAfterIsNoEarlierThanAnyClockThatFits(t *testing.T) {
-	r := reading{sent: at(0), received: at(10 * time.Millisecond), micros: 1_000_000_000}
+	r := Reading{Sent: at(0), Received: at(10 * time.Millisecond), Micros: 1_000_000_000}
 	giveUp := at(time.Second)
 	notAfter := r.notAfter(giveUp)
 	// The server may have read its clock at once: then it shows this at giveUp.
@@ -83,26 +83,26 @@ func TestNotAfterIsNoEarlierThanAnyClockThatFits(t *testing.T) {
 		t.Errorf("notAfter = %d, would refuse a request in time: %d", notAfter, fastest)
 	}
 	// It may have read it just before the reply: then it passes notAfter this late.
-	slowest := r.received.add(time.Duration(notAfter-r.micros) * time.Microsecond)
-	if late := r.surelyAfter(notAfter); late.mono < slowest.mono {
+	slowest := r.Received.Add(time.Duration(notAfter-r.Micros) * time.Microsecond)
+	if late := r.surelyAfter(notAfter); late.Mono < slowest.Mono {
 		t.Errorf("surelyAfter = %v, the server may pass notAfter only at %v", late, slowest)
 	}
-	if (reading{}).notAfter(giveUp) != 0 {
+	if (Reading{}).notAfter(giveUp) != 0 {
 		t.Error("without a reading there is no limit to give")
 	}
 }
 
 // A clock that is slewed runs fast or slow by one part in 2000.
 func TestTheServersClockMayRunFastOrSlow(t *testing.T) {
-	r := reading{sent: at(0), received: at(10 * time.Millisecond), micros: 1_000_000_000}
+	r := Reading{Sent: at(0), Received: at(10 * time.Millisecond), Micros: 1_000_000_000}
 	giveUp := at(10 * time.Second)
 	notAfter := r.notAfter(giveUp)
-	if fast := r.micros + 10_005_000; notAfter < fast {
+	if fast := r.Micros + 10_005_000; notAfter < fast {
 		t.Errorf("notAfter = %d, would refuse a request in time by a fast clock: %d", notAfter, fast)
 	}
 	const micros = 1_010_000_000
-	slow := r.received.add(10*time.Second + 5*time.Millisecond)
-	if got := r.surelyAfter(micros); got.mono < slow.mono {
+	slow := r.Received.Add(10*time.Second + 5*time.Millisecond)
+	if got := r.surelyAfter(micros); got.Mono < slow.Mono {
 		t.Errorf("surelyAfter = %v, a slow clock passes %d only at %v", got, micros, slow)
 	}
 }

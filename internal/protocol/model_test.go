@@ -1,8 +1,9 @@
-package lease
+package protocol
 
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -28,7 +29,7 @@ type modelWaiter struct {
 
 type modelPush struct {
 	owner string
-	push
+	Notification
 }
 
 func newModelRedis(capacity int, ttl int64) *modelRedis {
@@ -75,53 +76,53 @@ type modelReply struct {
 	late, more     bool
 	server, expiry int64
 	lost           []int64
-	answers        []answer
-	occupancy      *occupancy
+	answers        []Answer
+	occupancy      *Occupancy
 }
 
 // reach has the answer arrive.
-func (r modelReply) reach(c *call) {
-	c.late, c.more, c.server, c.expiry = r.late, r.more, r.server, r.expiry
-	c.lost, c.answers, c.occupancy = r.lost, r.answers, r.occupancy
+func (r modelReply) reach(c *Call) {
+	c.Late, c.More, c.Server, c.Expiry = r.late, r.more, r.server, r.expiry
+	c.Lost, c.Answers, c.Occupancy = r.lost, r.answers, r.occupancy
 }
 
 // run executes a call the way its script does, and returns the reply.
-func (m *modelRedis) run(ex *exchange, c *call) modelReply {
-	switch c.verb {
-	case release:
+func (m *modelRedis) run(ex *Batch, c *Call) modelReply {
+	switch c.Verb {
+	case Release:
 		removed := 0
-		for _, g := range c.grants {
-			if _, found := m.holders[g.id]; found {
+		for _, g := range c.Grants {
+			if _, found := m.holders[g.ID]; found {
 				removed++
 			}
-			if c.plain() {
-				delete(m.holders, g.id)
+			if c.Plain() {
+				delete(m.holders, g.ID)
 				continue
 			}
-			if _, found := m.holders[g.id]; found {
-				delete(m.holders, g.id)
+			if _, found := m.holders[g.ID]; found {
+				delete(m.holders, g.ID)
 			} else {
-				delete(m.holders, "revoked,"+g.id)
+				delete(m.holders, "revoked,"+g.ID)
 			}
-			if c.queued {
-				m.unqueue(g.id)
+			if c.Queued {
+				m.unqueue(g.ID)
 			}
 		}
-		if c.plain() {
-			c.removed = removed
+		if c.Plain() {
+			c.Removed = removed
 		}
-		if c.promote {
+		if c.Promote {
 			m.promote(nil)
 		}
-		return modelReply{more: c.look && len(m.queue) > 0}
-	case renew:
+		return modelReply{more: c.Look && len(m.queue) > 0}
+	case Renew:
 		before := len(m.holders)
 		m.purge()
 		r := modelReply{server: m.now, expiry: m.later() + m.ttl}
-		for i, g := range c.grants {
-			if expiry, found := m.holders[g.id]; found {
-				m.holders[g.id] = max(expiry, m.later()+m.ttl)
-			} else if _, found := m.holders["revoked,"+g.id]; found {
+		for i, g := range c.Grants {
+			if expiry, found := m.holders[g.ID]; found {
+				m.holders[g.ID] = max(expiry, m.later()+m.ttl)
+			} else if _, found := m.holders["revoked,"+g.ID]; found {
 				r.lost = append(r.lost, -int64(i+1))
 			} else {
 				r.lost = append(r.lost, int64(i+1))
@@ -134,51 +135,51 @@ func (m *modelRedis) run(ex *exchange, c *call) modelReply {
 	}
 }
 
-func (m *modelRedis) acquire(ex *exchange, c *call) modelReply {
-	if ex.notAfter > 0 && m.now > ex.notAfter {
+func (m *modelRedis) acquire(ex *Batch, c *Call) modelReply {
+	if ex.NotAfter > 0 && m.now > ex.NotAfter {
 		return modelReply{server: m.now, late: true}
 	}
 	m.purge()
 	own := map[string][2]int64{}
 	places := placesOf(c, m.now)
-	for i, g := range c.grants {
-		_, granted := m.holders[g.id]
-		switch weight := int(g.weight); {
+	for i, g := range c.Grants {
+		_, granted := m.holders[g.ID]
+		switch weight := int(g.Weight); {
 		case granted, len(m.queue) == 0 && m.held()+weight <= m.capacity():
-			own[g.id] = [2]int64{m.later() + m.ttl, m.grant(g.id, m.later()+m.ttl)}
+			own[g.ID] = [2]int64{m.later() + m.ttl, m.grant(g.ID, m.later()+m.ttl)}
 		case weight > m.capacity() && m.capacity() > 0:
-			own[g.id] = [2]int64{-1, 0}
-			m.unqueue(g.id)
+			own[g.ID] = [2]int64{-1, 0}
+			m.unqueue(g.ID)
 		default:
-			own[g.id] = [2]int64{}
-			if c.ages[i] != once {
-				m.join(g.id, places[i])
+			own[g.ID] = [2]int64{}
+			if c.Ages[i] != Once {
+				m.join(g.ID, places[i])
 			}
 		}
 	}
 	m.promote(own)
 	r, first := modelReply{server: m.now}, int64(0)
-	for i, g := range c.grants {
-		if own[g.id] == [2]int64{} && c.ages[i] == once && len(m.queue) == 0 && m.held()+int(g.weight) <= m.capacity() {
-			own[g.id] = [2]int64{m.later() + m.ttl, m.grant(g.id, m.later()+m.ttl)}
+	for i, g := range c.Grants {
+		if own[g.ID] == [2]int64{} && c.Ages[i] == Once && len(m.queue) == 0 && m.held()+int(g.Weight) <= m.capacity() {
+			own[g.ID] = [2]int64{m.later() + m.ttl, m.grant(g.ID, m.later()+m.ttl)}
 		}
-		if own[g.id] == [2]int64{} {
+		if own[g.ID] == [2]int64{} {
 			first = m.firstExpiry()
 		}
-		r.answers = append(r.answers, answer{own[g.id][0], own[g.id][1]})
+		r.answers = append(r.answers, Answer{own[g.ID][0], own[g.ID][1]})
 	}
-	r.occupancy = &occupancy{capacity: m.capacity(), held: m.held(), waiting: len(m.queue), first: first}
+	r.occupancy = &Occupancy{Capacity: m.capacity(), Held: m.held(), Waiting: len(m.queue), First: first}
 	return r
 }
 
 // placesOf are the places in the queue that acquire.lua gives those who have none, when it runs at now.
-func placesOf(c *call, now int64) []int64 {
-	places, last := make([]int64, len(c.ages)), int64(0)
-	for i, age := range c.ages {
-		if i == c.stood && c.behind-now < otherClock {
-			last = max(last, c.behind)
+func placesOf(c *Call, now int64) []int64 {
+	places, last := make([]int64, len(c.Ages)), int64(0)
+	for i, age := range c.Ages {
+		if i == c.Stood && c.Behind-now < otherClock {
+			last = max(last, c.Behind)
 		}
-		if age != once {
+		if age != Once {
 			last = max(now-age, last+1)
 		}
 		places[i] = last
@@ -211,22 +212,22 @@ func (m *modelRedis) promote(own map[string][2]int64) {
 	for len(m.queue) > 0 && m.held() < m.capacity() {
 		id := m.queue[0].id
 		until, weight := m.alive[ownerIn(id)], weightOf(id)
-		say := func(verb pushVerb, expiry, token int64) {
+		say := func(verb Notice, expiry, token int64) {
 			if _, mine := own[id]; mine {
 				own[id] = [2]int64{expiry, token}
-				if verb == pushRefuse {
+				if verb == Refused {
 					own[id] = [2]int64{-1, 0}
 				}
 				return
 			}
-			m.pushes = append(m.pushes, modelPush{ownerIn(id), push{verb, expiry, token, m.now, id, weightOf(id)}})
+			m.pushes = append(m.pushes, modelPush{ownerIn(id), Notification{verb, expiry, token, m.now, id, weightOf(id)}})
 		}
 		switch {
 		case until*1000 <= m.now:
 		case weight > m.capacity():
-			say(pushRefuse, int64(m.capacity()), 0)
+			say(Refused, int64(m.capacity()), 0)
 		case m.held()+weight <= m.capacity():
-			say(pushGrant, until, m.grant(id, until))
+			say(Granted, until, m.grant(id, until))
 		default:
 			return
 		}
@@ -246,6 +247,21 @@ func (m *modelRedis) revoke(id string) {
 	if expiry, found := m.holders[id]; found {
 		delete(m.holders, id)
 		m.holders["revoked,"+id] = expiry
-		m.pushes = append(m.pushes, modelPush{ownerIn(id), push{pushRevoke, 0, 0, m.now, id, weightOf(id)}})
+		m.pushes = append(m.pushes, modelPush{ownerIn(id), Notification{Withdrawn, 0, 0, m.now, id, weightOf(id)}})
 	}
+}
+
+// weightOf and ownerIn read an id: <number>@<owner>, and #<weight> where that is not 1.
+func weightOf(id string) int {
+	if _, weight, found := strings.Cut(id, "#"); found {
+		n, _ := strconv.Atoi(weight)
+		return n
+	}
+	return 1
+}
+
+func ownerIn(id string) string {
+	_, owner, _ := strings.Cut(id, "@")
+	owner, _, _ = strings.Cut(owner, "#")
+	return owner
 }

@@ -1,4 +1,4 @@
-package lease
+package protocol
 
 import (
 	"testing"
@@ -6,40 +6,40 @@ import (
 )
 
 // mustOnlyPoll passes p to the desk, which has nothing to measure it by: it asks Redis instead.
-func (d *deskTest) mustOnlyPoll(now instant, p push) {
+func (d *deskTest) mustOnlyPoll(now Instant, p Notification) {
 	d.Helper()
-	d.pushed(now, p)
+	d.Notified(now, p)
 	if len(d.held) > 0 {
-		d.Fatalf("the push made a lease that is trusted until %v", d.held[0].until.end())
+		d.Fatalf("the push made a lease that is trusted until %v", d.held[0].Until.End())
 	}
 	if d.pollAt != now {
 		d.Fatalf("the next poll is at %v, want %v, when the push came", d.pollAt, now)
 	}
-	d.mustDepart(now, acquire)
+	d.mustDepart(now, Acquire)
 }
 
 // After trouble another server may have taken over, whose clock is another.
 func TestDeskMeasuresNoPushByAnAnswerFromBeforeTrouble(t *testing.T) {
 	for _, tc := range []struct {
 		name string
-		fail func(*deskTest, *exchange) instant
+		fail func(*deskTest, *Batch) Instant
 	}{
-		{"an error", func(d *deskTest, ex *exchange) instant {
-			now := ex.sent.add(time.Millisecond)
+		{"an error", func(d *deskTest, ex *Batch) Instant {
+			now := ex.Sent.Add(time.Millisecond)
 			fail(ex, errNet)
-			d.arrive(now, ex)
+			d.Arrive(now, ex)
 			return now
 		}},
-		{"no answer", func(d *deskTest, ex *exchange) instant {
-			d.tick(ex.giveUp)
+		{"no answer", func(d *deskTest, ex *Batch) Instant {
+			d.Tick(ex.giveUp)
 			return ex.giveUp
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			d := newDeskTest(t, 1)
 			w := d.queued(at(0))
-			now := tc.fail(d, d.mustDepart(d.pollAt, acquire))
-			d.mustOnlyPoll(now, granting(w.grant.id, now))
+			now := tc.fail(d, d.mustDepart(d.pollAt, Acquire))
+			d.mustOnlyPoll(now, granting(w.grant.ID, now))
 		})
 	}
 }
@@ -48,12 +48,12 @@ func TestDeskMeasuresNoPushByAnAnswerFromBeforeTrouble(t *testing.T) {
 func TestDeskMeasuresNoPushByAnOldAnswer(t *testing.T) {
 	d := newDeskTest(t, 1)
 	w := d.queued(at(0))
-	d.mustOnlyPoll(at(testTTL), granting(w.grant.id, at(testTTL)))
+	d.mustOnlyPoll(at(testTTL), granting(w.grant.ID, at(testTTL)))
 }
 
 // By the clock of the latest answer this push comes from the future.
 func TestDeskMeasuresNoPushByTheAnswerOfAnotherClock(t *testing.T) {
 	d := newDeskTest(t, 1)
 	w := d.queued(at(0))
-	d.mustOnlyPoll(at(time.Second), granting(w.grant.id, at(time.Second+step)))
+	d.mustOnlyPoll(at(time.Second), granting(w.grant.ID, at(time.Second+step)))
 }

@@ -1,4 +1,4 @@
-package lease
+package protocol
 
 import (
 	"testing"
@@ -11,14 +11,14 @@ func TestBoundFollowsWhatTheServerHasLatelyNeeded(t *testing.T) {
 		{0, maxAttempt},
 		{10 * time.Millisecond, testTTL / 8},
 		{testTTL / 8, testTTL / 4},
-		{testTTL / 2, d.window / 2},
-		{time.Hour, d.window / 2},
+		{testTTL / 2, d.Window / 2},
+		{time.Hour, d.Window / 2},
 	} {
-		d.needed = tc.needed
+		d.Needed = tc.needed
 		if got := d.bound(); got != tc.bound {
 			t.Errorf("the server needs %v: an attempt may take %v, want %v", tc.needed, got, tc.bound)
 		}
-		if got := d.patience(); got < 2*d.bound() || got > d.window {
+		if got := d.Patience(); got < 2*d.bound() || got > d.Window {
 			t.Errorf("the server needs %v: the client may take %v", tc.needed, got)
 		}
 	}
@@ -27,7 +27,7 @@ func TestBoundFollowsWhatTheServerHasLatelyNeeded(t *testing.T) {
 // Nothing is held that a longer attempt could cost.
 func TestBoundGrowsWithEachAttemptThatFails(t *testing.T) {
 	d := newDeskTest(t, 1)
-	d.cfg.TTL = 4 * time.Second
+	d.Config.TTL = 4 * time.Second
 	for failures, want := range []time.Duration{500 * time.Millisecond, time.Second, maxAttempt, maxAttempt} {
 		d.failures = failures
 		if got := d.bound(); got != want {
@@ -36,27 +36,11 @@ func TestBoundGrowsWithEachAttemptThatFails(t *testing.T) {
 	}
 	d.failures = 0
 	d.acquired(at(0))
-	d.needed = 0 // another server is in charge
+	d.Needed = 0 // another server is in charge
 	for _, d.failures = range []int{0, 3} {
-		if got := d.bound(); got != d.cfg.attempt() {
-			t.Errorf("while a lease is held, after %d failures, an attempt may take %v, want %v", d.failures, got, d.cfg.attempt())
+		if got := d.bound(); got != d.Config.Attempt() {
+			t.Errorf("while a lease is held, after %d failures, an attempt may take %v, want %v", d.failures, got, d.Config.Attempt())
 		}
-	}
-}
-
-func TestWhatAServerNeedsIsForgottenByAndBy(t *testing.T) {
-	s := &serverTime{}
-	s.answered(2 * time.Second)
-	s.answered(time.Millisecond)
-	if got := s.need(); got != time.Second {
-		t.Errorf("needs %v after one quick answer", got)
-	}
-	s.answered(3 * time.Second)
-	for range 20 {
-		s.answered(time.Millisecond)
-	}
-	if got := s.need(); got > 2*time.Millisecond {
-		t.Errorf("needs %v after twenty quick answers", got)
 	}
 }
 
@@ -65,18 +49,18 @@ func heavyDesk(t *testing.T, n int) *deskTest {
 	d := newDeskTest(t, 1000*n)
 	d.trip = 1 // the server is near
 	for i := range n {
-		g := &grant{id: idOf(i+1, 1000), weight: 1000}
-		g.hold = &holding{holder: reachable{}, grant: g}
-		d.keep(at(d.window+time.Duration(i)), g)
+		g := &Grant{ID: idOf(i+1, 1000), Weight: 1000}
+		g.Holding = &Holding{Holder: reachable{}, Grant: g}
+		d.Keep(at(d.Window+time.Duration(i)), g)
 	}
 	return d
 }
 
 // renewedIDs is whom an exchange renews.
-func renewedIDs(ex *exchange) (ids []string) {
-	for _, c := range ex.calls {
-		for _, g := range c.grants {
-			ids = append(ids, g.id)
+func renewedIDs(ex *Batch) (ids []string) {
+	for _, c := range ex.Calls {
+		for _, g := range c.Grants {
+			ids = append(ids, g.ID)
 		}
 	}
 	return ids
@@ -84,21 +68,21 @@ func renewedIDs(ex *exchange) (ids []string) {
 
 func TestDeskRenewsMuchInPartsAndGoesOnWhereItWas(t *testing.T) {
 	d := heavyDesk(t, 100)
-	now := d.renewAt
+	now := d.RenewAt
 	seen := map[string]int{}
 	parts := 0
-	for begin := now; d.renewalDue(now) && now.mono < begin.mono+d.third(); parts++ {
-		ex := d.depart(now, reading{})
-		if ex.renews > d.part {
-			t.Fatalf("a part of %d permits", ex.renews)
+	for begin := now; d.RenewalDue(now) && now.Mono < begin.Mono+d.third(); parts++ {
+		ex := d.Depart(now, Reading{})
+		if ex.Renews > d.part {
+			t.Fatalf("a part of %d permits", ex.Renews)
 		}
 		for _, id := range renewedIDs(ex) {
 			seen[id]++
 		}
 		sent := now
-		now = now.add(d.bound() / 4) // not so quick that parts grow, nor so slow that they shrink
+		now = now.Add(d.bound() / 4) // not so quick that parts grow, nor so slow that they shrink
 		run(ex, sent, 0)
-		d.arrive(now, ex)
+		d.Arrive(now, ex)
 	}
 	if parts != 5 || len(seen) != 100 {
 		t.Errorf("%d leases renewed in %d parts, want 100 in 5", len(seen), parts)
@@ -108,33 +92,33 @@ func TestDeskRenewsMuchInPartsAndGoesOnWhereItWas(t *testing.T) {
 			t.Errorf("%s was renewed %d times", id, n)
 		}
 	}
-	if end := d.firstEnd(); end.mono < now.mono+d.window/2 {
-		t.Errorf("a window ends %v after the last part", now.until(end))
+	if end := d.firstEnd(); end.Mono < now.Mono+d.Window/2 {
+		t.Errorf("a window ends %v after the last part", now.Until(end))
 	}
 }
 
 func TestDeskRenewsInSmallerPartsWhenAPartIsGivenUp(t *testing.T) {
 	d := heavyDesk(t, 100)
-	now := d.renewAt
-	ex := d.depart(now, reading{})
-	first, size := renewedIDs(ex)[0], ex.renews
+	now := d.RenewAt
+	ex := d.Depart(now, Reading{})
+	first, size := renewedIDs(ex)[0], ex.Renews
 	now = ex.giveUp
-	d.tick(now)
-	now = d.next()
-	ex = d.depart(now, reading{})
-	if ex.renews != size/2 || renewedIDs(ex)[0] != first {
-		t.Fatalf("after a part of %d was given up, %d are sent; want half, and whose windows end first", size, ex.renews)
+	d.Tick(now)
+	now = d.Next()
+	ex = d.Depart(now, Reading{})
+	if ex.Renews != size/2 || renewedIDs(ex)[0] != first {
+		t.Fatalf("after a part of %d was given up, %d are sent; want half, and whose windows end first", size, ex.Renews)
 	}
 	for range 20 {
 		now = ex.giveUp
-		d.tick(now)
+		d.Tick(now)
 		if len(d.held) == 0 {
 			break
 		}
-		if at := d.next(); !now.reached(at) {
+		if at := d.Next(); !now.Reached(at) {
 			now = at
 		}
-		if ex = d.depart(now, reading{}); ex == nil || ex.renews == 0 {
+		if ex = d.Depart(now, Reading{}); ex == nil || ex.Renews == 0 {
 			break
 		}
 	}
@@ -145,34 +129,34 @@ func TestDeskRenewsInSmallerPartsWhenAPartIsGivenUp(t *testing.T) {
 
 func TestDeskRenewsInLargerPartsWhenTheServerIsQuick(t *testing.T) {
 	d := heavyDesk(t, 100)
-	now := d.renewAt
+	now := d.RenewAt
 	for range 20 {
-		ex := d.depart(now, reading{})
+		ex := d.Depart(now, Reading{})
 		run(ex, now, 0)
-		d.arrive(now.add(time.Millisecond), ex)
-		now = d.renewAt
+		d.Arrive(now.Add(time.Millisecond), ex)
+		now = d.RenewAt
 	}
 	if d.part < d.weight {
 		t.Errorf("a quick server renews %d of %d permits in a part", d.part, d.weight)
 	}
-	if ex := d.depart(d.renewAt, reading{}); ex.renews != d.weight {
-		t.Errorf("%d of %d permits are renewed together", ex.renews, d.weight)
+	if ex := d.Depart(d.RenewAt, Reading{}); ex.Renews != d.weight {
+		t.Errorf("%d of %d permits are renewed together", ex.Renews, d.weight)
 	}
 }
 
 // A smaller part would take as long: what it takes is the way.
 func TestDeskRenewsInNoSmallerPartsWhenTheServerIsFar(t *testing.T) {
 	d := heavyDesk(t, 20)
-	d.trip, d.needed = testTTL/10, testTTL/10
-	now := d.renewAt
+	d.trip, d.Needed = testTTL/10, testTTL/10
+	now := d.RenewAt
 	for i := range 20 {
-		ex := d.depart(now, reading{})
-		if ex == nil || ex.renews != d.weight {
+		ex := d.Depart(now, Reading{})
+		if ex == nil || ex.Renews != d.weight {
 			t.Fatalf("round %d renews %+v, want all in one part", i, ex)
 		}
-		run(ex, now.add(testTTL/20), 0)
-		d.arrive(now.add(testTTL/10+time.Duration(min(i%3, 1))*testTTL/80), ex) // the delay varies
-		now = d.renewAt
+		run(ex, now.Add(testTTL/20), 0)
+		d.Arrive(now.Add(testTTL/10+time.Duration(min(i%3, 1))*testTTL/80), ex) // the delay varies
+		now = d.RenewAt
 	}
 }
 
@@ -181,15 +165,15 @@ func TestDeskAnAttemptThatHangsLeavesTimeForAnother(t *testing.T) {
 	for part := time.Duration(0); part <= 9; part++ {
 		d := newDeskTest(t, 1)
 		d.acquired(at(0))
-		d.needed = d.window * part / 32
-		ex := d.depart(d.renewAt, reading{})
-		d.tick(ex.giveUp)
-		again := d.next()
-		if ex = d.depart(again, reading{}); ex == nil || ex.renews != 1 {
-			t.Fatalf("the server needs %v: the second attempt is %+v", d.needed, ex)
+		d.Needed = d.Window * part / 32
+		ex := d.Depart(d.RenewAt, Reading{})
+		d.Tick(ex.giveUp)
+		again := d.Next()
+		if ex = d.Depart(again, Reading{}); ex == nil || ex.Renews != 1 {
+			t.Fatalf("the server needs %v: the second attempt is %+v", d.Needed, ex)
 		}
-		if end := d.firstEnd(); again.until(end) < d.needed {
-			t.Errorf("the server needs %v: the second attempt has %v until the window ends", d.needed, again.until(end))
+		if end := d.firstEnd(); again.Until(end) < d.Needed {
+			t.Errorf("the server needs %v: the second attempt has %v until the window ends", d.Needed, again.Until(end))
 		}
 	}
 }
@@ -197,23 +181,23 @@ func TestDeskAnAttemptThatHangsLeavesTimeForAnother(t *testing.T) {
 // One attempt that is given up does not tell that a part is too large, where one as large has been answered in time.
 func TestDeskRenewsInSmallerPartsOnlyWhenTheSecondIsGivenUp(t *testing.T) {
 	d := heavyDesk(t, 10)
-	now := d.renewAt
-	ex := d.depart(now, reading{})
+	now := d.RenewAt
+	ex := d.Depart(now, Reading{})
 	run(ex, now, 0)
-	d.arrive(now.add(time.Millisecond), ex)
-	now = d.renewAt
+	d.Arrive(now.Add(time.Millisecond), ex)
+	now = d.RenewAt
 	for i, want := range []int{10, 10, 5} {
-		if ex = d.depart(now, reading{}); ex.renews != 1000*want {
-			t.Fatalf("attempt %d renews %d permits, want %d", i, ex.renews, 1000*want)
+		if ex = d.Depart(now, Reading{}); ex.Renews != 1000*want {
+			t.Fatalf("attempt %d renews %d permits, want %d", i, ex.Renews, 1000*want)
 		}
-		d.tick(ex.giveUp)
-		now = d.next()
+		d.Tick(ex.giveUp)
+		now = d.Next()
 	}
 }
 
 // What was answered late was not too much, unless it takes longer than an attempt ever may.
 func TestDeskRenewsInLargerPartsAgainWhenALateAnswerComes(t *testing.T) {
-	window := newDeskTest(t, 1).window
+	window := newDeskTest(t, 1).Window
 	for _, tc := range []struct {
 		took time.Duration
 		want int
@@ -223,24 +207,24 @@ func TestDeskRenewsInLargerPartsAgainWhenALateAnswerComes(t *testing.T) {
 		{window * 5 / 8, 2000},
 	} {
 		d := heavyDesk(t, 10)
-		now := d.renewAt
-		first := d.depart(now, reading{})
+		now := d.RenewAt
+		first := d.Depart(now, Reading{})
 		run(first, now, 0)
-		d.tick(first.giveUp)
-		small := d.depart(d.next(), reading{})
-		if small.renews != 5000 {
-			t.Fatalf("after 10,000 permits %d are renewed, want half", small.renews)
+		d.Tick(first.giveUp)
+		small := d.Depart(d.Next(), Reading{})
+		if small.Renews != 5000 {
+			t.Fatalf("after 10,000 permits %d are renewed, want half", small.Renews)
 		}
-		late := now.add(tc.took)
-		d.arrive(late, first)
+		late := now.Add(tc.took)
+		d.Arrive(late, first)
 		if d.failures != 0 {
 			t.Errorf("after an answer that took %v, %d attempts in a row count as failed", tc.took, d.failures)
 		}
-		d.tick(small.giveUp)
-		if now = d.renewAt; !now.reached(late) {
+		d.Tick(small.giveUp)
+		if now = d.RenewAt; !now.Reached(late) {
 			now = late
 		}
-		if ex := d.depart(now, reading{}); ex == nil || ex.renews != tc.want {
+		if ex := d.Depart(now, Reading{}); ex == nil || ex.Renews != tc.want {
 			t.Errorf("after an answer that took %v, %+v is sent; want %d permits", tc.took, ex, tc.want)
 		}
 	}

@@ -1,0 +1,42 @@
+package protocol
+
+import (
+	"errors"
+	"time"
+)
+
+// A reason is why a lease ended, a wait was in vain, or a release was not confirmed. The public errors are made from
+// it where they are returned.
+type Reason struct {
+	Kind    reasonKind
+	Trouble error // what the latest attempt met; nil: nothing
+
+	Capacity, Held, Waiting int           // noRoom, tooHeavy: what Redis said last
+	RetryAfter              time.Duration // noRoom: when it is worth asking again
+}
+
+type reasonKind uint8
+
+const (
+	Expired     reasonKind = iota // no renewal succeeded before the trust window ended
+	Removed                       // Redis no longer has the permit
+	Revoked                       // an operator took it away
+	HeldTooLong                   // for longer than MaxHold
+	Abandoned                     // nobody can reach the lease any more
+	Closed                        // the manager was closed
+	Unanswered                    // Redis did not answer, or refused
+	NoRoom                        // MaxWait or MaxAttempts is used up
+	TooHeavy                      // for the capacity in force
+	cancelled                     // by the caller
+)
+
+var (
+	ReasonClosed    = &Reason{Kind: Closed}
+	reasonAbandoned = &Reason{Kind: Abandoned}
+	ReasonCancelled = &Reason{Kind: cancelled}
+)
+
+// errNoReply is what an attempt met that was given up.
+var ErrNoReply = errors.New("no reply in time")
+
+var noReply = Failure{Err: ErrNoReply, Silent: true}

@@ -1,0 +1,51 @@
+package protocol
+
+import "time"
+
+type EventKind uint8
+
+const (
+	EventWaiting EventKind = iota
+	EventAcquired
+	EventHandedOver
+	EventRenewed
+	EventRenewalFailed
+	EventLost
+	EventReleased
+	EventDisagreement
+)
+
+// A stateEvent says what happened. Fields that it has nothing to say of are zero.
+type Event struct {
+	Kind   EventKind
+	ID     string // of the permit
+	Token  int64
+	Weight int
+	Waited time.Duration // eventAcquired
+	Held   time.Duration // eventLost, eventReleased: since the lease began
+	Leases int           // eventRenewed, eventRenewalFailed: how many
+	Slack  time.Duration // eventRenewed: what was left of the shortest of their windows
+	Err    error         // eventRenewalFailed
+	Lost   *Holding      // eventLost
+
+	Capacity int           // eventDisagreement: what the other process declares
+	TTL      time.Duration // likewise
+}
+
+// happened notes an event, where somebody listens. h is the holding that it is about, or nil.
+func (d *State) happened(now Instant, h *Holding, e Event) {
+	if !d.Watched {
+		return
+	}
+	if h != nil {
+		e.ID, e.Token, e.Weight = h.Grant.ID, h.Token, int(h.Grant.Weight)
+		if e.Kind == EventLost || e.Kind == EventReleased {
+			e.Held = now.Mono - h.began
+		}
+		if e.Kind == EventLost {
+			e.Lost = h
+		}
+	}
+	left := d.effectsToCome()
+	left.Events = append(left.Events, e)
+}

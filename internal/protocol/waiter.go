@@ -1,0 +1,81 @@
+package protocol
+
+import "time"
+
+// A waiter is one call of Acquire that has not returned.
+type Waiter struct {
+	// immutable
+	Holding     *Holding      // of the lease to be, filled in when a permit comes
+	Weight      int           // permits that it asks for
+	Deadline    Instant       // MaxWait; zero: none
+	MaxAttempts int           // 0: no limit
+	Once        bool          // one attempt, whatever the time
+	Done        chan struct{} // closed when the wait is over
+
+	// the desk's
+	prev, next *Waiter
+	ending     int // its place in the desk's endings, from 1; 0: none
+	inWaitlist bool
+	since      Instant // its arrival: no two of one line have the same microsecond
+	asked      Instant // when its first request was sent; zero: there was none
+	place      int64   // in the shared queue, µs of the server's clock: at the latest; 0: it has none
+	grant      *Grant  // under which id it asks
+	answered   bool    // Redis has refused it, at least once
+	attempts   int     // refusals
+	silent     int     // attempts given up before the first answer
+	Trouble    error   // why its latest attempt failed; nil when Redis answered it
+	Failed     *Reason // why there is no lease; valid when done is closed
+}
+
+// A line is a queue from whose middle waiters can leave in constant time.
+type waitlist struct {
+	first, last *Waiter
+	Len         int
+	weight      int // of all of them
+}
+
+// push puts w at the end.
+func (l *waitlist) push(now Instant, w *Waiter) {
+	w.inWaitlist = true
+	w.since = now
+	w.place, w.asked = 0, Instant{} // of an earlier arrival: its lease was over before its caller saw it
+	if l.last != nil {
+		if least := l.last.since.Add(time.Microsecond); now.Mono < least.Mono {
+			w.since = least
+		}
+	}
+	l.weight += w.Weight
+	w.prev = l.last
+	if l.last == nil {
+		l.first = w
+	} else {
+		l.last.next = w
+	}
+	l.last = w
+	l.Len++
+}
+
+func (l *waitlist) remove(w *Waiter) {
+	if w.prev == nil {
+		l.first = w.next
+	} else {
+		w.prev.next = w.next
+	}
+	if w.next == nil {
+		l.last = w.prev
+	} else {
+		w.next.prev = w.prev
+	}
+	w.prev, w.next, w.inWaitlist = nil, nil, false
+	l.Len--
+	l.weight -= w.Weight
+}
+
+// stands says that w has a place in the shared queue. It may have come by it earlier, by a request that was not
+// answered and was carried out later than it should: hardly later than the one that was answered.
+func (w *Waiter) stands(server, place int64) {
+	if w.place == 0 {
+		place = max(place, server-(w.asked.Mono-w.since.Mono).Microseconds())
+	}
+	w.place = max(w.place, place)
+}

@@ -1,0 +1,153 @@
+package lease
+
+import (
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/benbjohnson/clock"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/eqworks/passbuddy/internal/protocol"
+)
+
+// shared is a conversation with a lease, whose manager sends nothing by itself.
+func shared(t *testing.T, m *Manager, name string) (*conversation, *protocol.Grant) {
+	t.Helper()
+	s, err := m.Semaphore(Config{Name: name, Capacity: 1, TTL: testTTL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := m.converse(s, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.mu.Unlock()
+	g := &protocol.Grant{ID: idOf(1, 1), Weight: 1}
+	h := &hold{semaphore: s, conversation: c, Holding: protocol.Holding{Grant: g}}
+	h.Holder = h
+	g.Holding = &h.Holding
+	c.desk.Keep(m.now().Add(c.desk.Window), g)
+	return c, g
+}
+
+// renewedBy has the conversation's renewal answered by a server whose clock is ahead of serverAt.
+func renewedBy(t *testing.T, c *conversation, server *serverTime, offset time.Duration) {
+	t.Helper()
+	c.mu.Lock()
+	now := c.manager.now()
+	c.desk.RenewAt, c.desk.Queued = now, false
+	ex := c.desk.Depart(now, protocol.Reading{})
+	c.mu.Unlock()
+	if ex == nil || ex.Calls[0].Verb != protocol.Renew {
+		t.Fatalf("sent %v, want a renewal", ex)
+	}
+	ms := offset.Milliseconds()
+	ex.Calls[0].Server, ex.Calls[0].Expiry = serverAt(now)+1000*ms, expiryAt(now)+ms
+	c.arrive(ex, server)
+}
+
+// On a Cluster another node can take a semaphore's place; its address is another, and so is its clock.
+func TestAnotherNodesClockShortensTheWindowsThatTheOneBeforeMeasured(t *testing.T) {
+	for _, sameAddress := range []bool{true, false} {
+		t.Run(fmt.Sprintf("the same address: %v", sameAddress), func(t *testing.T) {
+			m := quietManager(t)
+			c, held := shared(t, m, "gpu")
+			before := m.serverAt("10.0.0.1:6379")
+			after := before
+			if !sameAddress {
+				after = m.serverAt("10.0.0.2:6379")
+			}
+			renewedBy(t, c, before, 0)
+			end := held.Until.End()
+
+			m.clock.(*clock.Mock).Add(time.Second)
+			c.mu.Lock() // the node that takes over answers a request, and renews nothing
+			now := m.now()
+			w := &protocol.Waiter{Weight: 1, Done: make(chan struct{}), Holding: &protocol.Holding{Holder: held.Holding.Holder}}
+			c.desk.Ask(now, w)
+			c.desk.Queued = false
+			ex := c.desk.Depart(now, protocol.Reading{})
+			c.mu.Unlock()
+			refuse(ex, now)
+			ex.Calls[0].Server += step.Microseconds()
+			c.arrive(ex, after)
+
+			if lost := end.Mono - held.Until.End().Mono; lost < step || lost > step+10*time.Millisecond {
+				t.Errorf("the window is shorter by %v, want %v", lost, step)
+			}
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if !c.desk.RenewalDue(m.now()) {
+				t.Error("no renewal is due")
+			}
+		})
+	}
+}
+
+// Each of many semaphores finds the step in its own answer; the windows of all of them lose it once.
+func TestManySemaphoresLoseAStepOnce(t *testing.T) {
+	m := quietManager(t)
+	server := m.serverAt("")
+	const n = 50
+	var all []*conversation
+	var grants []*protocol.Grant
+	for i := range n {
+		c, g := shared(t, m, fmt.Sprint("s", i))
+		renewedBy(t, c, server, 0)
+		all, grants = append(all, c), append(grants, g)
+	}
+	end := grants[n-1].Until.End()
+	m.clock.(*clock.Mock).Add(time.Second)
+	for _, c := range all[:n-1] {
+		renewedBy(t, c, server, step)
+	}
+	if lost := end.Mono - grants[n-1].Until.End().Mono; lost < step || lost > step+100*time.Millisecond {
+		t.Errorf("the last one's window is shorter by %v, want %v", lost, step)
+	}
+	for i, g := range grants[:n-1] {
+		if g.Until.End().Mono < end.Mono {
+			t.Errorf("the window of %d, renewed by the new clock, is shorter by %v", i, end.Mono-g.Until.End().Mono)
+		}
+	}
+}
+
+// The renewal ran before the step, and its answer comes when another semaphore has found the step.
+func TestARenewalFromBeforeAStepExtendsTheLeaseByLess(t *testing.T) {
+	m := quietManager(t)
+	server := m.serverAt("")
+	c, g := shared(t, m, "gpu")
+	renewedBy(t, c, server, 0)
+	m.clock.(*clock.Mock).Add(time.Second)
+	c.mu.Lock()
+	now := m.now()
+	c.desk.RenewAt, c.desk.Queued = now, false
+	ex := c.desk.Depart(now, protocol.Reading{})
+	c.mu.Unlock()
+	ex.Calls[0].Server, ex.Calls[0].Expiry = serverAt(now), expiryAt(now)
+	m.clock.(*clock.Mock).Add(time.Second)
+	found := m.now()
+	c.hear(server, protocol.Reading{Sent: found, Received: found, Micros: serverAt(found) + step.Microseconds()})
+	c.arrive(ex, server)
+	want := protocol.WindowEnd(now, expiryAt(now), serverAt(now), c.desk.Config.Margin+step)
+	if end := g.Until.End(); end.Mono > want.Mono || end.Mono < want.Mono-10*time.Millisecond {
+		t.Errorf("the window ends at %v, want %v", end.Mono, want.Mono)
+	}
+}
+
+// quietManager makes a manager that sends nothing.
+func quietManager(t *testing.T) *Manager {
+	t.Helper()
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:0"})
+	m, err := New(client, Options{Owner: "me", Clock: clock.NewMock(), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.wire.close()
+	t.Cleanup(func() {
+		_ = m.Close()
+		_ = client.Close()
+	})
+	return m
+}
