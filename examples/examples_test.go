@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/eqworks/passbuddy/internal/redistest"
 )
 
 const limit = 20 * time.Second // for an example to end by itself
@@ -60,6 +62,11 @@ var prints = map[string][]string{
 		`RUNS the job from step 4`, `has done the job`,
 		`Tuesday: 8 of 8 steps, each once, by \[machine \d machine \d\]`,
 	},
+}
+
+func TestMain(m *testing.M) {
+	redistest.RunMoreInParallel()
+	os.Exit(m.Run())
 }
 
 func TestEveryExampleIsRead(t *testing.T) {

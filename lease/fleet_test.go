@@ -110,6 +110,7 @@ func machineIsSlow(each, section time.Duration) bool {
 // Half of the processes die in the middle of it, wherever they are: the others go on, and none of them is stuck
 // behind the dead, who hold permits and stand in the queue.
 func TestFleetOutlivesProcessesThatAreKilled(t *testing.T) {
+	inRealTime(t)
 	const capacity = 3
 	for _, size := range sizes {
 		t.Run(fmt.Sprintf("%d×%d", size.processes, size.callers), func(t *testing.T) {

@@ -16,6 +16,7 @@ var heaviest = flag.Bool("heaviest", false, "hold 200 and 500 heavy leases as we
 
 // To renew a hundred thousand permits takes Redis longer than one attempt may take.
 func TestRealRedisHeavyLeasesAreRenewedByParts(t *testing.T) {
+	inRealTime(t)
 	for _, tc := range []struct {
 		leases int
 		ttl    time.Duration

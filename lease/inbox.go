@@ -17,7 +17,6 @@ import (
 )
 
 const (
-	quiet  = 10 * time.Second       // without a waiter, before the subscription is closed
 	beat   = 250 * time.Millisecond // how long a read may last: nothing else interrupts it
 	beats  = 20                     // without a message, before the connection is tested
 	silent = 2 * beats              // and before it is given up
@@ -29,7 +28,8 @@ const (
 type inbox struct {
 	// immutable
 	manager *Manager
-	channel string // passbuddy:inbox:<owner>
+	channel string        // passbuddy:inbox:<owner>
+	quiet   time.Duration // without a waiter, before the subscription is closed
 
 	mu      sync.Mutex
 	waiting int                // conversations that want pushes
@@ -55,7 +55,7 @@ func (in *inbox) listen(on bool) {
 		if in.waiting--; in.waiting == 0 && in.cancel != nil {
 			in.closing.at++
 			set := in.closing.at
-			in.closing.stop = in.manager.clock.AfterFunc(quiet, func() { in.close(set) }).Stop
+			in.closing.stop = in.manager.clock.AfterFunc(in.quiet, func() { in.close(set) }).Stop
 		}
 		return
 	}

@@ -56,6 +56,7 @@ func TestASlowServerCostsNoHeavyLease(t *testing.T) {
 		for _, trip := range []time.Duration{ttl / 10, ttl / 7} {
 			for _, jitter := range []time.Duration{0, 75 * time.Millisecond} {
 				t.Run(fmt.Sprintf("%d leases for %d TTLs, a round trip of %v and up to %v more", tc.leases, tc.ttls, trip, 2*jitter), func(t *testing.T) {
+					t.Parallel()
 					inBubble(t, func(w *world) {
 						m, _ := w.process("p")
 						s := w.semaphore(m, 1000*tc.leases, func(c *lease.Config) { c.TTL = ttl })
@@ -100,6 +101,7 @@ func TestPromise3AnAttemptThatMayTakeLongHangs(t *testing.T) {
 			{"a server that hangs", func(w *world, _ *sim.Host) { w.net.Stall(); time.Sleep(short); w.net.Resume() }},
 		} {
 			t.Run(fmt.Sprintf("%s, leases of %d", tc.name, weight), func(t *testing.T) {
+				t.Parallel()
 				inBubble(t, func(w *world) {
 					m, host := w.process("p")
 					s := w.semaphore(m, 2*weight)

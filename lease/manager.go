@@ -134,7 +134,7 @@ func New(client redis.UniversalClient, opts Options) (*Manager, error) {
 	m.watchdog = newRenewer(m, 0, func(c *conversation) *appointment { return &c.end })
 	m.wire = &wire{client: client, server: m.serverAt, ctx: m.ctx, bounded: isBounded(client)}
 	m.wire.cluster, _ = client.(*redis.ClusterClient)
-	m.inbox = &inbox{manager: m, channel: scripts.Inbox + owner}
+	m.inbox = &inbox{manager: m, channel: scripts.Inbox + owner, quiet: 10 * time.Second}
 	return m, nil
 }
 

@@ -78,6 +78,11 @@ func startFleet(t testing.TB, n int, j *judge, url string, cfg lease.Config) []*
 		fleet[i] = startMember(t, j)
 		opened[i] = fleet[i].send(order{Do: "open", URL: url, Judge: j.path, Slot: fleet[i].slot, Config: cfg})
 	}
+	t.Cleanup(func() { // they end at the same time
+		for _, p := range fleet {
+			_ = p.stdin.Close()
+		}
+	})
 	for i, p := range fleet {
 		if a := p.await(opened[i]); a.Err != "" {
 			t.Fatal(a.Err)

@@ -68,6 +68,7 @@ func TestRealRedisAFullMemoryHoldsUpNoReleaseAndNoRenewal(t *testing.T) {
 }
 
 func TestRealRedisAFullMemoryCostsNoLease(t *testing.T) {
+	inRealTime(t)
 	server := redistest.Start(t)
 	ctx := context.Background()
 	m, err := lease.New(server.Client(t), lease.Options{Logger: quiet})

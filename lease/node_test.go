@@ -214,6 +214,7 @@ func TestAMixedFleetWithNode(t *testing.T) {
 }
 
 func TestRealRedisWithAMixedFleet(t *testing.T) {
+	inRealTime(t)
 	server := redistest.Start(t)
 	f := &mixedFleet{t: t, capacity: 3, rounds: 8, hold: 150 * time.Millisecond, pause: 100 * time.Millisecond}
 	for _, skew := range skews {

@@ -14,7 +14,7 @@ import (
 
 // The master dies while ten wait: they keep waiting, in their order, and are served by the new one.
 func TestSentinelWaitersAreServedAfterAFailover(t *testing.T) {
-	t.Parallel()
+	inRealTime(t)
 	set := redistest.StartSentinel(t)
 	cfg := lease.Config{Name: "gpu", Capacity: 1, Handover: -1}
 	p := &place{url: sentinelURL(set), admin: set.Client(t)}
@@ -75,7 +75,7 @@ func TestSentinelWaitersAreServedAfterAFailover(t *testing.T) {
 // The same without a pause: callers come and go all the time, and the master dies among them. Acknowledged
 // writes may be lost, so capacity is not judged; nobody may hang.
 func TestSentinelNobodyHangsWhenTheMasterDiesUnderLoad(t *testing.T) {
-	t.Parallel()
+	inRealTime(t)
 	set := redistest.StartSentinel(t)
 	judge := newJudge(t)
 	fleet := startFleet(t, 3, judge, sentinelURL(set), lease.Config{Name: "gpu", Capacity: 2, TTL: 6 * time.Second})
@@ -101,7 +101,7 @@ func TestSentinelNobodyHangsWhenTheMasterDiesUnderLoad(t *testing.T) {
 // One node stands still: on the others, leases live on and pass from process to process; on it, waiters keep
 // their places and are served when it goes on.
 func TestClusterAStalledNodeLeavesTheQueuesOfTheOthersAlone(t *testing.T) {
-	t.Parallel()
+	inRealTime(t)
 	cluster := redistest.StartCluster(t)
 	p := clusterPlace(t, cluster)
 	p.url = "redis://" + cluster.Addrs()[0] + "?cluster=true"

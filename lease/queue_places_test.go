@@ -57,9 +57,11 @@ func (p *place) use(t *testing.T, process int, cfg lease.Config) *lease.Semaphor
 }
 
 func (p *place) close() {
+	var all sync.WaitGroup
 	for _, m := range p.processes {
-		_ = m.Close()
+		all.Go(func() { _ = m.Close() })
 	}
+	all.Wait()
 }
 
 // places are what the story is told on; each starts its servers when it is asked.
@@ -153,6 +155,7 @@ func (p *place) keys(name string) (holders, queue string) {
 }
 
 func TestQueueOnEveryKindOfRedis(t *testing.T) {
+	inRealTime(t)
 	for kind, start := range places {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()

@@ -21,6 +21,7 @@ import (
 
 // Waiters of several processes, in the order in which they asked, whatever process they are of.
 func TestPromise8FirstComeFirstServedRealRedis(t *testing.T) {
+	inRealTime(t)
 	server := redistest.Start(t)
 	admin := server.Client(t)
 	judge := newJudge(t)
@@ -55,6 +56,7 @@ func TestPromise8FirstComeFirstServedRealRedis(t *testing.T) {
 
 // What an acquire costs Redis does not depend on how many wait, and one permit wakes one waiter.
 func TestPromise9NoHerdRealRedis(t *testing.T) {
+	inRealTime(t)
 	cost := func(processes int) (perAcquire, perGrant float64) {
 		server := redistest.Start(t)
 		admin := server.Client(t)
@@ -106,6 +108,7 @@ func TestPromise9NoHerdRealRedis(t *testing.T) {
 }
 
 func TestPromise11LimitsAreExplicitRealRedis(t *testing.T) {
+	inRealTime(t)
 	server := redistest.Start(t)
 	admin := server.Client(t)
 	ctx := context.Background()
@@ -308,7 +311,7 @@ func TestRealRedisRevokeReachesAnotherProcessAtOnceAndFreesNothing(t *testing.T)
 
 // The holder of a revoked permit has died: nobody gives it back, and time takes it.
 func TestRealRedisARevokedPermitIsFreeWhenItsTimeIsUp(t *testing.T) {
-	t.Parallel()
+	inRealTime(t)
 	server := redistest.Start(t)
 	admin := server.Client(t)
 	ctx := context.Background()

@@ -28,6 +28,15 @@ import (
 
 var trials = flag.Int("trials", 25, "how often each fault is tried on a real Redis")
 
+// inRealTime marks a test that waits for servers and expiries: it runs beside others of its kind, and not under -short.
+func inRealTime(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("-short: it waits in real time")
+	}
+	t.Parallel()
+}
+
 const (
 	realTTL   = 2 * time.Second
 	atOnce    = 25 // trials at a time
@@ -124,9 +133,11 @@ func inGroups(t *testing.T, n int, open func(testing.TB, string) (*lease.Manager
 }
 
 func TestRealRedisTellsInTime(t *testing.T) {
+	inRealTime(t)
 	for client, open := range clients {
 		for _, fault := range []string{"the server is stopped", "the connection swallows everything"} {
 			t.Run(fault+"/"+client, func(t *testing.T) {
+				t.Parallel()
 				var late []time.Duration
 				inGroups(t, *trials, open, func(server *redistest.Server, group []*trial) {
 					late = append(late, strikeForGood(t, fault, server, group)...)
@@ -187,8 +198,10 @@ func strikeForGood(t *testing.T, fault string, server *redistest.Server, group [
 }
 
 func TestRealRedisCostsNoLeaseWhenTroubleIsShort(t *testing.T) {
+	inRealTime(t)
 	for client, open := range clients {
 		t.Run(client, func(t *testing.T) {
+			t.Parallel()
 			inGroups(t, *trials, open, func(server *redistest.Server, group []*trial) {
 				admin := server.Client(t)
 				server.Pause()
@@ -225,6 +238,7 @@ func TestRealRedisTakesAKilledHoldersPermitOver(t *testing.T) {
 		<-l.Context().Done()
 		return
 	}
+	inRealTime(t)
 	server := redistest.Start(t)
 	holder := exec.Command(os.Args[0], "-test.run=^TestRealRedisTakesAKilledHoldersPermitOver$")
 	holder.Env = append(os.Environ(), "PASSBUDDY_TEST_HOLDER="+server.Addr())
@@ -290,6 +304,7 @@ func TestRealRedisKeepsTheCapacity(t *testing.T) {
 }
 
 func TestRealRedisErrorsSayWhatToDo(t *testing.T) {
+	inRealTime(t)
 	server := redistest.Start(t)
 	admin := server.Client(t)
 	ctx := context.Background()

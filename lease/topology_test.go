@@ -12,6 +12,7 @@ import (
 )
 
 func TestClusterKeepsLeasesOnAllNodesAndOneStalledNodeLeavesTheOthersAlone(t *testing.T) {
+	inRealTime(t)
 	cluster := redistest.StartCluster(t)
 	m, err := lease.Open("redis://"+cluster.Addrs()[0]+"?cluster=true", lease.Options{Logger: quiet})
 	if err != nil {
@@ -68,6 +69,7 @@ func TestClusterKeepsLeasesOnAllNodesAndOneStalledNodeLeavesTheOthersAlone(t *te
 
 // While a slot moves, a node refuses what names keys that it does not have: most of a semaphore's keys need not exist.
 func TestClusterSlotThatMovesForLongerThanATTLCostsNoLease(t *testing.T) {
+	inRealTime(t)
 	cluster := redistest.StartCluster(t)
 	m, err := lease.Open("redis://"+cluster.Addrs()[0]+"?cluster=true", lease.Options{Logger: quiet})
 	if err != nil {
@@ -126,6 +128,7 @@ func TestClusterSlotThatMovesForLongerThanATTLCostsNoLease(t *testing.T) {
 }
 
 func TestSentinelLeasesGoOnAfterAFailover(t *testing.T) {
+	inRealTime(t)
 	set := redistest.StartSentinel(t)
 	m, err := lease.Open(fmt.Sprintf("redis://%s?master_name=%s&addr=%s", set.Addrs()[0], set.MasterName, set.Addrs()[1]), lease.Options{Logger: quiet})
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
 
+	"github.com/eqworks/passbuddy/internal/redistest"
 	"github.com/eqworks/passbuddy/internal/sim"
 	"github.com/eqworks/passbuddy/lease"
 )
@@ -50,6 +51,7 @@ func TestMain(m *testing.M) {
 	if isMember() {
 		beMember()
 	}
+	redistest.RunMoreInParallel()
 	os.Exit(m.Run())
 }
 
