@@ -39,6 +39,7 @@ func mustBeClean(t *testing.T, admin redis.UniversalClient) {
 var sizes = []struct{ processes, callers int }{{4, 16}, {16, 4}}
 
 func TestFleetSharesOnePermitFairlyAndCheaply(t *testing.T) {
+	alone(t)
 	for _, size := range sizes {
 		for _, section := range []time.Duration{0, time.Millisecond} {
 			t.Run(fmt.Sprintf("%d×%d/%v", size.processes, size.callers, section), func(t *testing.T) {
@@ -161,6 +162,7 @@ func TestFleetOutlivesProcessesThatAreKilled(t *testing.T) {
 // permit that Redis gave passes inside the greedy process for a while, and then it is the other's turn: not
 // after two.
 func TestFleetServesAModestProcessBesideAGreedyOne(t *testing.T) {
+	alone(t)
 	for _, greed := range []int{1, 2, 32} {
 		t.Run(fmt.Sprint(greed), func(t *testing.T) {
 			server := redistest.Start(t)

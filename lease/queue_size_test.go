@@ -64,6 +64,7 @@ func enqueue(t *testing.T, admin *redis.Client, n, weight int) {
 }
 
 func TestRealRedisNoScriptIsLongInAHugeQueue(t *testing.T) {
+	alone(t)
 	server := redistest.Start(t, "--slowlog-log-slower-than", "100", "--slowlog-max-len", "100000")
 	admin := server.Client(t)
 	ctx := context.Background()

@@ -31,10 +31,17 @@ var trials = flag.Int("trials", 25, "how often each fault is tried on a real Red
 // inRealTime marks a test that waits for servers and expiries: it runs beside others of its kind, and not under -short.
 func inRealTime(t *testing.T) {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("-short: it waits in real time")
-	}
+	alone(t)
 	t.Parallel()
+}
+
+// alone marks a test that keeps the processors busy, or judges what takes its turn on them: it runs beside no other,
+// and not under -short.
+func alone(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("-short: it takes seconds on a real server")
+	}
 }
 
 const (

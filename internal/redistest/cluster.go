@@ -25,9 +25,10 @@ type Cluster struct {
 // StartCluster runs a cluster and returns when every node says that all slots
 // are served; that takes two to three seconds, most of it a delay built into
 // Redis. The nodes end with t. A node that is down or paused takes its own
-// slots with it and no others.
+// slots with it and no others. Under -short the test is skipped.
 func StartCluster(t testing.TB) *Cluster {
 	t.Helper()
+	skipIfShort(t)
 	c := new(Cluster)
 	for range clusterMasters {
 		c.startNode(t)

@@ -1,6 +1,9 @@
 package redistest
 
-import "flag"
+import (
+	"flag"
+	"testing"
+)
 
 // RunMoreInParallel is for TestMain, before Run: eight parallel tests run at a time, however few processors
 // there are, because tests of servers wait more than they work. The flag -parallel has precedence.
@@ -10,5 +13,12 @@ func RunMoreInParallel() {
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
 	if !given {
 		_ = flag.Set("test.parallel", "8") // fails only where there are no tests to run
+	}
+}
+
+func skipIfShort(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("-short: several servers take seconds to find each other")
 	}
 }

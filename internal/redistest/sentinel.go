@@ -32,9 +32,10 @@ type SentinelSet struct {
 // ends with t.
 //
 // The sentinels take a master for dead after 500 ms and have the replica
-// promoted some one to two seconds later.
+// promoted some one to two seconds later. Under -short the test is skipped.
 func StartSentinel(t testing.TB) *SentinelSet {
 	t.Helper()
+	skipIfShort(t)
 	// With its default a master waits for five seconds in case more replicas
 	// want the same copy.
 	master := Start(t, "--repl-diskless-sync-delay", "0")
