@@ -162,6 +162,7 @@ func TestRealRedisTellsInTime(t *testing.T) {
 
 // strikeForGood reports how long after the ends of their windows the holders were told.
 func strikeForGood(t *testing.T, fault string, server *redistest.Server, group []*trial) []time.Duration {
+	starved := lateTimers(t)
 	told := make([]chan time.Time, len(group))
 	for i, x := range group {
 		child, cancel := context.WithCancel(x.lease.Context())
@@ -193,7 +194,7 @@ func strikeForGood(t *testing.T, fault string, server *redistest.Server, group [
 		if atLeast := end.Add(realTTL / 20); expiry.Before(atLeast) {
 			expiry = atLeast
 		}
-		if !at.Before(expiry) {
+		if !at.Before(expiry.Add(starved())) {
 			t.Errorf("told %v after the permit's expiry in Redis", at.Sub(expiry))
 		}
 		if !errors.Is(x.lease.Err(), lease.ErrLost) {
@@ -202,6 +203,25 @@ func strikeForGood(t *testing.T, fault string, server *redistest.Server, group [
 		late = append(late, at.Sub(end))
 	}
 	return late
+}
+
+// lateTimers tells by how much the contexts of this process end too late, at most since it was called: on a machine
+// that runs other things first, that is nobody's fault here.
+func lateTimers(t *testing.T) func() time.Duration {
+	var most atomic.Int64
+	test := t.Context()
+	go func() {
+		for test.Err() == nil {
+			at := time.Now().Add(5 * time.Millisecond)
+			parent, cancel := context.WithDeadline(context.Background(), at)
+			child, cancelChild := context.WithCancel(parent)
+			<-child.Done()
+			most.Store(max(most.Load(), int64(time.Since(at))))
+			cancelChild()
+			cancel()
+		}
+	}()
+	return func() time.Duration { return time.Duration(most.Load()) }
 }
 
 func TestRealRedisCostsNoLeaseWhenTroubleIsShort(t *testing.T) {
