@@ -86,18 +86,14 @@ func TestExamplesPrintWhatTheyShow(t *testing.T) {
 		t.Skip("-short: it builds and runs every example, half a minute")
 	}
 	bin := t.TempDir()
-	names := make([]string, 0, len(prints))
+	build := exec.Command("go", "build", "-o", bin)
 	for name := range prints {
-		names = append(names, name)
+		build.Args = append(build.Args, "./"+name)
 	}
-	slices.Sort(names)
-	for _, name := range names {
-		build := exec.Command("go", "build", "-o", filepath.Join(bin, name), "./"+name)
-		if out, err := build.CombinedOutput(); err != nil {
-			t.Fatalf("build %s: %v\n%s", name, err, out)
-		}
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
 	}
-	for _, name := range names {
+	for name := range prints {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), limit)

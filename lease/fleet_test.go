@@ -52,7 +52,7 @@ func TestFleetSharesOnePermitFairlyAndCheaply(t *testing.T) {
 				for _, p := range fleet {
 					working = append(working, p.send(order{Do: "work", Callers: size.callers, Section: section}))
 				}
-				time.Sleep(2 * time.Second) // they work
+				time.Sleep(soakOr(2*time.Second, time.Second/4)) // they work
 				redistest.Eventually(t, "each has had 20 turns, on average", func(context.Context) error {
 					n := 0
 					for _, p := range fleet {

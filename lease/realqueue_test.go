@@ -161,6 +161,7 @@ func TestRealRedisTakesACrashedHoldersPermitOverJustAfterItsExpiry(t *testing.T)
 
 // PassBuddy for Node gives back with a ZREM and tells nobody.
 func TestRealRedisWaitersFindWhatAProcessFreedWithoutAWakeUp(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	admin := server.Client(t)
 	ctx := context.Background()
@@ -297,6 +298,7 @@ func TestRealRedisGarbageInTheInboxIsIgnoredCountedAndLoggedOnce(t *testing.T) {
 
 // The polls are 7 to 10 seconds apart here: what is served earlier is so because of the subscription.
 func TestRealRedisPollsAtOnceWhenTheSubscriptionComesBack(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	admin := server.Client(t)
 	ctx := context.Background()

@@ -95,6 +95,14 @@ func realAcquire(t testing.TB, s *lease.Semaphore, opts ...lease.AcquireOption) 
 	return l
 }
 
+// soakOr returns how long a test lasts: long where PASSBUDDY_SOAK is set, as in CI.
+func soakOr(long, short time.Duration) time.Duration {
+	if os.Getenv("PASSBUDDY_SOAK") != "" {
+		return long
+	}
+	return short
+}
+
 // A trial is one lease, of its own manager, through its own proxy.
 type trial struct {
 	lease *lease.Lease

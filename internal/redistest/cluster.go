@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -28,10 +29,16 @@ type Cluster struct {
 // slots with it and no others. Under -short the test is skipped.
 func StartCluster(t testing.TB) *Cluster {
 	t.Helper()
+	return startCluster(t, 2*time.Second)
+}
+
+// startCluster is StartCluster whose nodes take another for failed when it is silent for nodeTimeout.
+func startCluster(t testing.TB, nodeTimeout time.Duration) *Cluster {
+	t.Helper()
 	skipIfShort(t)
 	c := new(Cluster)
 	for range clusterMasters {
-		c.startNode(t)
+		c.startNode(t, nodeTimeout)
 	}
 	clients := make([]*redis.Client, len(c.nodes))
 	for i, node := range c.nodes {
@@ -53,7 +60,7 @@ func StartCluster(t testing.TB) *Cluster {
 	return c
 }
 
-func (c *Cluster) startNode(t testing.TB) {
+func (c *Cluster) startNode(t testing.TB, nodeTimeout time.Duration) {
 	t.Helper()
 	var busPort int
 	node := start(t, freePort, serverReady, func(dir string, port int) (_ []string, err error) {
@@ -64,7 +71,7 @@ func (c *Cluster) startNode(t testing.TB) {
 			"--cluster-enabled", "yes",
 			"--cluster-port", strconv.Itoa(busPort),
 			"--cluster-config-file", "nodes.conf",
-			"--cluster-node-timeout", "2000",
+			"--cluster-node-timeout", strconv.FormatInt(nodeTimeout.Milliseconds(), 10),
 			"--cluster-require-full-coverage", "no",
 		), err
 	})

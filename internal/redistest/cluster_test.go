@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -30,7 +31,7 @@ func TestClusterServesKeysOnEveryNode(t *testing.T) {
 
 func TestPausedNodeTakesOnlyItsOwnSlotsWithIt(t *testing.T) {
 	t.Parallel()
-	cluster := StartCluster(t)
+	cluster := startCluster(t, time.Second)
 	nodes := cluster.Nodes()
 	clients := []*redis.Client{nodes[0].Client(t), nodes[1].Client(t), nodes[2].Client(t)}
 	// One key for each node; CLUSTER KEYSLOT gives 5061, 9059 and 12182.

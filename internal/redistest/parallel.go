@@ -5,14 +5,14 @@ import (
 	"testing"
 )
 
-// RunMoreInParallel is for TestMain, before Run: eight parallel tests run at a time, however few processors
+// RunMoreInParallel is for TestMain, before Run: twelve parallel tests run at a time, however few processors
 // there are, because tests of servers wait more than they work. The flag -parallel has precedence.
 func RunMoreInParallel() {
 	flag.Parse()
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
 	if !given {
-		_ = flag.Set("test.parallel", "8") // fails only where there are no tests to run
+		_ = flag.Set("test.parallel", "12") // fails only where there are no tests to run
 	}
 }
 
