@@ -2,19 +2,23 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 SEEDS := 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help test race bench compare sim mutants examples lint ci
+.PHONY: help short test race bench compare sim mutants examples lint ci
 
 ## help: list the targets
 help:
 	@awk -F ': ' '/^## / { sub(/^## /, "", $$1); printf "  make %-9s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+## short: run the tests that take no seconds on a real Redis
+short:
+	go test -short ./...
+
 ## test: run the tests; those on a real Redis are skipped where there is none
 test:
 	go test ./...
 
-## race: run the tests under the race detector; a real Redis is required
+## race: run the tests under the race detector, soaks in full; a real Redis is required
 race:
-	PASSBUDDY_REDIS=require go test -race ./...
+	PASSBUDDY_REDIS=require PASSBUDDY_SOAK=yes go test -race ./...
 
 ## bench: run the benchmarks
 bench:

@@ -15,5 +15,6 @@
 //
 // A machine without redis-server on PATH skips the tests, visibly. With
 // PASSBUDDY_REDIS=require in the environment they fail instead, so that a
-// build that means to run them cannot pass without having done so.
+// build that means to run them cannot pass without having done so. Under
+// -short tests of a Sentinel set or a Cluster are skipped.
 package redistest
