@@ -48,7 +48,7 @@ func ExampleLimit() {
 	defer stop()
 	render := mustSemaphore(m, lease.Config{Name: "render", Capacity: 1})
 
-	limit := leasehttp.Limit(render, leasehttp.Options{MaxWait: 10 * time.Millisecond})
+	limit := leasehttp.Limit(render, leasehttp.Options{MaxWait: 500 * time.Millisecond})
 	page := limit(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "rendered under %s", lease.FromContext(r.Context()).Name())
 	}))
