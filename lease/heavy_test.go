@@ -26,16 +26,7 @@ func TestRealRedisHeavyLeasesAreRenewedByParts(t *testing.T) {
 			continue
 		}
 		t.Run(fmt.Sprintf("%d leases of 1,000, TTL %v", tc.leases, tc.ttl), func(t *testing.T) {
-			starved := lateTimers(t)
-			err := holdHeavy(t, tc.leases, tc.ttl)
-			// A server that does not run cannot renew: twice the time is tried, and then four times.
-			for longer := 2; err != nil && longer <= 4 && starved() > tc.ttl/200; longer *= 2 {
-				t.Logf("%v; timers of this process were late by up to %v: again", err, starved())
-				err = holdHeavy(t, tc.leases, time.Duration(longer)*tc.ttl)
-			}
-			if err != nil {
-				t.Errorf("%v; timers of this process were late by up to %v", err, starved())
-			}
+			unlessStarved(t, tc.ttl, func(ttl time.Duration) error { return holdHeavy(t, tc.leases, ttl) })
 		})
 	}
 }
