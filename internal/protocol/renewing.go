@@ -6,6 +6,64 @@ import (
 	"time"
 )
 
+// third is the time between two renewals: a third of the window, a little less in some processes than
+// in others.
+func (d *State) third() time.Duration { return time.Duration(float64(d.Window/3) * d.pace) }
+
+// early is how much before its time a renewal may be taken along.
+func (d *State) early() time.Duration { return min(50*time.Millisecond, d.Window/8) }
+
+func (d *State) RenewalDue(now Instant) bool { return Due(now.Add(d.early()), d.RenewAt) }
+
+// renewed takes the answer to a renewal.
+func (d *State) renewed(now Instant, ex *Batch, c *Call, current bool) {
+	end := WindowEnd(ex.Sent, c.Expiry, c.Server, d.Config.Margin+ex.Behind)
+	d.status(now, c)
+	lost := c.Lost
+	if d.Watched {
+		d.happened(now, nil, Event{Kind: EventRenewed, Leases: len(c.Grants) - len(lost), Slack: slackOf(now, c.Grants)})
+	}
+	for i, g := range c.Grants {
+		why, isLost := Removed, false
+		if n := int64(i + 1); len(lost) > 0 && (lost[0] == n || lost[0] == -n) {
+			isLost = true
+			if lost[0] < 0 {
+				why = Revoked
+			}
+			lost = lost[1:]
+		}
+		switch {
+		case g.State != Held:
+		case isLost:
+			d.Lose(now, g, why)
+		default:
+			if end.Mono > g.Until.End().Mono {
+				g.Until.set(end)
+			}
+			if g.waiter != nil && !now.Reached(end) {
+				d.serve(now, g)
+			}
+		}
+	}
+	if current && len(d.held) > 0 {
+		next := ex.Sent.Add(d.third())
+		if !ex.rest.IsZero() {
+			next = ex.rest
+		}
+		d.RenewAt = earlier(d.RenewAt, next)
+	}
+}
+
+// slackOf is what is left of the shortest window of those that are held.
+func slackOf(now Instant, grants []*Grant) (slack time.Duration) {
+	for _, g := range grants {
+		if left := now.Until(g.Until.End()); g.State == Held && (slack == 0 || left < slack) {
+			slack = left
+		}
+	}
+	return slack
+}
+
 // bound is how long an exchange may take until it is given up: what the server has lately needed, twice; half of the
 // window at most, and less where another that takes as long would not fit into the rest of the window. After one that
 // failed it is twice what the way takes. Where nothing is held, there is no window to be kept: a server that has never
@@ -29,16 +87,6 @@ func (d *State) bound() time.Duration {
 // has lately needed: a renewal begins after a third of the window, and a 24th is for the delay between the two. Where the
 // server needs too long for that, it gets a quarter more than it needs.
 func (d *State) roomForTwo() time.Duration { return max(d.Window*5/8-d.Needed, d.Needed*5/4) }
-
-// patience is how long the client may go on with an exchange that was given up. What comes late still counts, tells how
-// long the server needs, and leaves a connection: where the server is far away, to make one takes several round trips,
-// and must not begin from the start with each attempt.
-func (d *State) Patience() time.Duration {
-	if d.Needed == 0 || d.Needed > d.Config.Attempt()/4 {
-		return d.Window
-	}
-	return 4 * d.Config.Attempt()
-}
 
 // What is held is renewed in one exchange while that is quickly answered, and otherwise in parts.
 const (
@@ -104,9 +152,4 @@ func (d *State) learnTrip(took time.Duration) {
 		return
 	}
 	d.trip += (took - d.trip) / 8
-}
-
-// isAnswered reports whether the server answered any call of ex.
-func (ex *Batch) IsAnswered() bool {
-	return slices.ContainsFunc(ex.Calls, func(c Call) bool { return c.Failure.Err == nil })
 }

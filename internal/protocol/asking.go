@@ -1,0 +1,234 @@
+package protocol
+
+import "time"
+
+// fullness is what Redis said of the semaphore when it was asked for a permit last.
+type fullness struct {
+	Capacity, Held, waiting int
+	free                    Instant // when the first permit expires unless it is renewed
+	busy                    bool    // somebody was refused, or waits
+	over                    bool    // paused, or more is held than the capacity in force
+	told                    Instant // when this was so, at the earliest: what was asked was sent then
+}
+
+// addRequests asks for the oldest waiters, as many as could fill the capacity and one more, and for those
+// who make one attempt. Those who stand in the shared queue already are left alone, unless it is time to
+// poll. Where the exchange frees permits, it asks for the first of them too, as many as those permits can serve
+// and one more: what the script grants those whom it speaks for needs no push. All of them would make the cost
+// of a lease grow with the callers that wait.
+func (d *State) addRequests(now Instant, ex *Batch) {
+	ex.poll = Due(now, d.pollAt)
+	freed, frees := ex.frees(), len(ex.Calls) > 0
+	speak := frees
+	all := true // are asked for
+	d.joinAt = Instant{}
+	ahead, oneMore := 0, false
+	var behind int64 // the latest place of those in front
+	youngest := now.Mono
+	for w := d.Waiting.first; w != nil && !oneMore; w = w.next {
+		oneMore = ahead >= d.capacity()
+		ahead += w.Weight
+		age := now.Mono - w.since.Mono
+		if w.place == 0 {
+			age = min(age, youngest)
+		}
+		if ex.poll || speak || w.grant == nil || !w.grant.waits || w.grant.unanswered > 0 {
+			d.request(now, ex, w, age.Microseconds(), behind)
+		} else {
+			all = false
+		}
+		speak = speak && ahead <= freed
+		behind = max(behind, w.place)
+		if w.place == 0 && !w.grant.waits && !w.asked.IsZero() {
+			// No answer has settled what it asked for: that may be carried out as late as now.
+			youngest = min(youngest, w.asked.Mono-w.since.Mono)
+		}
+	}
+	if ex.poll || all && frees && d.Config.MaxAttempts == 0 { // which counts polls
+		d.pollAt = now.Add(d.interval()) // the answer says when it is next
+	}
+	for w := d.trying.first; w != nil; w = w.next {
+		d.request(now, ex, w, Once, 0)
+	}
+}
+
+// frees is the weight of what ex gives back: of permits, and of places in the queue, behind which others may
+// find room.
+func (ex *Batch) frees() (weight int) {
+	for i := range ex.Calls {
+		if c := &ex.Calls[i]; c.Verb == Release {
+			weight += c.Permits
+		}
+	}
+	return weight
+}
+
+// request asks for w, which has waited for age µs. The server takes that from its time when it carries the call
+// out, and not when it was sent: who comes behind w may be in a quicker call, and must not be in front for that.
+func (d *State) request(now Instant, ex *Batch, w *Waiter, age, behind int64) {
+	g := w.grant
+	if g == nil {
+		g = &Grant{ID: d.newID(w.Weight), Weight: int32(w.Weight)}
+		d.attach(w, g)
+	}
+	if g.State == Held {
+		return // granted by a slow reply; a renewal comes before its holder gets it
+	}
+	if g.isQuiet(now) {
+		g.unanswered = 0
+	}
+	g.unanswered++
+	if g.lateBy.Mono < ex.lateBy.Mono {
+		g.lateBy = ex.lateBy
+	}
+	if w.asked.IsZero() {
+		w.asked = now
+	}
+	c := ex.add(Acquire, g)
+	c.Refresh = now.Reached(d.refreshAt)
+	if w.place != 0 && c.Stood == len(c.Ages) {
+		c.Stood++
+	} else if c.Stood == len(c.Ages) {
+		c.Behind = behind
+	}
+	g.queued = !w.Once
+	c.Ages = append(c.Ages, age)
+}
+
+// interval is the time between two polls, with jitter.
+func (d *State) interval() time.Duration {
+	return time.Duration(float64(d.Config.RetryInterval) * (0.75 + 0.25*d.random()))
+}
+
+// askedInVain takes it that an attempt of w brought no answer; w may have been served since. Who has
+// had an answer before rides it out. Who has not is told what the client says; while the client says
+// nothing, a few attempts are given up first.
+func (d *State) askedInVain(now Instant, w *Waiter, why Failure) {
+	if w == nil || !w.inWaitlist {
+		return
+	}
+	if why.Silent && !w.answered {
+		if w.silent++; w.silent < maxSilent {
+			return
+		}
+	}
+	w.Trouble = why.Err
+	if !w.answered || w.Once || why.Permanent {
+		d.Leave(now, w, &Reason{Kind: Unanswered, Trouble: why.Err})
+	}
+}
+
+// maxSilent is how many attempts a caller's first exchange with Redis may take when none is answered.
+const maxSilent = 3
+
+// otherClock is from how far ahead of the server's time on, in µs, acquire.lua takes a place to be by a clock that
+// has been set back since. The callers of one call stand a microsecond apart, which can lead a little ahead.
+const otherClock = 1000
+
+// acquired takes the answer to a request.
+func (d *State) acquired(now Instant, ex *Batch, c *Call) {
+	server, late := c.Server, c.Late
+	d.status(now, c)
+	before := d.Full
+	if !late {
+		d.learn(now, c)
+		if d.Full.told = ex.Sent; before.told.Mono > ex.Sent.Mono { // a push, or a later answer, came first
+			d.Full.told, d.Full.over = before.told, before.over
+		}
+	}
+	place := int64(0) // as the script counts it
+	for i, g := range c.Grants {
+		if i == c.Stood && c.Behind-server < otherClock {
+			place = max(place, c.Behind)
+		}
+		if c.Ages[i] != Once {
+			place = max(server-c.Ages[i], place+1)
+		}
+		if g.unanswered > 0 && !now.Reached(ex.lateBy) {
+			g.unanswered--
+		}
+		if late {
+			if g.State == releasing && g.isQuiet(now) && !g.deferred {
+				g.releaseAt = now
+			}
+			continue
+		}
+		expiry, token := c.Answers[i].Expiry, c.Answers[i].Token
+		switch {
+		case g.State == asked && expiry > 0:
+			d.granted(now, ex.Sent, g, WindowEnd(ex.Sent, expiry, server, d.Config.Margin+ex.Behind), token)
+		case g.State == asked && expiry == answerRevoked:
+			// Granted by a reply that was lost, and revoked since: nobody has used it. Its waiter asks again.
+			d.detach(g)
+			d.giveBack(now, g)
+			d.joinAt = now
+		case g.State == asked && expiry == answerTooHeavy:
+			g.queued = false
+			d.Leave(now, g.waiter, d.tooHeavy())
+		case g.State == asked:
+			g.waits = true
+			if c.Refresh {
+				d.refreshAt = ex.Sent.Add(d.Config.TTL / 2)
+			}
+			g.waiter.stands(server, place)
+			d.refused(now, ex, g.waiter)
+		case g.State == releasing && expiry > 0:
+			d.adopt(now, ex.Sent, g, WindowEnd(ex.Sent, expiry, server, d.Config.Margin+ex.Behind), token)
+		case g.State == releasing && g.isQuiet(now) && !g.deferred:
+			g.releaseAt = now
+		}
+	}
+	if late {
+		again := now.Add(d.delay(1))
+		if !now.Reached(ex.giveUp) {
+			again = now // the server's clock had stepped ahead: this very answer tells how far
+		}
+		d.joinAt = earlier(d.joinAt, again)
+		return
+	}
+	d.pollAt = earlier(d.pollAt, earlier(now.Add(d.interval()), d.Full.free))
+}
+
+// polled counts a poll that found no room for those as well who are not in the shared queue.
+func (d *State) polled(now Instant, ex *Batch) {
+	for w := d.Waiting.first; w != nil; {
+		next := w.next
+		if w.grant == nil && w.since.Mono < ex.Sent.Mono {
+			d.refused(now, ex, w)
+		}
+		w = next
+	}
+}
+
+// learn takes what an acquire says of the semaphore; where it says nothing, there was room for all.
+func (d *State) learn(now Instant, c *Call) {
+	o := c.Occupancy
+	if o == nil {
+		d.Full.busy, d.Full.over = false, false
+		return
+	}
+	d.Full = fullness{Capacity: o.Capacity, Held: o.Held, waiting: o.Waiting, busy: o.Waiting > 0 || o.First > 0}
+	d.Full.over = d.Full.Capacity == 0 || d.Full.Held > d.Full.Capacity
+	if o.First > 0 {
+		d.Full.free = now.Add(time.Duration(o.First*1000-c.Server)*time.Microsecond + time.Millisecond)
+	}
+	if o.OtherCapacity > 0 {
+		d.warn(Warning{Kind: Disagreement, Capacity: int64(o.OtherCapacity), TTL: o.OtherTTL.Milliseconds()})
+		d.happened(now, nil, Event{Kind: EventDisagreement, Capacity: o.OtherCapacity, TTL: o.OtherTTL})
+	}
+}
+
+func (d *State) refused(now Instant, ex *Batch, w *Waiter) {
+	if ex.poll || w.attempts == 0 {
+		w.attempts++
+	}
+	if !w.answered && !w.Once {
+		d.happened(now, nil, Event{Kind: EventWaiting, Weight: w.Weight})
+	}
+	w.answered, w.Trouble = true, nil
+	if w.Once || w.attempts == w.MaxAttempts {
+		d.Leave(now, w, d.waitedInVain(now, w))
+		return
+	}
+	d.Listening = true
+}

@@ -1,0 +1,77 @@
+package protocol
+
+import "time"
+
+// maxIDs bounds the permits of one call, unless a single id has more: a script's loops and its stack are
+// bounded by it.
+const maxIDs = 500
+
+type Verb uint8
+
+const (
+	Release Verb = iota
+	Renew
+	Acquire
+)
+
+func (v Verb) String() string { return [...]string{"release", "renew", "acquire"}[v] }
+
+// A call is one script with its ids. The wire fills in the answer, or err.
+type Call struct {
+	Verb    Verb
+	Grants  []*Grant
+	Permits int     // of all grants together
+	Ages    []int64 // acquire: for how many µs each has waited; once: it does not wait
+	Stood   int     // acquire: the first so many have a place in the queue
+	Behind  int64   // acquire: and the others come after this place
+	Refresh bool    // acquire: see to the queue's lifetime
+	Promote bool    // release: give what is freed to those who wait; an acquire does so anyway
+	Look    bool    // release: nobody seems to wait; look whether that is so
+	Queued  bool    // release: some may be in the shared queue, or go by another name
+	Removed int     // release, a plain one: how many were held
+	SetBack bool    // renew: the server's clock was set back: what it said before is too far ahead
+
+	// The answer.
+	Late       bool       // acquire: it ran past its notAfter and asked for nothing
+	Muted      bool       // a push was not permitted
+	More       bool       // there is somebody to promote
+	Unpromoted bool       // release, a plain one: the ids are out, and promoting has to be tried again
+	Server     int64      // renew, acquire: when it ran, in µs of the server's clock
+	Expiry     int64      // renew: ms of the server's clock, of each id that is held
+	Lost       []int64    // renew: positions, from 1, of those that are not; negative: it was revoked
+	Answers    []Answer   // acquire, unless it was late: to each id
+	Occupancy  *Occupancy // acquire: nil: there was room for all
+	Failure    Failure
+}
+
+// A failure is why a call brought no answer; its zero value: it brought one.
+type Failure struct {
+	Err       error
+	Permanent bool // it will be the same at the next try
+	Silent    bool // there was no answer in time
+}
+
+const Once = -1 << 63
+
+// An answer is what became of one id of an acquire.
+type Answer struct {
+	Expiry int64 // ms of the server's clock; 0: it waits, or was refused; or one of those below
+	Token  int64 // µs; 0: it was not granted
+}
+
+// What an answer has in place of an expiry.
+const (
+	answerTooHeavy = -1 // for the capacity in force
+	answerRevoked  = -2 // it was granted by a reply that was lost, and revoked since
+)
+
+// An occupancy is how full the semaphore is.
+type Occupancy struct {
+	Capacity, Held, Waiting int
+	First                   int64 // the earliest expiry, ms; 0: nobody was refused
+
+	OtherCapacity int // what the caller of the grant before declared; 0: the same
+	OtherTTL      time.Duration
+}
+
+func (c *Call) hasRoom(g *Grant) bool { return c.Permits+int(g.Weight) <= maxIDs }

@@ -1,0 +1,37 @@
+package protocol
+
+import (
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// The package decides, and does nothing: it reads no clock, waits for nothing and starts nothing.
+func TestThePackageIsPureByItsImports(t *testing.T) {
+	allowed := []string{
+		"cmp", "container/heap", "errors", "slices", "time", "github.com/eqworks/passbuddy/internal/backoff",
+		"sync/atomic", // the end of a window, which the context of a lease reads without the lock
+	}
+	files, err := filepath.Glob("*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, spec := range file.Imports {
+			if path, _ := strconv.Unquote(spec.Path.Value); !slices.Contains(allowed, path) {
+				t.Errorf("%s imports %s", name, path)
+			}
+		}
+	}
+}
