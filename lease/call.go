@@ -20,12 +20,12 @@ func scriptOf(v protocol.Verb) scripts.Verb {
 }
 
 // An outgoing call knows whose it is.
-type outgoing struct {
-	conversation *conversation
-	exchange     *protocol.Batch
-	call         *protocol.Call
-	zrem         *redis.IntCmd // a plain release: takes the ids out, before cmd
-	cmd          redis.Cmder   // the script, or what a plain release does instead; nil: nothing
+type request struct {
+	driver   *driver
+	batch *protocol.Batch
+	call     *protocol.Call
+	zrem     *redis.IntCmd // a plain release: takes the ids out, before cmd
+	cmd      redis.Cmder   // the script, or what a plain release does instead; nil: nothing
 }
 
 // A processor runs one command: a client, or one of its connections.
@@ -36,7 +36,7 @@ type processor interface {
 // execute runs calls in order and fills in their replies. A server that does not know a script says
 // NOSCRIPT; the calls then go on from the first that failed, in order, and carry the source. Those that
 // run twice by that find their work done: every script is safe against it.
-func execute(ctx context.Context, client processor, pipe redis.Pipeliner, calls []outgoing) {
+func execute(ctx context.Context, client processor, pipe redis.Pipeliner, calls []request) {
 	const passes = 3 // a server may restart between two of them
 	for pass := 1; ; pass++ {
 		var loaded [protocol.Acquire + 1]bool
@@ -78,8 +78,8 @@ func execute(ctx context.Context, client processor, pipe redis.Pipeliner, calls 
 }
 
 // command is the call as Redis wants it: with the script's name, or with its source.
-func (o *outgoing) command(ctx context.Context, source bool) redis.Cmder {
-	c, k := o.call, o.conversation.keys
+func (o *request) command(ctx context.Context, source bool) redis.Cmder {
+	c, k := o.call, o.driver.keys
 	args := make([]any, 0, 2+len(k)+3+2*len(c.Grants))
 	args = k.Command(args, scriptOf(c.Verb), source)
 	switch c.Verb {
@@ -89,7 +89,7 @@ func (o *outgoing) command(ctx context.Context, source bool) redis.Cmder {
 		args = append(args, scripts.ReleaseFlags(c.Queued, c.Promote, len(c.Grants) == 0))
 	case protocol.Acquire:
 		flags := scripts.AcquireFlags(c.Refresh, c.Permits > len(c.Grants), c.Stood)
-		args = append(args, &o.exchange.NotAfter, flags, &c.Behind)
+		args = append(args, &o.batch.NotAfter, flags, &c.Behind)
 	}
 	for i, g := range c.Grants {
 		if o.zrem != nil {
@@ -117,9 +117,9 @@ func routed[C redis.Cmder](cmd C) C {
 //
 // Where the script promotes, it helps all the same: a server answers last whom it has answered first, so the
 // waiter's push leaves before the answer to the release does.
-func (o *outgoing) plainRelease(ctx context.Context) (done bool) {
+func (o *request) plainRelease(ctx context.Context) (done bool) {
 	o.zrem, o.cmd = nil, nil
-	c, k := o.call, o.conversation.keys
+	c, k := o.call, o.driver.keys
 	if !c.Plain() {
 		return false
 	}
@@ -143,7 +143,7 @@ func age(c *protocol.Call, i int) any {
 }
 
 // finish takes the commands' answers over.
-func (o *outgoing) finish() {
+func (o *request) finish() {
 	c := o.call
 	if o.zrem != nil {
 		c.Removed += int(o.zrem.Val()) // a second pass finds nothing any more
@@ -216,7 +216,7 @@ func takeAnswers(c *protocol.Call, r *scripts.Acquired) {
 }
 
 // trouble is the first error of the commands.
-func (o *outgoing) trouble() error {
+func (o *request) trouble() error {
 	if o.zrem != nil && o.zrem.Err() != nil {
 		return o.zrem.Err()
 	}

@@ -42,13 +42,13 @@
 // capacity. A context is cancelled before Redis gives its permit away, also when Redis hangs, a
 // connection is a black hole, or a call of the client never returns. Trouble shorter than a third of the
 // TTL costs no lease. A lost lease never comes back. Err and context.Cause always have a reason. Nothing
-// leaks: what a cancelled acquire or a lost reply may have taken goes back with the next exchange, and
+// leaks: what a cancelled acquire or a lost reply may have taken goes back with the next call, and
 // after one TTL at the latest.
 //
 // # Not promised
 //
 // Exclusion across a failover that loses acknowledged writes; across a step of the server's clock, until the
-// next exchange (see below); when Redis evicts keys (maxmemory-policy must be noeviction); and for a paused
+// next call (see below); when Redis evicts keys (maxmemory-policy must be noeviction); and for a paused
 // process, between its waking up and its noticing. Where that matters, write with the fencing token
 // ([Lease.Token]) to a store that refuses older ones.
 //

@@ -82,7 +82,7 @@ func TestAReleaseWhosePromotionIsRefusedHasGivenBack(t *testing.T) {
 		zrem.SetErr(tc.taken)
 		promotion.SetErr(tc.promoted)
 		c := &protocol.Call{Verb: protocol.Release, Grants: []*protocol.Grant{{ID: idOf(1, 1), Weight: 1}}, Permits: 1, Promote: true}
-		o := &outgoing{call: c, zrem: zrem, cmd: promotion}
+		o := &request{call: c, zrem: zrem, cmd: promotion}
 		o.finish()
 		if back := c.Failure.Err == nil && c.Unpromoted; back != tc.back {
 			t.Errorf("%v, then %v: given back %v, %v", tc.taken, tc.promoted, back, c.Failure.Err)

@@ -38,33 +38,33 @@ type Event struct {
 	TTL      time.Duration // likewise
 }
 
-// A teller calls the functions, so that nothing else waits for them. Safe for concurrent use.
-type teller struct {
+// A notifier calls the functions, so that nothing else waits for them. Safe for concurrent use.
+type notifier struct {
 	events *Events
 
-	mu      sync.Mutex
-	pending []told
-	telling bool
+	mu        sync.Mutex
+	pending   []namedEvent
+	notifying bool
 }
 
-func (t *teller) add(name string, events []protocol.Event) {
+func (t *notifier) add(name string, events []protocol.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, e := range events {
-		t.pending = append(t.pending, told{name, e})
+		t.pending = append(t.pending, namedEvent{name, e})
 	}
-	if !t.telling {
-		t.telling = true
+	if !t.notifying {
+		t.notifying = true
 		go t.run()
 	}
 }
 
-func (t *teller) run() {
+func (t *notifier) run() {
 	for {
 		t.mu.Lock()
 		now := t.pending
 		t.pending = nil
-		t.telling = len(now) > 0
+		t.notifying = len(now) > 0
 		t.mu.Unlock()
 		if len(now) == 0 {
 			return
@@ -76,7 +76,7 @@ func (t *teller) run() {
 }
 
 // A told is an event with the name of its semaphore, on its way to the functions.
-type told struct {
+type namedEvent struct {
 	name  string
 	event protocol.Event
 }
@@ -100,7 +100,7 @@ func (e *Events) any() bool {
 }
 
 // tell calls the function for an event, if there is one.
-func (e *Events) tell(told told) {
+func (e *Events) tell(told namedEvent) {
 	t := told.event
 	f := e.of(t.Kind)
 	if f == nil {

@@ -80,7 +80,7 @@ func TestEventsThatNobodyListensToCostNothing(t *testing.T) {
 		allocations := func(change ...func(*redis.Options, *lease.Options)) float64 {
 			m, _ := w.process("a", change...)
 			s := w.semaphore(m, 1000)
-			hold := w.acquire(s) // the desk lives on
+			hold := w.acquire(s) // the state lives on
 			defer hold.Release()
 			return testing.AllocsPerRun(200, func() {
 				l, err := s.Acquire(context.Background())

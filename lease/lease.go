@@ -25,16 +25,16 @@ type Lease struct {
 }
 
 // A hold is what outlives a Lease that is collected. From the first renewal on it refers to the Lease no more than
-// weakly, so that the desk keeps no lease from being collected.
+// weakly, so that the state keeps no lease from being collected.
 type hold struct {
 	protocol.Holding
 
 	// immutable
-	semaphore    *Semaphore
-	conversation *conversation
-	parent       context.Context
+	semaphore *Semaphore
+	driver    *driver
+	parent    context.Context
 
-	// guarded by the conversation
+	// guarded by the driver
 	young *Lease // until the first renewal: most leases are released before, and a weak pointer costs
 	lease weak.Pointer[Lease]
 
@@ -78,12 +78,12 @@ func (h *hold) valid() bool {
 	if !now.Reached(h.Grant.Until.End()) && !protocol.Due(now, h.EndsAt) {
 		return true
 	}
-	c := h.conversation
+	c := h.driver
 	c.mu.Lock()
 	if c.dead {
 		c.mu.Unlock()
 	} else {
-		c.desk.Tick(now)
+		c.state.Tick(now)
 		c.unlock(now, false)
 	}
 	c.mu.Lock()
@@ -134,12 +134,12 @@ func (h *hold) giveBack(wait bool) error {
 	h.valid() // a loss that nobody has noticed yet comes first
 	reason := h.end(ErrReleased)
 	m := h.semaphore.manager
-	c := h.conversation
+	c := h.driver
 	c.mu.Lock()
 	if c.dead { // lost, or over MaxHold, and nobody else uses the semaphore
 		c.mu.Unlock()
 		var err error
-		if c, err = m.converse(h.semaphore, true); err != nil {
+		if c, err = m.driverOf(h.semaphore, true); err != nil {
 			if reason == ErrReleased {
 				return err // Close was faster, and gives nothing back
 			}
@@ -150,9 +150,9 @@ func (h *hold) giveBack(wait bool) error {
 		h.Confirmed = make(chan struct{})
 	}
 	now := m.now()
-	c.desk.Release(now, &h.Holding)
+	c.state.Release(now, &h.Holding)
 	// Who waits anyway may carry it, if that cannot last for longer than the window.
-	c.unlock(now, wait && m.wire.bounded && now.Until(h.Grant.Until.End()) > c.desk.Patience())
+	c.unlock(now, wait && m.transport.bounded && now.Until(h.Grant.Until.End()) > c.state.Patience())
 	if !wait {
 		return nil
 	}

@@ -23,7 +23,7 @@ func (m *Manager) report(h *hold) {
 		"semaphore", h.semaphore.cfg.Name, "id", h.Grant.ID, "token", h.Token, "reason", h.errorOf(h.Ending))
 }
 
-// note logs what a desk has noticed.
+// note logs what a state has noticed.
 func (m *Manager) note(cfg *Config, n protocol.Warning) {
 	switch n.Kind {
 	case protocol.Muted:

@@ -44,33 +44,33 @@ type Options struct {
 // safe for concurrent use. It has no goroutine while nobody acquires, holds or releases.
 type Manager struct {
 	// immutable
-	client   redis.UniversalClient
-	owned    bool // Open made the client
-	clock    clock.Clock
-	base     time.Time // the zero of instant.mono
-	prefix   string
-	owner    string
-	defaults Config
-	pace     float64
-	mint     func(weight int) string // newID, made once for all desks
-	log      *slog.Logger
-	events   Events
-	watched  bool // events has a function
-	teller   teller
-	renewer  *renewer // calls conversations to work
-	watchdog *renewer // calls them where a trust window ends
-	wire     *wire
-	inbox    *inbox
-	ctx      context.Context // ends with Close
-	cancel   context.CancelCauseFunc
+	client     redis.UniversalClient
+	owned      bool // Open made the client
+	clock      clock.Clock
+	base       time.Time // the zero of instant.mono
+	prefix     string
+	owner      string
+	defaults   Config
+	pace       float64
+	mint       func(weight int) string // newID, made once for all states
+	log        *slog.Logger
+	events     Events
+	watched    bool // events has a function
+	notifier   notifier
+	renewer    *renewer // calls drivers to work
+	watchdog   *renewer // calls them where a trust window ends
+	transport  *transport
+	subscriber *subscriber
+	ctx        context.Context // ends with Close
+	cancel     context.CancelCauseFunc
 
-	mu            sync.Mutex
-	conversations map[string]*conversation // by name
-	servers       map[string]*serverTime   // by address; "" where there is only one
-	draining      bool                     // Shutdown or Close was called
-	drained       chan struct{}            // closed when draining and no conversation is left
-	closed        bool
-	said          map[string]*said // what the log knows, by cause
+	mu       sync.Mutex
+	drivers  map[string]*driver     // by name
+	servers  map[string]*serverTime // by address; "" where there is only one
+	draining bool                   // Shutdown or Close was called
+	drained  chan struct{}          // closed when draining and no driver is left
+	closed   bool
+	said     map[string]*said // what the log knows, by cause
 }
 
 // New makes a manager on a client of the caller's, which stays the caller's to close. It does no I/O.
@@ -104,20 +104,20 @@ func New(client redis.UniversalClient, opts Options) (*Manager, error) {
 		opts.Logger = slog.New(warnAndAbove{slog.Default().Handler()})
 	}
 	m := &Manager{
-		client:        client,
-		clock:         opts.Clock,
-		base:          opts.Clock.Now(),
-		prefix:        opts.Prefix,
-		owner:         owner,
-		defaults:      opts.Defaults,
-		pace:          1 - rand.Float64()/10,
-		log:           opts.Logger,
-		events:        opts.Events,
-		watched:       opts.Events.any(),
-		conversations: map[string]*conversation{},
-		servers:       map[string]*serverTime{},
-		drained:       make(chan struct{}),
-		said:          map[string]*said{},
+		client:   client,
+		clock:    opts.Clock,
+		base:     opts.Clock.Now(),
+		prefix:   opts.Prefix,
+		owner:    owner,
+		defaults: opts.Defaults,
+		pace:     1 - rand.Float64()/10,
+		log:      opts.Logger,
+		events:   opts.Events,
+		watched:  opts.Events.any(),
+		drivers:  map[string]*driver{},
+		servers:  map[string]*serverTime{},
+		drained:  make(chan struct{}),
+		said:     map[string]*said{},
 	}
 	probe := opts.Defaults
 	probe.Name, probe.Capacity = "probe", 1
@@ -128,13 +128,13 @@ func New(client redis.UniversalClient, opts Options) (*Manager, error) {
 		return nil, err
 	}
 	m.mint = m.newID
-	m.teller = teller{events: &m.events}
+	m.notifier = notifier{events: &m.events}
 	m.ctx, m.cancel = context.WithCancelCause(context.Background())
-	m.renewer = newRenewer(m, 50*time.Millisecond, func(c *conversation) *appointment { return &c.work })
-	m.watchdog = newRenewer(m, 0, func(c *conversation) *appointment { return &c.end })
-	m.wire = &wire{client: client, server: m.serverAt, ctx: m.ctx, bounded: isBounded(client)}
-	m.wire.cluster, _ = client.(*redis.ClusterClient)
-	m.inbox = &inbox{manager: m, channel: scripts.Inbox + owner, quiet: 10 * time.Second}
+	m.renewer = newRenewer(m, 50*time.Millisecond, func(c *driver) *appointment { return &c.work })
+	m.watchdog = newRenewer(m, 0, func(c *driver) *appointment { return &c.end })
+	m.transport = &transport{client: client, server: m.serverAt, ctx: m.ctx, bounded: isBounded(client)}
+	m.transport.cluster, _ = client.(*redis.ClusterClient)
+	m.subscriber = &subscriber{manager: m, channel: scripts.Inbox + owner, quiet: 10 * time.Second}
 	return m, nil
 }
 
@@ -188,9 +188,9 @@ func (m *Manager) serverAt(addr string) *serverTime {
 	return s
 }
 
-// converse returns the conversation of a semaphore, locked, and makes it if there is none. alive says
+// converse returns the driver of a semaphore, locked, and makes it if there is none. alive says
 // that it is for a lease that lives, which is served while the manager drains.
-func (m *Manager) converse(s *Semaphore, alive bool) (*conversation, error) {
+func (m *Manager) driverOf(s *Semaphore, alive bool) (*driver, error) {
 	cfg := &s.cfg
 	for {
 		m.mu.Lock()
@@ -198,19 +198,19 @@ func (m *Manager) converse(s *Semaphore, alive bool) (*conversation, error) {
 			m.mu.Unlock()
 			return nil, ErrClosed
 		}
-		c := m.conversations[cfg.Name]
+		c := m.drivers[cfg.Name]
 		if c == nil {
-			c = &conversation{manager: m, cfg: cfg, keys: s.keys}
-			c.desk = protocol.New(&s.state, m.pace, m.mint, rand.Float64)
-			c.desk.Watched = m.watched
-			c.desk.Born = m.now()
-			if m.wire.cluster == nil {
+			c = &driver{manager: m, cfg: cfg, keys: s.keys}
+			c.state = protocol.New(&s.state, m.pace, m.mint, rand.Float64)
+			c.state.Watched = m.watched
+			c.state.Born = m.now()
+			if m.transport.cluster == nil {
 				c.server = m.theServer()
 			}
-			m.conversations[cfg.Name] = c
+			m.drivers[cfg.Name] = c
 		}
 		m.mu.Unlock()
-		c.mu.Lock() // a desk that has just become idle is on its way out: this waits for it
+		c.mu.Lock() // a state that has just become idle is on its way out: this waits for it
 		m.mu.Lock()
 		late := m.draining && !alive
 		m.mu.Unlock()
@@ -221,7 +221,7 @@ func (m *Manager) converse(s *Semaphore, alive bool) (*conversation, error) {
 		case c.dead:
 			c.mu.Unlock()
 		case c.cfg != cfg && *c.cfg != *cfg:
-			if c.desk.Idle() {
+			if c.state.Idle() {
 				c.retire()
 				c.mu.Unlock()
 				continue
@@ -237,14 +237,14 @@ func (m *Manager) converse(s *Semaphore, alive bool) (*conversation, error) {
 // living returns the Config under which this process uses a name, nil if it does not.
 func (m *Manager) living(name string) *Config {
 	m.mu.Lock()
-	c := m.conversations[name]
+	c := m.drivers[name]
 	m.mu.Unlock()
 	if c == nil {
 		return nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.dead || c.desk.Idle() {
+	if c.dead || c.state.Idle() {
 		return nil
 	}
 	return c.cfg
@@ -300,17 +300,17 @@ func weightOf(id string) int {
 }
 
 // retired takes c off the list; c.mu is held.
-func (m *Manager) retired(c *conversation) {
+func (m *Manager) retired(c *driver) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.conversations[c.cfg.Name] == c {
-		delete(m.conversations, c.cfg.Name)
+	if m.drivers[c.cfg.Name] == c {
+		delete(m.drivers, c.cfg.Name)
 	}
 	m.drainedLocked()
 }
 
 func (m *Manager) drainedLocked() {
-	if m.draining && len(m.conversations) == 0 {
+	if m.draining && len(m.drivers) == 0 {
 		select {
 		case <-m.drained:
 		default:
@@ -325,11 +325,11 @@ func (m *Manager) isDraining() bool {
 	return m.draining
 }
 
-func (m *Manager) all() []*conversation {
+func (m *Manager) all() []*driver {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	all := make([]*conversation, 0, len(m.conversations))
-	for _, c := range m.conversations {
+	all := make([]*driver, 0, len(m.drivers))
+	for _, c := range m.drivers {
 		all = append(all, c)
 	}
 	return all
@@ -337,7 +337,7 @@ func (m *Manager) all() []*conversation {
 
 // clockStepped tells the other semaphores of a server that its clock has stepped: each takes from its windows what the
 // step may have taken, once, and renews at once.
-func (m *Manager) clockStepped(by *conversation, server *serverTime, step protocol.Reading, forward time.Duration) {
+func (m *Manager) clockStepped(by *driver, server *serverTime, step protocol.Reading, forward time.Duration) {
 	m.warn("", "clock", "lease: the server's clock jumped, or another server took over; renewing at once", "forward", forward)
 	for _, c := range m.all() {
 		if c != by {
@@ -347,7 +347,7 @@ func (m *Manager) clockStepped(by *conversation, server *serverTime, step protoc
 }
 
 // serverMoved tells them that another server may answer from now on: each renews at once.
-func (m *Manager) serverMoved(by *conversation, server *serverTime) {
+func (m *Manager) serverMoved(by *driver, server *serverTime) {
 	m.warn("", "clock", "lease: the server's clock jumped, or another server took over; renewing at once", "forward", time.Duration(0))
 	for _, c := range m.all() {
 		if c != by {
@@ -391,7 +391,7 @@ func (m *Manager) drain() {
 			continue
 		}
 		now := m.now()
-		c.desk.Fail(now, protocol.ReasonClosed)
+		c.state.Fail(now, protocol.ReasonClosed)
 		c.unlock(now, false)
 	}
 }
@@ -412,8 +412,8 @@ func (m *Manager) Close() error {
 	m.drain()
 	m.renewer.stop()
 	m.watchdog.stop()
-	m.inbox.stop()
-	m.wire.close()
+	m.subscriber.stop()
+	m.transport.close()
 	for _, c := range m.all() {
 		c.close()
 	}
@@ -422,7 +422,7 @@ func (m *Manager) Close() error {
 	if m.owned {
 		err = m.client.Close()
 	}
-	m.wire.wait()
+	m.transport.wait()
 	return err
 }
 

@@ -18,7 +18,7 @@ import (
 	"github.com/eqworks/passbuddy/lease"
 )
 
-// A node speaks the wire protocol of PassBuddy for Node: a sorted set <prefix>-<name>, member = uuid,
+// A node speaks the transport protocol of PassBuddy for Node: a sorted set <prefix>-<name>, member = uuid,
 // score = expiry in ms by its own clock. Its acquire is one EVAL whose text holds all values; it drops
 // members that expired one TTL ago, adds its own, and takes that out again when there are too many. Its
 // release is a ZREM. It renews nothing, and wakes nobody.

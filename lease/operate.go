@@ -18,7 +18,7 @@ import (
 // waits for Redis, and ctx bounds it. All are safe for concurrent use.
 
 // Resize sets the capacity for the whole fleet, whatever the processes declare: each follows at its next
-// exchange. It lasts until ResetCapacity, through deploys and restarts. What it makes room for goes to
+// call. It lasts until ResetCapacity, through deploys and restarts. What it makes room for goes to
 // those who wait, at once; it takes nothing away: a capacity that shrinks is reached as holders release.
 // Requests that are heavier than n are refused. Zero pauses the semaphore, as Pause does.
 func (s *Semaphore) Resize(ctx context.Context, n int) error {
@@ -49,7 +49,7 @@ func (s *Semaphore) resize(ctx context.Context, to string) error {
 }
 
 // Revoke takes the permit with the given id away from its holder, whose contexts end with a *LostError
-// (LossRevoked): at once if this process holds it or a push reaches the holder, otherwise at its next
+// (LossRevoked): at once if this process holds it or a notification reaches the holder, otherwise at its next
 // renewal. Nobody else gets the permit before the holder has released it or its time is up.
 //
 // Inspect lists the ids. ErrUnknownID: nobody holds it, perhaps no more. Revoking it again does nothing.
@@ -75,7 +75,7 @@ func (s *Semaphore) Revoke(ctx context.Context, id string) error {
 	case scripts.OnlyWaits:
 		return fmt.Errorf("%w: %q waits in semaphore %q and holds nothing", ErrUnknownID, id, s.cfg.Name)
 	}
-	s.manager.pushed(s.cfg.Name, protocol.Notification{Verb: protocol.Withdrawn, ID: id}) // it may be this process's own, which need not listen
+	s.manager.notified(s.cfg.Name, protocol.Notification{Verb: protocol.Withdrawn, ID: id}) // it may be this process's own, which need not listen
 	return nil
 }
 

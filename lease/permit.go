@@ -78,7 +78,7 @@ func (p *Permit) Acquire(ctx context.Context) error {
 		if err != nil || taken {
 			return err
 		}
-		if t.lease.hold.extend(ctx) == nil {
+		if t.lease.hold.renewNow(ctx) == nil {
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -325,11 +325,11 @@ func (p *Permit) leaveLocked(t *tenure) {
 
 // refusal is the error of a caller whose own wait is over, from what Redis said last.
 func (s *Semaphore) refusal() error {
-	c, err := s.manager.converse(s, true)
+	c, err := s.manager.driverOf(s, true)
 	if err != nil {
 		return err
 	}
-	full, waiting, trouble := c.desk.Full, c.desk.Waiting.Len, c.desk.Trouble
+	full, waiting, trouble := c.state.Seen, c.state.Waiting.Len, c.state.Trouble
 	c.unlock(s.manager.now(), false)
 	if trouble != nil {
 		return &RedisError{Op: "acquire", Name: s.cfg.Name, Err: trouble}

@@ -28,8 +28,8 @@ func (m *Manager) Ping(ctx context.Context) error {
 		return err
 	}
 	state := cfg.forState()
-	c := &conversation{manager: m, cfg: &cfg, keys: scripts.KeysOf(m.prefix, cfg.Name, cfg.TTL, cfg.Capacity)}
-	c.desk = protocol.New(&state, 1, m.newID, func() float64 { return 0 })
+	c := &driver{manager: m, cfg: &cfg, keys: scripts.KeysOf(m.prefix, cfg.Name, cfg.TTL, cfg.Capacity)}
+	c.state = protocol.New(&state, 1, m.newID, func() float64 { return 0 })
 	grants := []*protocol.Grant{{ID: m.newID(1), Weight: 1}}
 	ex := &protocol.Batch{}
 	calls := []protocol.Call{
@@ -37,9 +37,9 @@ func (m *Manager) Ping(ctx context.Context) error {
 		{Verb: protocol.Renew, Grants: grants},
 		{Verb: protocol.Release, Grants: grants, Queued: true, Promote: true},
 	}
-	out := make([]outgoing, len(calls))
+	out := make([]request, len(calls))
 	for i := range calls {
-		out[i] = outgoing{conversation: c, exchange: ex, call: &calls[i]}
+		out[i] = request{driver: c, batch: ex, call: &calls[i]}
 	}
 	execute(ctx, m.client, m.client.Pipeline(), out)
 	for i := range calls {
@@ -47,7 +47,7 @@ func (m *Manager) Ping(ctx context.Context) error {
 			return fail(err)
 		}
 	}
-	if cc := m.wire.cluster; cc != nil {
+	if cc := m.transport.cluster; cc != nil {
 		err := cc.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error { return node.Ping(ctx).Err() })
 		if err != nil {
 			return fail(err)

@@ -15,7 +15,7 @@ import (
 	"github.com/eqworks/passbuddy/lease"
 )
 
-// The queue on a real Redis when pushes are late, lost, forged or forbidden.
+// The queue on a real Redis when notifications are late, lost, forged or forbidden.
 
 const queueKey = "{passbuddy-gpu}:queue"
 

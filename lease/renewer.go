@@ -10,10 +10,10 @@ import (
 	"github.com/eqworks/passbuddy/internal/protocol"
 )
 
-// A renewer knows when each conversation wants to be called next, and nothing of Redis: it calls, and
+// A renewer knows when each driver wants to be called next, and nothing of Redis: it calls, and
 // never waits for what comes of it. It is one timer, whose function runs in one goroutine while
 // something is due; between two calls there is none, whatever the number of leases. A manager has two, so
-// that a renewal which never returns cannot hold up the end of a trust window: one calls conversations to
+// that a renewal which never returns cannot hold up the end of a trust window: one calls drivers to
 // work, the other where a window ends.
 //
 // What is due within slack of the first goes with it, so that many semaphores share one pipeline.
@@ -31,19 +31,19 @@ type renewer struct {
 	stopped bool
 }
 
-// An appointment is a conversation's place in a renewer's list. The renewer's mu guards it.
+// An appointment is a driver's place in a renewer's list. The renewer's mu guards it.
 type appointment struct {
 	at    protocol.Instant
 	index int // from 1; 0: not in the list
 }
 
-// newRenewer makes one of a manager's renewers; of says where a conversation keeps its appointment.
-func newRenewer(m *Manager, slack time.Duration, of func(*conversation) *appointment) *renewer {
+// newRenewer makes one of a manager's renewers; of says where a driver keeps its appointment.
+func newRenewer(m *Manager, slack time.Duration, of func(*driver) *appointment) *renewer {
 	return &renewer{clock: m.clock, now: m.now, slack: slack, due: dueHeap{of: of}}
 }
 
 // schedule sees to it that c is called at at, or earlier.
-func (r *renewer) schedule(c *conversation, at protocol.Instant) {
+func (r *renewer) schedule(c *driver, at protocol.Instant) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.stopped {
@@ -63,7 +63,7 @@ func (r *renewer) schedule(c *conversation, at protocol.Instant) {
 }
 
 // forget takes c off the list.
-func (r *renewer) forget(c *conversation) {
+func (r *renewer) forget(c *driver) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if due := r.due.of(c); due.index > 0 && !r.stopped {
@@ -100,11 +100,11 @@ func (r *renewer) fire() {
 	}
 	r.armed = protocol.Instant{}
 	now := r.now()
-	var batch []*conversation
+	var batch []*driver
 	if r.due.Len() > 0 && now.Reached(r.due.at(0)) {
 		horizon := now.Add(r.slack)
 		for r.due.Len() > 0 && horizon.Reached(r.due.at(0)) {
-			batch = append(batch, heap.Pop(&r.due).(*conversation))
+			batch = append(batch, heap.Pop(&r.due).(*driver))
 		}
 	}
 	r.mu.Unlock()
@@ -129,10 +129,10 @@ func (r *renewer) stop() {
 	defer r.calling.Unlock()
 }
 
-// A dueHeap orders conversations by the time of their next call (container/heap).
+// A dueHeap orders drivers by the time of their next call (container/heap).
 type dueHeap struct {
-	list []*conversation
-	of   func(*conversation) *appointment
+	list []*driver
+	of   func(*driver) *appointment
 }
 
 func (h *dueHeap) at(i int) protocol.Instant { return h.of(h.list[i]).at }
@@ -144,7 +144,7 @@ func (h *dueHeap) Swap(i, j int) {
 }
 
 func (h *dueHeap) Push(x any) {
-	c := x.(*conversation)
+	c := x.(*driver)
 	h.list = append(h.list, c)
 	h.of(c).index = len(h.list)
 }

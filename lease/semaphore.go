@@ -103,7 +103,7 @@ func MaxHold(d time.Duration) AcquireOption {
 // end the lease too, when it fires: to bound the wait, use MaxWait.
 //
 // It waits until a permit is free, the wait is used up (ErrAtCapacity, a *CapacityError), ctx ends (its
-// error and its cause), or the manager is shut down (ErrClosed). When the very first exchange with
+// error and its cause), or the manager is shut down (ErrClosed). When the very first call with
 // Redis fails, it returns a *RedisError after the client's own retries; once Redis has answered, a
 // waiter rides trouble out until ctx ends, all but errors that no retry can mend. Whatever it returns,
 // a permit that Redis may have granted meanwhile goes back by itself.
@@ -136,15 +136,15 @@ func (s *Semaphore) acquire(ctx context.Context, o acquireOptions) (*Lease, erro
 		if ctx.Err() != nil {
 			return nil, s.waitEnded(ctx, public(w.Trouble))
 		}
-		c, err := m.converse(s, false)
+		c, err := m.driverOf(s, false)
 		if err != nil {
 			return nil, err
 		}
 		w.Done = make(chan struct{})
-		l := newLease(&hold{semaphore: s, conversation: c, parent: ctx, Holding: protocol.Holding{MaxHold: o.maxHold}})
+		l := newLease(&hold{semaphore: s, driver: c, parent: ctx, Holding: protocol.Holding{MaxHold: o.maxHold}})
 		w.Holding = &l.hold.Holding
 		now := m.now()
-		c.desk.Ask(now, w)
+		c.state.Ask(now, w)
 		c.unlock(now, ctx.Done() == nil && w.Deadline.IsZero()) // nobody waits for this goroutine to look up
 		select {
 		case <-w.Done:
@@ -169,10 +169,10 @@ func (s *Semaphore) acquire(ctx context.Context, o acquireOptions) (*Lease, erro
 
 // cancel ends the wait of a caller whose context has ended. If the permit was faster, it goes back all
 // the same: a caller that gave up gets no lease.
-func (s *Semaphore) cancel(c *conversation, w *protocol.Waiter) {
+func (s *Semaphore) cancel(c *driver, w *protocol.Waiter) {
 	c.mu.Lock()
 	now := s.manager.now()
-	waited := !c.dead && c.desk.Leave(now, w, protocol.ReasonCancelled)
+	waited := !c.dead && c.state.Leave(now, w, protocol.ReasonCancelled)
 	if c.dead {
 		c.mu.Unlock()
 	} else {

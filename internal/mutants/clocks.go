@@ -1,9 +1,9 @@
 package main
 
 const (
-	clockWatch   = "internal/protocol/clockwatch.go"
-	longest      = "lease/scripts/include/longest.lua"
-	conversation = "lease/conversation.go"
+	clockWatch = "internal/protocol/clockwatch.go"
+	longest    = "lease/scripts/include/longest.lua"
+	driverGo   = "lease/driver.go"
 )
 
 // Steps of the server's clock, other clocks, and what is measured by them.
@@ -19,11 +19,11 @@ var clockMutants = []mutant{
 	state("after a suspension the server's clock is guessed by the answer before", "Suspended",
 		edit{clockWatch, " || suspended > drift(elapsed)", " || suspended < 0"}),
 	unit("an answer from before a step measures a whole window", "Step",
-		edit{conversation, "ex.Behind = max(ex.Behind, c.clock.Behind(r))", "_ = ex.Behind"}),
+		edit{driverGo, "ex.Behind = max(ex.Behind, c.clock.Behind(r))", "_ = ex.Behind"}),
 	unit("another node's clock is compared with nothing", "AnotherNode",
-		edit{conversation, "		c.server = server // its", "		c.server, c.clock = server, protocol.ClockWatch{} // its"}),
+		edit{driverGo, "		c.server = server // its", "		c.server, c.clock = server, protocol.ClockWatch{} // its"}),
 	unit("a request that is late by a step waits as after trouble", "AStepOfTheServersClock",
-		edit{exchange, "		if !now.Reached(ex.giveUp) {\n			again = now ", "		if !now.Reached(ex.giveUp) && false {\n			again = now "}),
+		edit{batchGo, "		if !now.Reached(ex.giveUp) {\n			again = now ", "		if !now.Reached(ex.giveUp) && false {\n			again = now "}),
 	script("a permit from before a step back is not drawn in", "DrawnIn",
 		edit{longest, "    drawInOf(holders, '@')\n", ""}),
 	script("PassBuddy's own permits are drawn in", "DrawnIn",
@@ -51,29 +51,29 @@ var clockMutants = []mutant{
 		edit{acquire, "      declareTTL()\n", ""}),
 	script("who joins the queue again does not say its TTL", "LongerTTL",
 		edit{acquire, "    if added > 0 then\n", "    if joined then\n"}),
-	state("an answer from before an error measures a push", "MeasuresNoPush",
-		edit{exchange, "	if trouble != nil {\n		d.sample = clockSample{} // another server may take over\n	}\n", ""}),
-	state("an answer from before a silence measures a push", "MeasuresNoPush",
-		edit{exchange, "	d.learnPart(now, ex)\n	d.sample = clockSample{} // another server may take over\n", "	d.learnPart(now, ex)\n"}),
-	state("an old answer measures a push", "MeasuresNoPush",
-		edit{pushGo, " && !now.Reached(d.sample.sent.Add(d.Config.TTL))", ""}),
-	state("the answer of another clock measures a push", "MeasuresNoPush",
+	state("an answer from before an error measures a notification", "MeasuresNoPush",
+		edit{batchGo, "	if trouble != nil {\n		s.sample = clockSample{} // another server may take over\n	}\n", ""}),
+	state("an answer from before a silence measures a notification", "MeasuresNoPush",
+		edit{batchGo, "	s.learnPart(now, ex)\n	s.sample = clockSample{} // another server may take over\n", "	s.learnPart(now, ex)\n"}),
+	state("an old answer measures a notification", "MeasuresNoPush",
+		edit{pushGo, " && !now.Reached(s.sample.sent.Add(s.Config.TTL))", ""}),
+	state("the answer of another clock measures a notification", "MeasuresNoPush",
 		edit{pushGo, "passed <= elapsed+drift(elapsed)", "passed <= elapsed+time.Hour"}),
 	state("the server's clock never runs fast", "RunFastOrSlow",
 		edit{"internal/protocol/reading.go", "(d + drift(d)).Microseconds()", "d.Microseconds()"}),
 	state("the server's clock never runs slow", "RunFastOrSlow",
 		edit{"internal/protocol/reading.go", "r.Received.Add(d + drift(d))", "r.Received.Add(d)"}),
 	state("a request counts as too late once it is given up", "LimitOfTheRequest",
-		edit{exchange, "		ex.lateBy = server.surelyAfter(ex.NotAfter)\n", "		_ = server.surelyAfter\n"}),
+		edit{batchGo, "		ex.lateBy = server.surelyAfter(ex.NotAfter)\n", "		_ = server.surelyAfter\n"}),
 
 	// The same in a fleet, where no test knows what to look for.
 	fleet("in a fleet, a step of the server's clock taken by each semaphore that finds it",
 		edit{clockWatch, "		forward, changed = 0, false\n", ""},
-		edit{conversation, "case changed && sameServer && server.isNews(step):", "case changed && sameServer:"},
+		edit{driverGo, "case changed && sameServer && server.isNews(step):", "case changed && sameServer:"},
 		edit{clockWatch, "	if w.heard.Micros != 0 {\n		if _, news := w.heard.Jump(r); !news {\n			return 0, false\n		}\n	}\n", ""},
 		edit{clockWatch, "forward = max(forward-w.taken, 0)\n	w.taken", "w.taken"}),
 	fleet("in a fleet, another node's clock is compared with nothing",
-		edit{conversation, "		c.server = server // its", "		c.server, c.clock = server, protocol.ClockWatch{} // its"}),
+		edit{driverGo, "		c.server = server // its", "		c.server, c.clock = server, protocol.ClockWatch{} // its"}),
 	fleet("in a fleet, a step of the server's clock told to nobody",
 		edit{"lease/manager.go", "			c.hear(server, step)\n", ""}),
 	fleet("in a fleet, a permit from before a step back is not drawn in",
@@ -86,8 +86,8 @@ var clockMutants = []mutant{
 	fleet("in a fleet, a promotion when the memory is full begins with what takes memory",
 		edit{release, "  redis.call('ZREM', holders, '')\n", ""}),
 	fleet("in a fleet, what takes longer than an attempt never counts",
-		edit{renewals, "	if d.Needed == 0 || d.Needed > d.Config.Attempt()/4 {\n		return d.Window\n	}\n	return 4 * d.Config.Attempt()", "	return d.bound()"},
-		edit{renewals, "return max(d.Config.Attempt(), min(longest, d.roomForTwo(), d.Window/2))", "return d.Config.Attempt() + 0*longest"}),
+		edit{renewals, "	if s.Needed == 0 || s.Needed > s.Config.Attempt()/4 {\n		return s.Window\n	}\n	return 4 * s.Config.Attempt()", "	return s.bound()"},
+		edit{renewals, "return max(s.Config.Attempt(), min(longest, s.roomForTwo(), s.Window/2))", "return s.Config.Attempt() + 0*longest"}),
 	fleet("in a fleet, a short reply to an acquire is not noticed",
 		edit{repliesGo, "	if len(rest) != want {", "	if len(rest) > want {"}),
 }

@@ -2,8 +2,8 @@ package main
 
 const (
 	permit      = "lease/permit.go"
-	use         = "lease/use.go"
-	extend      = "lease/extend.go"
+	use         = "lease/users.go"
+	extend      = "lease/renew_now.go"
 	bind        = "lease/bind.go"
 	group       = "lease/group.go"
 	adapter     = "lease/adapter.go"
@@ -40,11 +40,11 @@ var uses = []mutant{
 	unit("a caller that waits for as long as others do", "UseWithin",
 		edit{permit, "	case <-timeout:\n		late = true\n", ""}),
 	unit("Acquire that does not extend", "Extends",
-		edit{permit, "if t.lease.hold.extend(ctx) == nil {", "if t != nil {"}),
+		edit{permit, "if t.lease.hold.renewNow(ctx) == nil {", "if t != nil {"}),
 	unit("an extension that takes an older renewal for its own", "Extends",
-		edit{extend, "end: now.Add(c.desk.Window)", "end: now"}),
+		edit{extend, "end: now.Add(c.state.Window)", "end: now"}),
 	unit("an extension that waits for the next renewal", "Extends",
-		edit{extend, "		c.desk.RenewAt = now\n", "		_ = now\n"}),
+		edit{extend, "		c.state.RenewAt = now\n", "		_ = now\n"}),
 	unit("an extension of what is lost", "LostPermit",
 		edit{extend, "x.done <- false", "x.done <- true"}, edit{extend, "		if renewed {", "		if renewed || true {"}),
 	unit("users who are not told", "Users|Pause|LostPermit",
@@ -109,7 +109,7 @@ var uses = []mutant{
 		edit{promote, "while held < limit and waiting > 0 do", "while held < limit + 1 and waiting > 0 do"}),
 
 	unit("Lose that gives the permit to others", "LoseEnds",
-		edit{"lease/lose.go", "c.desk.Lose(now, g, protocol.Expired)", "c.desk.Release(now, &h.Holding)"}).of("./lease/leasetest"),
+		edit{"lease/testhook.go", "c.state.Lose(now, g, protocol.Expired)", "c.state.Release(now, &h.Holding)"}).of("./lease/leasetest"),
 
 	unit("Node's permits that are dropped before their time", "TTLOfNode|MixedFleet",
 		edit{purgeLua, "whole(math.floor(now / 1000))", "whole(math.floor(now / 1000) + 1000)"}),

@@ -3,52 +3,52 @@ package protocol
 import "time"
 
 // fullness is what Redis said of the semaphore when it was asked for a permit last.
-type fullness struct {
+type occupancySeen struct {
 	Capacity, Held, waiting int
 	free                    Instant // when the first permit expires unless it is renewed
 	busy                    bool    // somebody was refused, or waits
-	over                    bool    // paused, or more is held than the capacity in force
-	told                    Instant // when this was so, at the earliest: what was asked was sent then
+	overfull                bool    // paused, or more is held than the capacity in force
+	asOf                    Instant // when this was so, at the earliest: what was asked was sent then
 }
 
 // addRequests asks for the oldest waiters, as many as could fill the capacity and one more, and for those
 // who make one attempt. Those who stand in the shared queue already are left alone, unless it is time to
-// poll. Where the exchange frees permits, it asks for the first of them too, as many as those permits can serve
-// and one more: what the script grants those whom it speaks for needs no push. All of them would make the cost
+// poll. Where the batch frees permits, it asks for the first of them too, as many as those permits can serve
+// and one more: what the script grants those whom it speaks for needs no notification. All of them would make the cost
 // of a lease grow with the callers that wait.
-func (d *State) addRequests(now Instant, ex *Batch) {
-	ex.poll = Due(now, d.pollAt)
+func (s *State) addRequests(now Instant, ex *Batch) {
+	ex.poll = Due(now, s.pollAt)
 	freed, frees := ex.frees(), len(ex.Calls) > 0
 	speak := frees
 	all := true // are asked for
-	d.joinAt = Instant{}
+	s.joinAt = Instant{}
 	ahead, oneMore := 0, false
 	var behind int64 // the latest place of those in front
 	youngest := now.Mono
-	for w := d.Waiting.first; w != nil && !oneMore; w = w.next {
-		oneMore = ahead >= d.capacity()
+	for w := s.Waiting.first; w != nil && !oneMore; w = w.next {
+		oneMore = ahead >= s.capacity()
 		ahead += w.Weight
 		age := now.Mono - w.since.Mono
 		if w.place == 0 {
 			age = min(age, youngest)
 		}
 		if ex.poll || speak || w.grant == nil || !w.grant.waits || w.grant.unanswered > 0 {
-			d.request(now, ex, w, age.Microseconds(), behind)
+			s.request(now, ex, w, age.Microseconds(), behind)
 		} else {
 			all = false
 		}
 		speak = speak && ahead <= freed
 		behind = max(behind, w.place)
-		if w.place == 0 && !w.grant.waits && !w.asked.IsZero() {
+		if w.place == 0 && !w.grant.waits && !w.requestedAt.IsZero() {
 			// No answer has settled what it asked for: that may be carried out as late as now.
-			youngest = min(youngest, w.asked.Mono-w.since.Mono)
+			youngest = min(youngest, w.requestedAt.Mono-w.since.Mono)
 		}
 	}
-	if ex.poll || all && frees && d.Config.MaxAttempts == 0 { // which counts polls
-		d.pollAt = now.Add(d.interval()) // the answer says when it is next
+	if ex.poll || all && frees && s.Config.MaxAttempts == 0 { // which counts polls
+		s.pollAt = now.Add(s.interval()) // the answer says when it is next
 	}
-	for w := d.trying.first; w != nil; w = w.next {
-		d.request(now, ex, w, Once, 0)
+	for w := s.trying.first; w != nil; w = w.next {
+		s.request(now, ex, w, Once, 0)
 	}
 }
 
@@ -65,11 +65,11 @@ func (ex *Batch) frees() (weight int) {
 
 // request asks for w, which has waited for age µs. The server takes that from its time when it carries the call
 // out, and not when it was sent: who comes behind w may be in a quicker call, and must not be in front for that.
-func (d *State) request(now Instant, ex *Batch, w *Waiter, age, behind int64) {
+func (s *State) request(now Instant, ex *Batch, w *Waiter, age, behind int64) {
 	g := w.grant
 	if g == nil {
-		g = &Grant{ID: d.newID(w.Weight), Weight: int32(w.Weight)}
-		d.attach(w, g)
+		g = &Grant{ID: s.newID(w.Weight), Weight: int32(w.Weight)}
+		s.attach(w, g)
 	}
 	if g.State == Held {
 		return // granted by a slow reply; a renewal comes before its holder gets it
@@ -81,11 +81,11 @@ func (d *State) request(now Instant, ex *Batch, w *Waiter, age, behind int64) {
 	if g.lateBy.Mono < ex.lateBy.Mono {
 		g.lateBy = ex.lateBy
 	}
-	if w.asked.IsZero() {
-		w.asked = now
+	if w.requestedAt.IsZero() {
+		w.requestedAt = now
 	}
 	c := ex.add(Acquire, g)
-	c.Refresh = now.Reached(d.refreshAt)
+	c.Refresh = now.Reached(s.refreshAt)
 	if w.place != 0 && c.Stood == len(c.Ages) {
 		c.Stood++
 	} else if c.Stood == len(c.Ages) {
@@ -96,14 +96,14 @@ func (d *State) request(now Instant, ex *Batch, w *Waiter, age, behind int64) {
 }
 
 // interval is the time between two polls, with jitter.
-func (d *State) interval() time.Duration {
-	return time.Duration(float64(d.Config.RetryInterval) * (0.75 + 0.25*d.random()))
+func (s *State) interval() time.Duration {
+	return time.Duration(float64(s.Config.RetryInterval) * (0.75 + 0.25*s.random()))
 }
 
 // askedInVain takes it that an attempt of w brought no answer; w may have been served since. Who has
 // had an answer before rides it out. Who has not is told what the client says; while the client says
 // nothing, a few attempts are given up first.
-func (d *State) askedInVain(now Instant, w *Waiter, why Failure) {
+func (s *State) notAnswered(now Instant, w *Waiter, why Failure) {
 	if w == nil || !w.inWaitlist {
 		return
 	}
@@ -114,11 +114,11 @@ func (d *State) askedInVain(now Instant, w *Waiter, why Failure) {
 	}
 	w.Trouble = why.Err
 	if !w.answered || w.Once || why.Permanent {
-		d.Leave(now, w, &Reason{Kind: Unanswered, Trouble: why.Err})
+		s.Leave(now, w, &Reason{Kind: Unanswered, Trouble: why.Err})
 	}
 }
 
-// maxSilent is how many attempts a caller's first exchange with Redis may take when none is answered.
+// maxSilent is how many attempts a caller's first batch with Redis may take when none is answered.
 const maxSilent = 3
 
 // otherClock is from how far ahead of the server's time on, in µs, acquire.lua takes a place to be by a clock that
@@ -126,14 +126,14 @@ const maxSilent = 3
 const otherClock = 1000
 
 // acquired takes the answer to a request.
-func (d *State) acquired(now Instant, ex *Batch, c *Call) {
+func (s *State) acquired(now Instant, ex *Batch, c *Call) {
 	server, late := c.Server, c.Late
-	d.status(now, c)
-	before := d.Full
+	s.status(now, c)
+	before := s.Seen
 	if !late {
-		d.learn(now, c)
-		if d.Full.told = ex.Sent; before.told.Mono > ex.Sent.Mono { // a push, or a later answer, came first
-			d.Full.told, d.Full.over = before.told, before.over
+		s.learn(now, c)
+		if s.Seen.asOf = ex.Sent; before.asOf.Mono > ex.Sent.Mono { // a notification, or a later answer, came first
+			s.Seen.asOf, s.Seen.overfull = before.asOf, before.overfull
 		}
 	}
 	place := int64(0) // as the script counts it
@@ -156,79 +156,79 @@ func (d *State) acquired(now Instant, ex *Batch, c *Call) {
 		expiry, token := c.Answers[i].Expiry, c.Answers[i].Token
 		switch {
 		case g.State == asked && expiry > 0:
-			d.granted(now, ex.Sent, g, WindowEnd(ex.Sent, expiry, server, d.Config.Margin+ex.Behind), token)
+			s.granted(now, ex.Sent, g, WindowEnd(ex.Sent, expiry, server, s.Config.Margin+ex.Behind), token)
 		case g.State == asked && expiry == answerRevoked:
 			// Granted by a reply that was lost, and revoked since: nobody has used it. Its waiter asks again.
-			d.detach(g)
-			d.giveBack(now, g)
-			d.joinAt = now
+			s.detach(g)
+			s.giveBack(now, g)
+			s.joinAt = now
 		case g.State == asked && expiry == answerTooHeavy:
 			g.queued = false
-			d.Leave(now, g.waiter, d.tooHeavy())
+			s.Leave(now, g.waiter, s.tooHeavy())
 		case g.State == asked:
 			g.waits = true
 			if c.Refresh {
-				d.refreshAt = ex.Sent.Add(d.Config.TTL / 2)
+				s.refreshAt = ex.Sent.Add(s.Config.TTL / 2)
 			}
 			g.waiter.stands(server, place)
-			d.refused(now, ex, g.waiter)
+			s.refused(now, ex, g.waiter)
 		case g.State == releasing && expiry > 0:
-			d.adopt(now, ex.Sent, g, WindowEnd(ex.Sent, expiry, server, d.Config.Margin+ex.Behind), token)
+			s.adopt(now, ex.Sent, g, WindowEnd(ex.Sent, expiry, server, s.Config.Margin+ex.Behind), token)
 		case g.State == releasing && g.isQuiet(now) && !g.deferred:
 			g.releaseAt = now
 		}
 	}
 	if late {
-		again := now.Add(d.delay(1))
+		again := now.Add(s.delay(1))
 		if !now.Reached(ex.giveUp) {
 			again = now // the server's clock had stepped ahead: this very answer tells how far
 		}
-		d.joinAt = earlier(d.joinAt, again)
+		s.joinAt = earlier(s.joinAt, again)
 		return
 	}
-	d.pollAt = earlier(d.pollAt, earlier(now.Add(d.interval()), d.Full.free))
+	s.pollAt = earlier(s.pollAt, earlier(now.Add(s.interval()), s.Seen.free))
 }
 
 // polled counts a poll that found no room for those as well who are not in the shared queue.
-func (d *State) polled(now Instant, ex *Batch) {
-	for w := d.Waiting.first; w != nil; {
+func (s *State) polled(now Instant, ex *Batch) {
+	for w := s.Waiting.first; w != nil; {
 		next := w.next
 		if w.grant == nil && w.since.Mono < ex.Sent.Mono {
-			d.refused(now, ex, w)
+			s.refused(now, ex, w)
 		}
 		w = next
 	}
 }
 
 // learn takes what an acquire says of the semaphore; where it says nothing, there was room for all.
-func (d *State) learn(now Instant, c *Call) {
+func (s *State) learn(now Instant, c *Call) {
 	o := c.Occupancy
 	if o == nil {
-		d.Full.busy, d.Full.over = false, false
+		s.Seen.busy, s.Seen.overfull = false, false
 		return
 	}
-	d.Full = fullness{Capacity: o.Capacity, Held: o.Held, waiting: o.Waiting, busy: o.Waiting > 0 || o.First > 0}
-	d.Full.over = d.Full.Capacity == 0 || d.Full.Held > d.Full.Capacity
+	s.Seen = occupancySeen{Capacity: o.Capacity, Held: o.Held, waiting: o.Waiting, busy: o.Waiting > 0 || o.First > 0}
+	s.Seen.overfull = s.Seen.Capacity == 0 || s.Seen.Held > s.Seen.Capacity
 	if o.First > 0 {
-		d.Full.free = now.Add(time.Duration(o.First*1000-c.Server)*time.Microsecond + time.Millisecond)
+		s.Seen.free = now.Add(time.Duration(o.First*1000-c.Server)*time.Microsecond + time.Millisecond)
 	}
 	if o.OtherCapacity > 0 {
-		d.warn(Warning{Kind: Disagreement, Capacity: int64(o.OtherCapacity), TTL: o.OtherTTL.Milliseconds()})
-		d.happened(now, nil, Event{Kind: EventDisagreement, Capacity: o.OtherCapacity, TTL: o.OtherTTL})
+		s.warn(Warning{Kind: Disagreement, Capacity: int64(o.OtherCapacity), TTL: o.OtherTTL.Milliseconds()})
+		s.happened(now, nil, Event{Kind: EventDisagreement, Capacity: o.OtherCapacity, TTL: o.OtherTTL})
 	}
 }
 
-func (d *State) refused(now Instant, ex *Batch, w *Waiter) {
+func (s *State) refused(now Instant, ex *Batch, w *Waiter) {
 	if ex.poll || w.attempts == 0 {
 		w.attempts++
 	}
 	if !w.answered && !w.Once {
-		d.happened(now, nil, Event{Kind: EventWaiting, Weight: w.Weight})
+		s.happened(now, nil, Event{Kind: EventWaiting, Weight: w.Weight})
 	}
 	w.answered, w.Trouble = true, nil
 	if w.Once || w.attempts == w.MaxAttempts {
-		d.Leave(now, w, d.waitedInVain(now, w))
+		s.Leave(now, w, s.waitedInVain(now, w))
 		return
 	}
-	d.Listening = true
+	s.Listening = true
 }

@@ -7,12 +7,12 @@ import (
 	"github.com/eqworks/passbuddy/internal/backoff"
 )
 
-// An exchange is one trip of a desk to Redis: releases first, because they make room, then renewals,
-// then requests. It is numbered by its pointer: a desk that gave one up may still get its reply later,
+// A batch is one trip of a state to Redis: releases first, because they make room, then renewals,
+// then requests. It is numbered by its pointer: a state that gave one up may still get its reply later,
 // after newer ones, and every script and every method here is safe against that.
 type Batch struct {
 	Sent     Instant       // read before the first byte left
-	giveUp   Instant       // when its desk stops waiting for it
+	giveUp   Instant       // when its state stops waiting for it
 	Patience time.Duration // after which the client drops it, given up or not
 	NotAfter int64         // µs of the server's clock: past it no permit is granted; 0: unlimited
 	lateBy   Instant       // when the server's clock has passed notAfter for certain
@@ -21,66 +21,66 @@ type Batch struct {
 	poll     bool          // its requests are a poll, which counts for MaxAttempts
 	Behind   time.Duration // by how much the server's clock was found to be ahead after its calls had run
 	Calls    []Call
-	one      lone
+	single   single
 }
 
-// lone is where an exchange keeps a first call of one grant, which is most of the time the only one.
-type lone struct {
+// lone is where a batch keeps a first call of one grant, which is most of the time the only one.
+type single struct {
 	call   [1]Call
 	grant  [1]*Grant
 	age    [1]int64
 	answer [1]Answer
 }
 
-// wants reports whether the desk has something to send. One exchange is in flight at a time: what comes
+// wants reports whether the state has something to send. One batch is in pipeline at a time: what comes
 // up meanwhile goes with the next one, together.
-func (d *State) Wants(now Instant) bool {
-	return d.Batch == nil && !d.Queued &&
-		(d.RenewalDue(now) || Due(now, d.pollAt) || Due(now, d.joinAt) || Due(now, d.releaseDue) || Due(now, d.promoteAt))
+func (s *State) Wants(now Instant) bool {
+	return s.Batch == nil && !s.Queued &&
+		(s.RenewalDue(now) || Due(now, s.pollAt) || Due(now, s.joinAt) || Due(now, s.releaseDue) || Due(now, s.promoteAt))
 }
 
 // depart returns what is to be sent now, nil if that is nothing. server is the latest reading of the
 // server's clock.
-func (d *State) Depart(now Instant, server Reading) *Batch {
-	d.Queued = false
-	d.Tick(now)
-	if !d.Wants(now) {
+func (s *State) Depart(now Instant, server Reading) *Batch {
+	s.Queued = false
+	s.Tick(now)
+	if !s.Wants(now) {
 		return nil
 	}
-	ex := &Batch{Sent: now, giveUp: now.Add(d.bound()), Patience: d.Patience()}
+	ex := &Batch{Sent: now, giveUp: now.Add(s.bound()), Patience: s.Patience()}
 	ex.lateBy = ex.giveUp
 	if ex.NotAfter = server.notAfter(ex.giveUp); ex.NotAfter > 0 {
 		ex.lateBy = server.surelyAfter(ex.NotAfter)
 	}
-	ex.Calls = ex.one.call[:0]
-	asks := Due(now, d.pollAt) || Due(now, d.joinAt)
-	if Due(now, d.releaseDue) || asks {
-		d.addReleases(now, ex)
+	ex.Calls = ex.single.call[:0]
+	asks := Due(now, s.pollAt) || Due(now, s.joinAt)
+	if Due(now, s.releaseDue) || asks {
+		s.addReleases(now, ex)
 	}
 	releases := len(ex.Calls)
-	if d.RenewalDue(now) {
-		d.addRenewals(now, ex)
+	if s.RenewalDue(now) {
+		s.addRenewals(now, ex)
 	}
-	if asks || releases > 0 && d.Waiting.Len > 0 {
-		d.addRequests(now, ex)
+	if asks || releases > 0 && s.Waiting.Len > 0 {
+		s.addRequests(now, ex)
 	}
 	if n := len(ex.Calls); n == 0 || ex.Calls[n-1].Verb != Acquire {
-		if Due(now, d.promoteAt) && releases == 0 {
+		if Due(now, s.promoteAt) && releases == 0 {
 			ex.Calls = append(ex.Calls, Call{Verb: Release})
 			releases = len(ex.Calls)
 		}
 		if releases > 0 {
 			c := &ex.Calls[releases-1]
-			c.Look = d.nobodySeemsToWait(now, c)
+			c.Look = s.nobodySeemsToWait(now, c)
 			c.Promote = !c.Look
 		}
 	}
-	d.promoteAt = Instant{}
+	s.promoteAt = Instant{}
 	if len(ex.Calls) == 0 {
-		d.reschedule()
+		s.reschedule()
 		return nil
 	}
-	d.Batch = ex
+	s.Batch = ex
 	return ex
 }
 
@@ -89,8 +89,8 @@ func (ex *Batch) add(v Verb, g *Grant) *Call {
 	if n := len(ex.Calls); n == 0 || ex.Calls[n-1].Verb != v || !ex.Calls[n-1].hasRoom(g) {
 		ex.Calls = append(ex.Calls, Call{Verb: v})
 		if n == 0 {
-			ex.Calls[0].Grants, ex.Calls[0].Ages = ex.one.grant[:0], ex.one.age[:0]
-			ex.Calls[0].Answers = ex.one.answer[:0]
+			ex.Calls[0].Grants, ex.Calls[0].Ages = ex.single.grant[:0], ex.single.age[:0]
+			ex.Calls[0].Answers = ex.single.answer[:0]
 		}
 	}
 	c := &ex.Calls[len(ex.Calls)-1]
@@ -99,27 +99,27 @@ func (ex *Batch) add(v Verb, g *Grant) *Call {
 	return c
 }
 
-// giveUp stops waiting for the exchange in flight. What it asked for may still be carried out.
-func (d *State) giveUp(now Instant) {
-	ex := d.Batch
-	d.Batch = nil
-	d.failures++
-	d.Trouble = noReply.Err
-	d.learnPart(now, ex)
-	d.sample = clockSample{} // another server may take over
+// giveUp stops waiting for the batch in pipeline. What it asked for may still be carried out.
+func (s *State) giveUp(now Instant) {
+	ex := s.Batch
+	s.Batch = nil
+	s.failures++
+	s.Trouble = noReply.Err
+	s.learnPart(now, ex)
+	s.sample = clockSample{} // another server may take over
 	for i := range ex.Calls {
-		d.failed(now, &ex.Calls[i], noReply)
+		s.failed(now, &ex.Calls[i], noReply)
 	}
-	d.reschedule()
+	s.reschedule()
 }
 
 // arrive takes what came of ex, also when it was given up before.
-func (d *State) Arrive(now Instant, ex *Batch) {
-	current := d.Batch == ex
+func (s *State) Arrive(now Instant, ex *Batch) {
+	current := s.Batch == ex
 	if current {
-		d.Batch = nil
+		s.Batch = nil
 	}
-	d.Tick(now)
+	s.Tick(now)
 	var trouble error
 	renewed := false
 	for i := range ex.Calls {
@@ -127,80 +127,80 @@ func (d *State) Arrive(now Instant, ex *Batch) {
 		if c.Failure.Err != nil && trouble == nil {
 			trouble = c.Failure.Err
 		}
-		if c.Failure.Err == nil && c.Verb != Release && ex.Sent.Mono >= d.sample.sent.Mono {
-			d.sample = clockSample{sent: ex.Sent, micros: c.Server}
+		if c.Failure.Err == nil && c.Verb != Release && ex.Sent.Mono >= s.sample.sent.Mono {
+			s.sample = clockSample{sent: ex.Sent, micros: c.Server}
 		}
 	}
 	if trouble != nil {
-		d.sample = clockSample{} // another server may take over
+		s.sample = clockSample{} // another server may take over
 	}
 	if ex.IsAnswered() {
-		d.learnTrip(now.Mono - ex.Sent.Mono)
+		s.learnTrip(now.Mono - ex.Sent.Mono)
 	}
 	if current {
-		d.Trouble = trouble
+		s.Trouble = trouble
 		if trouble == nil {
-			d.failures = 0
+			s.failures = 0
 		} else {
-			d.failures++
+			s.failures++
 		}
 	} else if trouble == nil {
-		d.failures = 0 // the server answers, only later than it was given time for
+		s.failures = 0 // the server answers, only later than it was given time for
 	}
 	for i := range ex.Calls {
 		switch c := &ex.Calls[i]; {
 		case c.Failure.Err != nil:
 			if current {
-				d.failed(now, c, c.Failure)
+				s.failed(now, c, c.Failure)
 			} else if c.Verb == Acquire && !c.Failure.Silent { // that it was silent was counted when it was given up
 				for _, g := range c.Grants {
 					if w := g.waiter; w != nil && !w.answered {
-						d.askedInVain(now, w, c.Failure)
+						s.notAnswered(now, w, c.Failure)
 					}
 				}
 			}
 		case c.Verb == Release:
-			d.released(now, c)
+			s.released(now, c)
 		case c.Verb == Renew:
-			d.renewed(now, ex, c, current)
+			s.renewed(now, ex, c, current)
 			renewed = true
 		case c.Verb == Acquire:
-			d.acquired(now, ex, c)
+			s.acquired(now, ex, c)
 		}
 	}
 	if renewed {
-		d.EndAt = d.firstEnd()
+		s.EndAt = s.firstEnd()
 		if current {
-			d.learnPart(now, ex)
+			s.learnPart(now, ex)
 		} else if trouble == nil {
-			d.learnLate(now, ex)
+			s.learnLate(now, ex)
 		}
 	}
-	if ex.poll && trouble == nil && d.Full.busy && d.Config.MaxAttempts > 0 {
-		d.polled(now, ex)
+	if ex.poll && trouble == nil && s.Seen.busy && s.Config.MaxAttempts > 0 {
+		s.polled(now, ex)
 	}
-	d.reschedule()
+	s.reschedule()
 }
 
 // delay is the time before the next try after so many failures in a row. It has a bound of its own: what a
 // server that is back is told late, a permit that is free or a window that can be moved, is late by as much, and a
 // long TTL is no reason to wait.
-func (d *State) delay(failures int) time.Duration {
+func (s *State) delay(failures int) time.Duration {
 	return backoff.Policy{
-		Min: min(d.Config.TTL/64, maxDelay/4),
-		Max: min(d.Config.TTL/16, maxDelay),
-	}.Delay(failures, d.random())
+		Min: min(s.Config.TTL/64, maxDelay/4),
+		Max: min(s.Config.TTL/16, maxDelay),
+	}.Delay(failures, s.random())
 }
 
 const maxDelay = time.Second
 
 // failed takes a call that brought no answer: its outcome is unknown.
-func (d *State) failed(now Instant, c *Call, why Failure) {
-	again := now.Add(d.delay(d.failures))
+func (s *State) failed(now Instant, c *Call, why Failure) {
+	again := now.Add(s.delay(s.failures))
 	switch c.Verb {
 	case Release:
 		if len(c.Grants) == 0 && !why.Permanent {
-			d.promoteAgain(now, again)
+			s.promoteAgain(now, again)
 		}
 		for _, g := range c.Grants {
 			if g.State != releasing {
@@ -208,41 +208,41 @@ func (d *State) failed(now Instant, c *Call, why Failure) {
 			}
 			g.releaseAt = again
 			if g.Holding != nil && why.Permanent {
-				d.confirm(g.Holding, &Reason{Kind: Unanswered, Trouble: why.Err})
+				s.confirm(g.Holding, &Reason{Kind: Unanswered, Trouble: why.Err})
 			}
 		}
 	case Renew:
-		d.SetBack = d.SetBack || c.SetBack
-		d.happened(now, nil, Event{Kind: EventRenewalFailed, Leases: len(c.Grants), Err: why.Err})
-		if len(d.held) > 0 {
-			d.RenewAt = earlier(d.RenewAt, again)
+		s.SetBack = s.SetBack || c.SetBack
+		s.happened(now, nil, Event{Kind: EventRenewalFailed, Leases: len(c.Grants), Err: why.Err})
+		if len(s.held) > 0 {
+			s.RenewAt = earlier(s.RenewAt, again)
 		}
 	case Acquire:
 		for _, g := range c.Grants {
-			d.askedInVain(now, g.waiter, why)
+			s.notAnswered(now, g.waiter, why)
 		}
-		d.pollAt = earlier(d.pollAt, now.Add(d.interval()))
+		s.pollAt = earlier(s.pollAt, now.Add(s.interval()))
 	}
 }
 
 // status takes what every reply says besides.
-func (d *State) status(now Instant, c *Call) {
+func (s *State) status(now Instant, c *Call) {
 	if c.More {
-		d.promoteAt, d.promoteBy = now, Instant{}
+		s.promoteAt, s.promoteBy = now, Instant{}
 	}
 	if c.Muted {
-		d.warn(Warning{Kind: Muted})
+		s.warn(Warning{Kind: Muted})
 	}
 }
 
-// patience is how long the client may go on with an exchange that was given up. What comes late still counts, tells how
+// patience is how long the client may go on with a batch that was given up. What comes late still counts, tells how
 // long the server needs, and leaves a connection: where the server is far away, to make one takes several round trips,
 // and must not begin from the start with each attempt.
-func (d *State) Patience() time.Duration {
-	if d.Needed == 0 || d.Needed > d.Config.Attempt()/4 {
-		return d.Window
+func (s *State) Patience() time.Duration {
+	if s.Needed == 0 || s.Needed > s.Config.Attempt()/4 {
+		return s.Window
 	}
-	return 4 * d.Config.Attempt()
+	return 4 * s.Config.Attempt()
 }
 
 // isAnswered reports whether the server answered any call of ex.

@@ -16,7 +16,7 @@ const (
 
 func (v Verb) String() string { return [...]string{"release", "renew", "acquire"}[v] }
 
-// A call is one script with its ids. The wire fills in the answer, or err.
+// A call is one script with its ids. The transport fills in the answer, or err.
 type Call struct {
 	Verb    Verb
 	Grants  []*Grant
@@ -33,7 +33,7 @@ type Call struct {
 
 	// The answer.
 	Late       bool       // acquire: it ran past its notAfter and asked for nothing
-	Muted      bool       // a push was not permitted
+	Muted      bool       // a notification was not permitted
 	More       bool       // there is somebody to promote
 	Unpromoted bool       // release, a plain one: the ids are out, and promoting has to be tried again
 	Server     int64      // renew, acquire: when it ran, in µs of the server's clock

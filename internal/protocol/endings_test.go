@@ -8,15 +8,15 @@ import (
 )
 
 // until is a waiter whose wait ends at deadline.
-func (d *deskTest) until(now, deadline Instant) *Waiter {
+func (d *stateTest) until(now, deadline Instant) *Waiter {
 	w := &Waiter{Weight: 1, Deadline: deadline, Done: make(chan struct{}), Holding: &Holding{Holder: reachable{}}}
 	d.Ask(now, w)
 	return w
 }
 
-func TestDeskEndsEachWaitAtItsOwnTime(t *testing.T) {
+func TestStateEndsEachWaitAtItsOwnTime(t *testing.T) {
 	const n = 300
-	d := newDeskTest(t, 1)
+	d := newStateTest(t, 1)
 	ends := map[int]*Waiter{}
 	for i := range n {
 		ms := 1 + i*7%n // in no order
@@ -42,10 +42,10 @@ func TestDeskEndsEachWaitAtItsOwnTime(t *testing.T) {
 }
 
 // An end moves those on one way through the heap, and no others.
-func TestDeskEndsAWaitWithoutAWalkOverAllThatWait(t *testing.T) {
+func TestStateEndsAWaitWithoutAWalkOverAllThatWait(t *testing.T) {
 	for _, n := range []int{100, 1000, 10000} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
-			d := newDeskTest(t, 1)
+			d := newStateTest(t, 1)
 			for i := range n {
 				d.until(at(0), at(time.Duration(1+i*7919%n)*time.Millisecond))
 			}

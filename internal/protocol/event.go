@@ -33,8 +33,8 @@ type Event struct {
 }
 
 // happened notes an event, where somebody listens. h is the holding that it is about, or nil.
-func (d *State) happened(now Instant, h *Holding, e Event) {
-	if !d.Watched {
+func (s *State) happened(now Instant, h *Holding, e Event) {
+	if !s.Watched {
 		return
 	}
 	if h != nil {
@@ -46,6 +46,6 @@ func (d *State) happened(now Instant, h *Holding, e Event) {
 			e.Lost = h
 		}
 	}
-	left := d.effectsToCome()
+	left := s.effectsToCome()
 	left.Events = append(left.Events, e)
 }

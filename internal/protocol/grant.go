@@ -13,13 +13,13 @@ const (
 	gone                        // given back, lost, or expired
 )
 
-// A grant is what Redis gives this process under one id. Its desk guards it, all but until, which the
+// A grant is what Redis gives this process under one id. Its state guards it, all but until, which the
 // lease's context reads without a lock.
 type Grant struct {
 	ID     string
 	Until  window // end of the trust window
 	Weight int32  // how many permits
-	index  int32  // in the desk's list of held or owed grants
+	index  int32  // in the state's list of held or to be released grants
 	token  int64  // server µs of the grant
 	at     Instant
 	handed int32 // how often it was handed over inside this process
@@ -29,36 +29,36 @@ type Grant struct {
 	waits    bool // Redis has said that it is
 	released bool // a release of it was sent: the id is never used again
 	final    bool // and when it left, no request could take a permit for g any more
-	deferred bool // owed: its waiter was served otherwise; there is no hurry
+	deferred bool // to be released: its waiter was served otherwise; there is no hurry
 
 	unanswered int32   // requests for it that no reply has settled
 	lateBy     Instant // when those requests have come too late to take a permit
-	releaseAt  Instant // owed: when the release is sent next
-	expiresBy  Instant // owed: when its time is up in any case
+	releaseAt  Instant // to be released: when the release is sent next
+	expiresBy  Instant // to be released: when its time is up in any case
 
 	waiter  *Waiter  // who asked for it; nil once served
 	Holding *Holding // of the lease that it is for; nil when nobody has to be told
 }
 
-// A holding is what the desk knows of a lease.
+// A holding is what the state knows of a lease.
 type Holding struct {
 	// immutable
 	Holder  holder
 	MaxHold time.Duration // 0: no limit
 
-	// the desk's, until the lease is made, and then immutable
+	// the state's, until the lease is made, and then immutable
 	Grant  *Grant
 	Token  int64
 	EndsAt Instant // MaxHold; zero: none
 	began  time.Duration
 
-	// the desk's
+	// the state's
 	Ending    *Reason       // why it took the permit away
 	Confirmed chan struct{} // closed when result is there; nil: nobody waits
 	Result    *Reason       // of the release; nil: the permit is given back
 }
 
-// A holder is whom a holding is for. The desk asks it nothing else.
+// A holder is whom a holding is for. The state asks it nothing else.
 type holder interface {
 	Orphaned() bool // nobody can reach the lease any more
 }

@@ -1,59 +1,59 @@
 package protocol
 
 // serve gives g to the waiter that asked for it.
-func (d *State) serve(now Instant, g *Grant) {
-	w := d.detach(g)
-	d.takeOut(now, w)
+func (s *State) serve(now Instant, g *Grant) {
+	w := s.detach(g)
+	s.takeOut(now, w)
 	g.Holding = w.Holding
 	w.Holding.Grant, w.Holding.Token = g, g.leaseToken()
 	if w.Holding.MaxHold > 0 {
 		w.Holding.EndsAt = now.Add(w.Holding.MaxHold)
-		d.holdAt = earlier(d.holdAt, w.Holding.EndsAt)
+		s.holdAt = earlier(s.holdAt, w.Holding.EndsAt)
 	}
 	w.Holding.began = now.Mono
-	d.happened(now, w.Holding, Event{Kind: EventAcquired, Waited: now.Mono - w.since.Mono})
+	s.happened(now, w.Holding, Event{Kind: EventAcquired, Waited: now.Mono - w.since.Mono})
 	close(w.Done)
 }
 
 // dropOrphans stops renewing the permits of leases that nobody can reach any more. They are not given
 // back: what their holders guarded may still be going on.
-func (d *State) dropOrphans(now Instant) {
-	for i := len(d.held) - 1; i >= 0; i-- {
-		if h := d.held[i].Holding; h != nil && h.Holder.Orphaned() {
-			d.end(now, h, ended, reasonAbandoned)
+func (s *State) dropOrphans(now Instant) {
+	for i := len(s.held) - 1; i >= 0; i-- {
+		if h := s.held[i].Holding; h != nil && h.Holder.Orphaned() {
+			s.end(now, h, ended, reasonAbandoned)
 		}
 	}
 }
 
 // end takes the permit of a lease off those that are renewed, and leaves word why.
-func (d *State) end(now Instant, h *Holding, state grantState, why *Reason) {
+func (s *State) end(now Instant, h *Holding, state grantState, why *Reason) {
 	g := h.Grant
 	h.Ending = why
-	d.happened(now, h, Event{Kind: EventLost})
-	d.drop(g)
+	s.happened(now, h, Event{Kind: EventLost})
+	s.drop(g)
 	g.State, g.Holding = state, nil
-	d.lapsed = max(d.lapsed, g.token)
-	left := d.effectsToCome()
+	s.lapsed = max(s.lapsed, g.token)
+	left := s.effectsToCome()
 	left.Ends = append(left.Ends, h)
 }
 
 // keep adds g to the grants that are renewed.
-func (d *State) Keep(end Instant, g *Grant) {
+func (s *State) Keep(end Instant, g *Grant) {
 	g.State = Held
 	g.Until.set(end)
-	g.index = int32(len(d.held))
-	d.held = append(d.held, g)
-	d.weight += int(g.Weight)
-	d.EndAt = earlier(d.EndAt, end)
-	d.RenewAt = earlier(d.RenewAt, end.Add(d.third()-d.Window))
+	g.index = int32(len(s.held))
+	s.held = append(s.held, g)
+	s.weight += int(g.Weight)
+	s.EndAt = earlier(s.EndAt, end)
+	s.RenewAt = earlier(s.RenewAt, end.Add(s.third()-s.Window))
 }
 
 // drop takes g off the grants that are renewed.
-func (d *State) drop(g *Grant) {
-	d.held = cut(d.held, g)
-	d.weight -= int(g.Weight)
-	if len(d.held) == 0 {
-		d.RenewAt, d.held = Instant{}, emptied(d.held)
+func (s *State) drop(g *Grant) {
+	s.held = cut(s.held, g)
+	s.weight -= int(g.Weight)
+	if len(s.held) == 0 {
+		s.RenewAt, s.held = Instant{}, emptied(s.held)
 	}
 }
 
@@ -75,45 +75,45 @@ func cut(list []*Grant, g *Grant) []*Grant {
 }
 
 // lose ends g, which its holder has not given back.
-func (d *State) Lose(now Instant, g *Grant, why reasonKind) {
+func (s *State) Lose(now Instant, g *Grant, why reasonKind) {
 	state := ended
 	if why == Removed {
 		state = gone
 	}
 	if h := g.Holding; h != nil {
-		d.end(now, h, state, &Reason{Kind: why, Trouble: d.Trouble})
+		s.end(now, h, state, &Reason{Kind: why, Trouble: s.Trouble})
 		return
 	}
 	// Granted, and not given to its waiter yet: nobody has used it. The waiter asks again.
-	d.drop(g)
-	d.detach(g)
+	s.drop(g)
+	s.detach(g)
 	g.State = state
 	if state == ended {
-		d.giveBack(now, g)
+		s.giveBack(now, g)
 	}
-	d.joinAt = now
+	s.joinAt = now
 }
 
-func (d *State) endWindows(now Instant) {
-	for i := len(d.held) - 1; i >= 0; i-- {
-		if g := d.held[i]; now.Reached(g.Until.End()) {
-			d.Lose(now, g, Expired)
+func (s *State) endWindows(now Instant) {
+	for i := len(s.held) - 1; i >= 0; i-- {
+		if g := s.held[i]; now.Reached(g.Until.End()) {
+			s.Lose(now, g, Expired)
 		}
 	}
-	for _, g := range d.releasing {
+	for _, g := range s.releasing {
 		if g.Holding != nil && now.Reached(g.Until.End()) {
-			d.confirm(g.Holding, d.unanswered())
+			s.confirm(g.Holding, s.unanswered())
 		}
 	}
-	d.EndAt = d.firstEnd()
+	s.EndAt = s.firstEnd()
 }
 
 // firstEnd is the first end of a window that somebody depends on.
-func (d *State) firstEnd() (at Instant) {
-	for _, g := range d.held {
+func (s *State) firstEnd() (at Instant) {
+	for _, g := range s.held {
 		at = earlier(at, g.Until.End())
 	}
-	for _, g := range d.releasing {
+	for _, g := range s.releasing {
 		if g.Holding != nil {
 			at = earlier(at, g.Until.End())
 		}
@@ -121,58 +121,58 @@ func (d *State) firstEnd() (at Instant) {
 	return at
 }
 
-func (d *State) endHolds(now Instant) {
-	d.holdAt = Instant{}
-	for i := len(d.held) - 1; i >= 0; i-- {
-		g := d.held[i]
+func (s *State) endHolds(now Instant) {
+	s.holdAt = Instant{}
+	for i := len(s.held) - 1; i >= 0; i-- {
+		g := s.held[i]
 		h := g.Holding
 		if h == nil || h.EndsAt.IsZero() {
 			continue
 		}
 		if !now.Reached(h.EndsAt) {
-			d.holdAt = earlier(d.holdAt, h.EndsAt)
+			s.holdAt = earlier(s.holdAt, h.EndsAt)
 			continue
 		}
-		d.end(now, h, ended, &Reason{Kind: HeldTooLong})
+		s.end(now, h, ended, &Reason{Kind: HeldTooLong})
 	}
 }
 
 // granted takes a permit for the waiter of g. A grant whose window has ended is not trusted and goes
 // back; one that has little left is renewed before its holder gets it.
-func (d *State) granted(now, at Instant, g *Grant, end Instant, token int64) {
+func (s *State) granted(now, at Instant, g *Grant, end Instant, token int64) {
 	g.queued = false
 	if now.Reached(end) {
-		d.detach(g)
-		d.giveBack(now, g)
-		d.joinAt = now
+		s.detach(g)
+		s.giveBack(now, g)
+		s.joinAt = now
 		return
 	}
 	g.token, g.at = token, at
-	if at.Mono > d.Full.told.Mono { // a push: there was room
-		d.Full.told, d.Full.over = at, false
+	if at.Mono > s.Seen.asOf.Mono { // a notification: there was room
+		s.Seen.asOf, s.Seen.overfull = at, false
 	}
-	if d.Config.Handover > 0 {
-		d.handoverUntil = at.Add(d.Config.Handover + min(d.Config.Handover, maxHandoverWindow))
+	if s.Config.Handover > 0 {
+		s.handoverUntil = at.Add(s.Config.Handover + min(s.Config.Handover, maxHandoverWindow))
 	}
-	d.Keep(end, g)
-	if now.Until(end) < d.Window*2/3 {
-		d.RenewAt = now
+	s.Keep(end, g)
+	if now.Until(end) < s.Window*2/3 {
+		s.RenewAt = now
 		return
 	}
-	d.serve(now, g)
+	s.serve(now, g)
 }
 
 // adopt takes a permit that came for a waiter who needs it no more: the next one of this process gets it,
 // as if it had been handed over. If nobody can, or somebody had it before, it goes back.
-func (d *State) adopt(now, at Instant, g *Grant, end Instant, token int64) {
-	w := d.Waiting.first
-	if w == nil || w.Weight != int(g.Weight) || g.released || g.token != 0 || now.Reached(end) || d.Config.Handover < 0 ||
-		d.Full.over {
+func (s *State) adopt(now, at Instant, g *Grant, end Instant, token int64) {
+	w := s.Waiting.first
+	if w == nil || w.Weight != int(g.Weight) || g.released || g.token != 0 || now.Reached(end) || s.Config.Handover < 0 ||
+		s.Seen.overfull {
 		g.releaseAt, g.deferred = now, false
 		return
 	}
-	d.forget(g)
+	s.forget(g)
 	g.State, g.deferred = asked, false
-	d.replace(now, w, g)
-	d.granted(now, at, g, end, token)
+	s.replace(now, w, g)
+	s.granted(now, at, g, end, token)
 }

@@ -46,7 +46,7 @@ func WindowEnd(sent Instant, expiry, now int64, margin time.Duration) Instant {
 	return sent.Add(time.Duration(expiry*1000-now)*time.Microsecond - margin)
 }
 
-// A window is an instant that is written under the desk's lock and read without it. A reader that
+// A window is an instant that is written under the state's lock and read without it. A reader that
 // meets a write half-way sees a mixture of the old end and the new: it must ask under the lock before
 // it calls a window ended.
 type window struct{ mono, wall atomic.Int64 }

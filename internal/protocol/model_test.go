@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// A modelRedis is what the scripts do to one semaphore, said once more and short: the desks are fuzzed
+// A modelRedis is what the scripts do to one semaphore, said once more and short: the states are fuzzed
 // against it. It has one server clock, of which the caller says what it shows.
 type modelRedis struct {
 	declared int

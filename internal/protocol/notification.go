@@ -2,7 +2,7 @@ package protocol
 
 import "time"
 
-// A push is a message from another process's script, or from an operator's.
+// A notification is a message from another process's script, or from an operator's.
 type Notification struct {
 	Verb   Notice
 	Expiry int64 // grant: ms of the server's clock; refuse: the capacity in force
@@ -12,7 +12,7 @@ type Notification struct {
 	Weight int // how many permits the id is for
 }
 
-// A pair is what a push is measured by: when a call was sent, and what the server's clock showed while it
+// A pair is what a notification is measured by: when a call was sent, and what the server's clock showed while it
 // ran.
 type clockSample struct {
 	sent   Instant
@@ -29,68 +29,68 @@ const (
 
 // pushed takes a message. It may be late, come twice, overtake the reply that queued its waiter, or be
 // for somebody who has left.
-func (d *State) Notified(now Instant, p Notification) {
-	d.Tick(now)
-	g := d.find(p.ID)
+func (s *State) Notified(now Instant, p Notification) {
+	s.Tick(now)
+	g := s.find(p.ID)
 	switch {
 	case p.Verb == Withdrawn:
 		if g != nil && g.State == Held {
-			d.Lose(now, g, Revoked)
+			s.Lose(now, g, Revoked)
 		}
 	case p.Verb == Refused:
 		if g != nil && g.State == asked {
 			g.queued = false
-			d.Full.Capacity, d.Full.busy = int(p.Expiry), true
-			d.Leave(now, g.waiter, d.tooHeavy())
+			s.Seen.Capacity, s.Seen.busy = int(p.Expiry), true
+			s.Leave(now, g.waiter, s.tooHeavy())
 		}
-	case g == nil && (p.Token <= d.lapsed || !d.ours(p)):
+	case g == nil && (p.Token <= s.lapsed || !s.ours(p)):
 		// perhaps of a lease that ended, and its holder has not released it
 	case g == nil:
 		// It was released before, or asked for by a request that came twice, the second time late.
-		d.giveBack(now, &Grant{ID: p.ID, Weight: int32(p.Weight), queued: true, released: true})
+		s.giveBack(now, &Grant{ID: p.ID, Weight: int32(p.Weight), queued: true, released: true})
 	case g.State != asked && g.State != releasing:
 		// held already
-	case !d.measures(now, p):
+	case !s.measures(now, p):
 		if g.State == releasing {
 			g.releaseAt, g.deferred = now, false
 		} else {
-			d.pollAt = now
+			s.pollAt = now
 		}
 	default:
-		at := d.sample.sent.Add(time.Duration(p.Server-d.sample.micros) * time.Microsecond)
-		end := WindowEnd(d.sample.sent, p.Expiry, d.sample.micros, d.Config.Margin)
+		at := s.sample.sent.Add(time.Duration(p.Server-s.sample.micros) * time.Microsecond)
+		end := WindowEnd(s.sample.sent, p.Expiry, s.sample.micros, s.Config.Margin)
 		if g.State == releasing {
-			d.adopt(now, at, g, end, p.Token)
+			s.adopt(now, at, g, end, p.Token)
 		} else {
-			d.granted(now, at, g, end, p.Token)
+			s.granted(now, at, g, end, p.Token)
 		}
 	}
-	d.reschedule()
+	s.reschedule()
 }
 
-// measures reports whether the latest answer of the server tells how long a push can be trusted: it is there,
-// not old, and by the same clock as far as can be seen. Otherwise the push is only a reason to poll.
-func (d *State) measures(now Instant, p Notification) bool {
-	elapsed := now.Mono - d.sample.sent.Mono
-	passed := time.Duration(p.Server-d.sample.micros) * time.Microsecond
-	return d.sample.micros != 0 && !now.Reached(d.sample.sent.Add(d.Config.TTL)) && passed <= elapsed+drift(elapsed)
+// measures reports whether the latest answer of the server tells how long a notification can be trusted: it is there,
+// not old, and by the same clock as far as can be seen. Otherwise the notification is only a reason to poll.
+func (s *State) measures(now Instant, p Notification) bool {
+	elapsed := now.Mono - s.sample.sent.Mono
+	passed := time.Duration(p.Server-s.sample.micros) * time.Microsecond
+	return s.sample.micros != 0 && !now.Reached(s.sample.sent.Add(s.Config.TTL)) && passed <= elapsed+drift(elapsed)
 }
 
-// ours reports whether the server made a grant since this desk began. Desks come and go with their work, and the
+// ours reports whether the server made a grant since this state began. States come and go with their work, and the
 // one before may have left a lease that ended and has not been released: this one cannot tell.
-func (d *State) ours(p Notification) bool {
-	before := d.sample.sent.Mono - d.Born.Mono
-	return d.sample.micros != 0 && p.Token > d.sample.micros-(before-drift(before)).Microseconds()
+func (s *State) ours(p Notification) bool {
+	before := s.sample.sent.Mono - s.Born.Mono
+	return s.sample.micros != 0 && p.Token > s.sample.micros-(before-drift(before)).Microseconds()
 }
 
-// find returns the grant of an id, nil when this desk does not know it.
-func (d *State) find(id string) *Grant {
-	for w := d.Waiting.first; w != nil; w = w.next {
+// find returns the grant of an id, nil when this state does not know it.
+func (s *State) find(id string) *Grant {
+	for w := s.Waiting.first; w != nil; w = w.next {
 		if w.grant != nil && w.grant.ID == id {
 			return w.grant
 		}
 	}
-	for _, list := range [...][]*Grant{d.releasing, d.held} {
+	for _, list := range [...][]*Grant{s.releasing, s.held} {
 		for _, g := range list {
 			if g.ID == id {
 				return g
@@ -100,10 +100,10 @@ func (d *State) find(id string) *Grant {
 	return nil
 }
 
-// subscribed takes it that pushes arrive from now on, for the first time or again: one may have been lost
+// subscribed takes it that notifications arrive from now on, for the first time or again: one may have been lost
 // before, and the server may be another.
-func (d *State) Subscribed(now Instant) {
-	if d.Waiting.Len > 0 {
-		d.sample, d.pollAt = clockSample{}, now
+func (s *State) Subscribed(now Instant) {
+	if s.Waiting.Len > 0 {
+		s.sample, s.pollAt = clockSample{}, now
 	}
 }

@@ -5,17 +5,17 @@ import (
 	"time"
 )
 
-// One test per race that the simulation met. Each is a sequence of calls of the desk.
+// One test per race that the simulation met. Each is a sequence of calls of the state.
 
 // heavy is a waiter that asks for weight permits.
-func (d *deskTest) heavy(now Instant, weight int) *Waiter {
+func (d *stateTest) heavy(now Instant, weight int) *Waiter {
 	w := &Waiter{Weight: weight, Done: make(chan struct{}), Holding: &Holding{Holder: reachable{}}}
 	d.Ask(now, w)
 	return w
 }
 
 // queued is a waiter that Redis has answered: it waits in the shared queue.
-func (d *deskTest) queued(now Instant) *Waiter {
+func (d *stateTest) queued(now Instant) *Waiter {
 	d.Helper()
 	w := d.waiter(now)
 	ex := d.mustDepart(now, Acquire)
@@ -25,15 +25,15 @@ func (d *deskTest) queued(now Instant) *Waiter {
 	return w
 }
 
-// granting is the push that tells of a grant which a script made at ran.
+// granting is the notification that tells of a grant which a script made at ran.
 func granting(id string, ran Instant) Notification {
 	return Notification{Verb: Granted, Expiry: expiryAt(ran), Token: serverAt(ran), Server: serverAt(ran), ID: id}
 }
 
 // A line that moves up when all who may stand in the shared queue do so already has nothing to ask: the
-// exchange is left out. The next poll must not be left out with it: nothing else would ever set one.
-func TestDeskGoesOnPollingWhenAJoinAsksForNobody(t *testing.T) {
-	d := newDeskTest(t, 1)
+// batch is left out. The next poll must not be left out with it: nothing else would ever set one.
+func TestStateGoesOnPollingWhenAJoinAsksForNobody(t *testing.T) {
+	d := newStateTest(t, 1)
 	d.queued(at(0))
 	last := d.queued(at(0))
 	poll := d.pollAt
@@ -49,8 +49,8 @@ func TestDeskGoesOnPollingWhenAJoinAsksForNobody(t *testing.T) {
 }
 
 // Between a slow reply and the renewal that comes before a lease on it, a poll has nobody to ask for.
-func TestDeskGoesOnPollingWhenAPollAsksForNobody(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateGoesOnPollingWhenAPollAsksForNobody(t *testing.T) {
+	d := newStateTest(t, 1)
 	w := d.waiter(at(0))
 	ex := d.mustDepart(at(0), Acquire)
 	run(ex, at(0), 1)
@@ -65,11 +65,11 @@ func TestDeskGoesOnPollingWhenAPollAsksForNobody(t *testing.T) {
 	}
 }
 
-// A push comes late and twice, when its grant has been used and given back. The first is answered with a
+// A notification comes late and twice, when its grant has been used and given back. The first is answered with a
 // release, because the grant could be another's; the second finds that release on the list, and must not
 // make a lease of an id that Redis does not hold.
-func TestDeskMakesNoLeaseOfALatePushThatComesTwice(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateMakesNoLeaseOfALatePushThatComesTwice(t *testing.T) {
+	d := newStateTest(t, 1)
 	w := d.queued(at(0))
 	id := w.grant.ID
 	d.Notified(at(5*time.Millisecond), granting(id, at(5*time.Millisecond)))
@@ -96,11 +96,11 @@ func TestDeskMakesNoLeaseOfALatePushThatComesTwice(t *testing.T) {
 	}
 }
 
-// A lease ends by MaxHold, and its holder tears down. Meanwhile its desk has nothing left to do and goes, and
-// the next caller gets a new one. A push for the grant that comes now, late or a second time, is of an id that
-// the new desk does not know: giving it back would take the permit away under its holder.
-func TestDeskLeavesAGrantAloneThatWasMadeBeforeItsTime(t *testing.T) {
-	d := newDeskTest(t, 1)
+// A lease ends by MaxHold, and its holder tears down. Meanwhile its state has nothing left to do and goes, and
+// the next caller gets a new one. A notification for the grant that comes now, late or a second time, is of an id that
+// the new state does not know: giving it back would take the permit away under its holder.
+func TestStateLeavesAGrantAloneThatWasMadeBeforeItsTime(t *testing.T) {
+	d := newStateTest(t, 1)
 	d.Born = at(10 * time.Second)
 	d.queued(at(11 * time.Second))
 	d.Notified(at(12*time.Second), granting(idOf(99, 1), at(9*time.Second)))
@@ -120,8 +120,8 @@ func TestDeskLeavesAGrantAloneThatWasMadeBeforeItsTime(t *testing.T) {
 
 // The reply that grants is lost, an operator revokes the grant, and the waiter asks again under the same
 // id: Redis says so. Nobody has used it: it goes back, and the waiter gets another id.
-func TestDeskAsksUnderAnotherIDWhenItsOwnWasRevokedBeforeItKnew(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateAsksUnderAnotherIDWhenItsOwnWasRevokedBeforeItKnew(t *testing.T) {
+	d := newStateTest(t, 1)
 	w := d.queued(at(0))
 	id := w.grant.ID
 	ex := d.mustDepart(d.pollAt, Acquire)
@@ -139,9 +139,9 @@ func TestDeskAsksUnderAnotherIDWhenItsOwnWasRevokedBeforeItKnew(t *testing.T) {
 	}
 }
 
-// A push overtakes the reply that queued its waiter: the reply then says "waits", of somebody who holds.
-func TestDeskKeepsAGrantWhoseQueueingReplyComesAfterItsPush(t *testing.T) {
-	d := newDeskTest(t, 1)
+// A notification overtakes the reply that queued its waiter: the reply then says "waits", of somebody who holds.
+func TestStateKeepsAGrantWhoseQueueingReplyComesAfterItsPush(t *testing.T) {
+	d := newStateTest(t, 1)
 	d.queued(at(0)) // so that there is a pair to measure by
 	second := d.waiter(at(time.Millisecond))
 	ex := d.mustDepart(at(time.Millisecond), Acquire)
@@ -161,8 +161,8 @@ func TestDeskKeepsAGrantWhoseQueueingReplyComesAfterItsPush(t *testing.T) {
 
 // A hand-over overtakes a poll: what the poll asked for under the waiter's own id may still be granted.
 // It has to be given back, and not before the request can take a permit no more.
-func TestDeskOwesWhatAHandOverLeavesInFlight(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateOwesWhatAHandOverLeavesInFlight(t *testing.T) {
+	d := newStateTest(t, 1)
 	g := d.acquired(at(0))
 	w := d.waiter(at(time.Millisecond))
 	ex := d.mustDepart(at(time.Millisecond), Acquire)
@@ -183,8 +183,8 @@ func TestDeskOwesWhatAHandOverLeavesInFlight(t *testing.T) {
 }
 
 // While permits pass from caller to caller, others of the process must not be fed beyond Handover.
-func TestDeskHandsNothingOverWhenItsTimeIsUp(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateHandsNothingOverWhenItsTimeIsUp(t *testing.T) {
+	d := newStateTest(t, 1)
 	g := d.acquired(at(0))
 	w := d.waiter(at(time.Millisecond))
 	ex := d.mustDepart(at(time.Millisecond), Acquire)
@@ -195,10 +195,10 @@ func TestDeskHandsNothingOverWhenItsTimeIsUp(t *testing.T) {
 	d.mustDepart(at(d.Config.Handover), Release, Acquire)
 }
 
-// A push tells until when a grant lives by the server's clock. How long it travelled nobody knows: it is
+// A notification tells until when a grant lives by the server's clock. How long it travelled nobody knows: it is
 // measured by the latest answer, and not from its receipt.
-func TestDeskTrustsALatePushForWhatIsLeftOfIt(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateTrustsALatePushForWhatIsLeftOfIt(t *testing.T) {
+	d := newStateTest(t, 1)
 	w := d.queued(at(0))
 	ran := at(time.Second)
 	d.Notified(at(3*time.Second), granting(w.grant.ID, ran))
@@ -209,8 +209,8 @@ func TestDeskTrustsALatePushForWhatIsLeftOfIt(t *testing.T) {
 }
 
 // A heavy waiter whose push of refusal comes while its poll is under way is told, and owes its place.
-func TestDeskRefusesWhatACapacityHasMadeImpossibleWhileItsPollIsOnItsWay(t *testing.T) {
-	d := newDeskTest(t, 4)
+func TestStateRefusesWhatACapacityHasMadeImpossibleWhileItsPollIsOnItsWay(t *testing.T) {
+	d := newStateTest(t, 4)
 	w := d.heavy(at(0), 3)
 	ex := d.mustDepart(at(0), Acquire)
 	own := ex.Calls[0].Grants[0]
@@ -224,15 +224,15 @@ func TestDeskRefusesWhatACapacityHasMadeImpossibleWhileItsPollIsOnItsWay(t *test
 	}
 }
 
-// The same within one desk: the lease has ended by MaxHold, and its holder has not released it.
-func TestDeskLeavesThePermitOfAnEndedLeaseAloneWhenItsPushComesLate(t *testing.T) {
-	d := newDeskTest(t, 2)
+// The same within one state: the lease has ended by MaxHold, and its holder has not released it.
+func TestStateLeavesThePermitOfAnEndedLeaseAloneWhenItsPushComesLate(t *testing.T) {
+	d := newStateTest(t, 2)
 	w := d.queued(at(0))
 	w.Holding.MaxHold = time.Second
 	id := w.grant.ID
 	d.Notified(at(5*time.Millisecond), granting(id, at(5*time.Millisecond)))
 	g := d.mustBeServed(w)
-	d.queued(at(time.Second)) // so that the desk lives on
+	d.queued(at(time.Second)) // so that the state lives on
 	d.Tick(at(2 * time.Second))
 	if g.State != ended {
 		t.Fatalf("MaxHold did not end it: %v", g.State)
@@ -245,8 +245,8 @@ func TestDeskLeavesThePermitOfAnEndedLeaseAloneWhenItsPushComesLate(t *testing.T
 
 // The lifetime of the queue's keys is seen to by the request that waits there, and by none that was granted:
 // who is alive may be left from an earlier wait, and about to expire.
-func TestDeskSeesToTheQueueOnceItWaitsThere(t *testing.T) {
-	d := newDeskTest(t, 2)
+func TestStateSeesToTheQueueOnceItWaitsThere(t *testing.T) {
+	d := newStateTest(t, 2)
 	d.acquired(at(0))
 	w := d.waiter(at(1))
 	ex := d.mustDepart(at(1), Acquire)

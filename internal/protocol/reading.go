@@ -2,7 +2,7 @@ package protocol
 
 import "time"
 
-// A reading is what one exchange told of a server's clock: it stood at micros somewhere between sent
+// A reading is what one batch told of a server's clock: it stood at micros somewhere between sent
 // and received. The zero reading says nothing.
 type Reading struct {
 	Sent, Received Instant

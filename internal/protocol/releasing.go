@@ -4,39 +4,39 @@ import "time"
 
 // release gives h's permit back; its contexts have ended before. h.settled is closed when Redis has
 // answered, or when the trust window ends first.
-func (d *State) Release(now Instant, h *Holding) {
-	d.Tick(now) // a window that ends now is a loss
+func (s *State) Release(now Instant, h *Holding) {
+	s.Tick(now) // a window that ends now is a loss
 	g := h.Grant
 	if g.State == Held || g.State == ended {
-		d.happened(now, h, Event{Kind: EventReleased})
+		s.happened(now, h, Event{Kind: EventReleased})
 	}
 	switch g.State {
 	case Held:
-		if d.handOver(now, g) {
+		if s.handOver(now, g) {
 			h.Result = nil
 			if h.Confirmed != nil {
 				close(h.Confirmed)
 			}
 			return
 		}
-		d.drop(g)
-		d.giveBack(now, g)
+		s.drop(g)
+		s.giveBack(now, g)
 	case ended:
-		d.giveBack(now, g)
+		s.giveBack(now, g)
 	default:
-		d.confirm(h, h.Ending)
+		s.confirm(h, h.Ending)
 		return
 	}
 	g.Holding = h
 	if end := g.Until.End(); now.Reached(end) {
-		d.confirm(h, h.Ending) // too late to wait for: time takes the permit
+		s.confirm(h, h.Ending) // too late to wait for: time takes the permit
 	} else {
-		d.EndAt = earlier(d.EndAt, end)
+		s.EndAt = earlier(s.EndAt, end)
 	}
 }
 
 // settle tells the caller of Release how it went; why is nil when the permit was given back.
-func (d *State) confirm(h *Holding, why *Reason) {
+func (s *State) confirm(h *Holding, why *Reason) {
 	h.Grant.Holding = nil
 	h.Result = why
 	if h.Confirmed != nil {
@@ -47,50 +47,50 @@ func (d *State) confirm(h *Holding, why *Reason) {
 // owe puts g on the list of permits to be given back. A grant that was held goes back at once. One whose
 // request may still be on its way is released when that request has come too late to take a permit:
 // a release that overtook it would leave a permit that nobody knows.
-func (d *State) giveBack(now Instant, g *Grant) {
+func (s *State) giveBack(now Instant, g *Grant) {
 	g.releaseAt = now
 	if g.State == asked && !g.isQuiet(now) {
 		g.releaseAt = g.lateBy
 	}
 	g.State = releasing
-	g.expiresBy = now.Add(2 * d.Config.TTL)
-	g.index = int32(len(d.releasing))
-	d.releasing = append(d.releasing, g)
-	d.releaseDue = earlier(d.releaseDue, g.releaseAt)
+	g.expiresBy = now.Add(2 * s.Config.TTL)
+	g.index = int32(len(s.releasing))
+	s.releasing = append(s.releasing, g)
+	s.releaseDue = earlier(s.releaseDue, g.releaseAt)
 }
 
 // forget takes g off the list of permits to be given back.
-func (d *State) forget(g *Grant) {
+func (s *State) forget(g *Grant) {
 	g.State = gone
-	d.releasing = cut(d.releasing, g)
-	if len(d.releasing) == 0 {
-		d.releaseDue, d.releasing = Instant{}, emptied(d.releasing)
+	s.releasing = cut(s.releasing, g)
+	if len(s.releasing) == 0 {
+		s.releaseDue, s.releasing = Instant{}, emptied(s.releasing)
 	}
 }
 
 // unanswered says that Redis did not answer in time.
-func (d *State) unanswered() *Reason {
-	if d.Trouble == nil {
+func (s *State) unanswered() *Reason {
+	if s.Trouble == nil {
 		return &Reason{Kind: Unanswered, Trouble: noReply.Err}
 	}
-	return &Reason{Kind: Unanswered, Trouble: d.Trouble}
+	return &Reason{Kind: Unanswered, Trouble: s.Trouble}
 }
 
-func (d *State) dropExpired(now Instant) {
-	for i := len(d.releasing) - 1; i >= 0; i-- {
-		if g := d.releasing[i]; now.Reached(g.expiresBy) {
+func (s *State) dropExpired(now Instant) {
+	for i := len(s.releasing) - 1; i >= 0; i-- {
+		if g := s.releasing[i]; now.Reached(g.expiresBy) {
 			if g.Holding != nil { // its window is longer: the server's clock has stepped back
-				d.confirm(g.Holding, d.unanswered())
+				s.confirm(g.Holding, s.unanswered())
 			}
-			d.forget(g)
+			s.forget(g)
 		}
 	}
 }
 
 // nobodySeemsToWait reports whether a release needs no script: Redis has just said that there was room, and
 // all that goes back was held for a moment only.
-func (d *State) nobodySeemsToWait(now Instant, c *Call) bool {
-	if d.Full.busy || !c.Plain() {
+func (s *State) nobodySeemsToWait(now Instant, c *Call) bool {
+	if s.Seen.busy || !c.Plain() {
 		return false
 	}
 	for _, g := range c.Grants {
@@ -106,8 +106,8 @@ func (c *Call) Plain() bool {
 	return c.Verb == Release && !c.Queued && len(c.Grants) > 0 && c.Permits == len(c.Grants)
 }
 
-func (d *State) addReleases(now Instant, ex *Batch) {
-	for _, g := range d.releasing {
+func (s *State) addReleases(now Instant, ex *Batch) {
+	for _, g := range s.releasing {
 		if now.Reached(g.releaseAt) || g.deferred && g.isQuiet(now) {
 			c := ex.add(Release, g)
 			c.Queued = c.Queued || g.queued || g.unanswered > 0 || g.released
@@ -117,8 +117,8 @@ func (d *State) addReleases(now Instant, ex *Batch) {
 }
 
 // firstDebt is when the first release is due.
-func (d *State) firstRelease() (at Instant) {
-	for _, g := range d.releasing {
+func (s *State) firstRelease() (at Instant) {
+	for _, g := range s.releasing {
 		at = earlier(at, g.releaseAt)
 	}
 	return at
@@ -126,25 +126,25 @@ func (d *State) firstRelease() (at Instant) {
 
 // promoteAgain has a promotion that failed tried again, for as long as it can come before the next poll of those who
 // wait, which promotes too.
-func (d *State) promoteAgain(now, at Instant) {
-	if d.promoteBy.IsZero() {
-		d.promoteBy = now.Add(d.Config.RetryInterval)
+func (s *State) promoteAgain(now, at Instant) {
+	if s.promoteBy.IsZero() {
+		s.promoteBy = now.Add(s.Config.RetryInterval)
 	}
-	if at.Reached(d.promoteBy) {
-		d.promoteBy = Instant{}
+	if at.Reached(s.promoteBy) {
+		s.promoteBy = Instant{}
 		return
 	}
-	d.promoteAt = earlier(d.promoteAt, at)
+	s.promoteAt = earlier(s.promoteAt, at)
 }
 
 // released takes the answer to a release. Whether the permit was still there says nothing: the client
 // may have sent the release twice, when the first reply was lost.
-func (d *State) released(now Instant, c *Call) {
-	d.status(now, c)
+func (s *State) released(now Instant, c *Call) {
+	s.status(now, c)
 	if c.Unpromoted {
-		d.promoteAgain(now, now)
+		s.promoteAgain(now, now)
 	} else if c.Promote {
-		d.promoteBy = Instant{}
+		s.promoteBy = Instant{}
 	}
 	if c.Plain() && c.Removed < len(c.Grants) {
 		// One may have been revoked, and then goes by another name: the script knows it.
@@ -158,11 +158,11 @@ func (d *State) released(now Instant, c *Call) {
 			continue
 		}
 		if g.Holding != nil {
-			d.confirm(g.Holding, g.Holding.Ending)
+			s.confirm(g.Holding, g.Holding.Ending)
 		}
 		switch {
 		case g.final:
-			d.forget(g)
+			s.forget(g)
 		case g.isQuiet(now): // by an answer that came after the release had left
 			g.releaseAt, g.deferred = now, false
 		default:

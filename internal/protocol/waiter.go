@@ -12,19 +12,19 @@ type Waiter struct {
 	Once        bool          // one attempt, whatever the time
 	Done        chan struct{} // closed when the wait is over
 
-	// the desk's
-	prev, next *Waiter
-	ending     int // its place in the desk's endings, from 1; 0: none
-	inWaitlist bool
-	since      Instant // its arrival: no two of one line have the same microsecond
-	asked      Instant // when its first request was sent; zero: there was none
-	place      int64   // in the shared queue, µs of the server's clock: at the latest; 0: it has none
-	grant      *Grant  // under which id it asks
-	answered   bool    // Redis has refused it, at least once
-	attempts   int     // refusals
-	silent     int     // attempts given up before the first answer
-	Trouble    error   // why its latest attempt failed; nil when Redis answered it
-	Failed     *Reason // why there is no lease; valid when done is closed
+	// the state's
+	prev, next  *Waiter
+	ending      int // its place in the state's endings, from 1; 0: none
+	inWaitlist  bool
+	since       Instant // its arrival: no two of one line have the same microsecond
+	requestedAt Instant // when its first request was sent; zero: there was none
+	place       int64   // in the shared queue, µs of the server's clock: at the latest; 0: it has none
+	grant       *Grant  // under which id it asks
+	answered    bool    // Redis has refused it, at least once
+	attempts    int     // refusals
+	silent      int     // attempts given up before the first answer
+	Trouble     error   // why its latest attempt failed; nil when Redis answered it
+	Failed      *Reason // why there is no lease; valid when done is closed
 }
 
 // A line is a queue from whose middle waiters can leave in constant time.
@@ -38,7 +38,7 @@ type waitlist struct {
 func (l *waitlist) push(now Instant, w *Waiter) {
 	w.inWaitlist = true
 	w.since = now
-	w.place, w.asked = 0, Instant{} // of an earlier arrival: its lease was over before its caller saw it
+	w.place, w.requestedAt = 0, Instant{} // of an earlier arrival: its lease was over before its caller saw it
 	if l.last != nil {
 		if least := l.last.since.Add(time.Microsecond); now.Mono < least.Mono {
 			w.since = least
@@ -75,7 +75,7 @@ func (l *waitlist) remove(w *Waiter) {
 // answered and was carried out later than it should: hardly later than the one that was answered.
 func (w *Waiter) stands(server, place int64) {
 	if w.place == 0 {
-		place = max(place, server-(w.asked.Mono-w.since.Mono).Microseconds())
+		place = max(place, server-(w.requestedAt.Mono-w.since.Mono).Microseconds())
 	}
 	w.place = max(w.place, place)
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // fullHouse has so many callers hold all permits, one each, and so many wait.
-func (d *deskTest) fullHouse(capacity, waiters int) (holders, waiting []*Waiter) {
+func (d *stateTest) fullHouse(capacity, waiters int) (holders, waiting []*Waiter) {
 	d.Helper()
 	d.Config.Handover = -1
 	for range capacity {
@@ -44,10 +44,10 @@ func asksFor(ex *Batch) (n int) {
 	return n
 }
 
-func TestDeskAsksWithAReleaseForNoMoreThanCanBeServedAndOne(t *testing.T) {
+func TestStateAsksWithAReleaseForNoMoreThanCanBeServedAndOne(t *testing.T) {
 	for _, waiters := range []int{1, 100, 1000} {
 		t.Run(fmt.Sprint(waiters), func(t *testing.T) {
-			d := newDeskTest(t, 1000)
+			d := newStateTest(t, 1000)
 			holders, waiting := d.fullHouse(1000, waiters)
 			poll := d.pollAt
 			now := at(time.Millisecond)
@@ -80,8 +80,8 @@ func TestDeskAsksWithAReleaseForNoMoreThanCanBeServedAndOne(t *testing.T) {
 }
 
 // A poll covers all who stand in the shared queue, and comes at its time though permits are released all along.
-func TestDeskPollsForAllThoughPermitsAreReleasedAllAlong(t *testing.T) {
-	d := newDeskTest(t, 10)
+func TestStatePollsForAllThoughPermitsAreReleasedAllAlong(t *testing.T) {
+	d := newStateTest(t, 10)
 	holders, _ := d.fullHouse(10, 10)
 	for i, h := range holders {
 		now := at(time.Duration(i+1) * d.Config.RetryInterval / 5)
@@ -101,8 +101,8 @@ func TestDeskPollsForAllThoughPermitsAreReleasedAllAlong(t *testing.T) {
 }
 
 // What is released weighs more than who waits: as many are asked for as its permits can serve.
-func TestDeskAsksByWeight(t *testing.T) {
-	d := newDeskTest(t, 5)
+func TestStateAsksByWeight(t *testing.T) {
+	d := newStateTest(t, 5)
 	d.Config.Handover = -1
 	heavy := d.heavy(at(0), 3)
 	ex := d.mustDepart(at(0), Acquire)
@@ -122,11 +122,11 @@ func TestDeskAsksByWeight(t *testing.T) {
 	}
 }
 
-func TestDeskGivesBackWithinASecondAfterAnOutageWhateverTheTTL(t *testing.T) {
+func TestStateGivesBackWithinASecondAfterAnOutageWhateverTheTTL(t *testing.T) {
 	for _, ttl := range []time.Duration{2 * time.Second, 5 * time.Minute, time.Hour, 24 * time.Hour} {
 		for _, outage := range []time.Duration{3 * time.Second, time.Minute} {
 			t.Run(fmt.Sprint(ttl, outage), func(t *testing.T) {
-				d := newDeskTest(t, 1)
+				d := newStateTest(t, 1)
 				d.Config.TTL, d.Config.Margin = ttl, ttl/20
 				d.Window = d.Config.TTL - d.Config.Margin
 				w := d.waiter(at(0))
@@ -156,8 +156,8 @@ func TestDeskGivesBackWithinASecondAfterAnOutageWhateverTheTTL(t *testing.T) {
 }
 
 // Its lease was over before its caller saw it: the process was paused. It arrives anew, at the end of the line.
-func TestDeskGivesWhoAsksAgainNoPlaceOfAnEarlierArrival(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateGivesWhoAsksAgainNoPlaceOfAnEarlierArrival(t *testing.T) {
+	d := newStateTest(t, 1)
 	w := d.queued(at(0))
 	if w.place == 0 {
 		t.Fatal("it has no place")
@@ -178,8 +178,8 @@ func TestDeskGivesWhoAsksAgainNoPlaceOfAnEarlierArrival(t *testing.T) {
 	}
 }
 
-func TestDeskHandsNothingOverInAPauseThatItWasToldOf(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateHandsNothingOverInAPauseThatItWasToldOf(t *testing.T) {
+	d := newStateTest(t, 1)
 	d.Config.Handover = time.Minute
 	g := d.acquired(at(0))
 	w := d.waiter(at(1))

@@ -138,7 +138,7 @@ func TestSwallowRepliesLetsRequestsThrough(t *testing.T) {
 	fresh := dial(t, p.Addr())
 	for _, c := range []*conn{old, fresh} {
 		c.send("RPUSH list x")
-		// BLPOP waits for the push without a poll: it answers with the key
+		// BLPOP waits for the notification without a poll: it answers with the key
 		// and the element, five lines.
 		witness.mustAnswer("BLPOP list 0", "*2")
 		for _, line := range []string{"$4", "list", "$1", "x"} {

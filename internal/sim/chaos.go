@@ -169,7 +169,7 @@ func (c *chaos) step(by time.Duration) {
 	c.fleet.checker.epoch(func() { c.fleet.network.SetClockOffset(c.offset) })
 }
 
-// garbage is what other publishers say in an inbox.
+// garbage is what other publishers say in an channel.
 func (c *chaos) garbage() {
 	c.fleet.checker.mu.Lock()
 	c.fleet.checker.garbage++

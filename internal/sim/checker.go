@@ -297,7 +297,7 @@ func (c *checker) judgeLives(w *watched, seen view, now time.Time) {
 		if late := now.Sub(x.lease.TrustedUntil()); late > 0 {
 			c.violateLocked("promise 2: lease %s of %s lives %v after its trust window", x.lease.ID(), w.name, late)
 		}
-		// A jump of the server's clock that nobody has told the process of is not promised anything: a push that
+		// A jump of the server's clock that nobody has told the process of is not promised anything: a notification that
 		// is late by as much may look as if it came at once, until the next call is answered.
 		h, held := seen.holders[x.lease.ID()]
 		if held {

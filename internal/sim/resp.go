@@ -109,7 +109,7 @@ func frameLen(b []byte) (int, error) {
 }
 
 // isMessage says whether a whole frame is a pub/sub message: something that the
-// server says unasked. RESP2 sends it as an array, RESP3 as a push.
+// server says unasked. RESP2 sends it as an array, RESP3 as a notification.
 func isMessage(frame []byte) bool {
 	if frame[0] != '*' && frame[0] != '>' {
 		return false

@@ -122,7 +122,7 @@ func (c *checker) judge(f *fleet, begin time.Time) {
 }
 
 // judgeOrder, promise 8: who came first is served first, across processes. A process tells the queue of its
-// oldest callers only, as many as can fill the capacity, and one more; it may take an exchange to do so, and
+// oldest callers only, as many as can fill the capacity, and one more; it may take a batch to do so, and
 // the time for which permits pass from caller to caller inside it.
 func (c *checker) judgeOrder(f *fleet, w *watched, over []*wait, begin time.Time) {
 	slack := w.handover() + 10*time.Millisecond + 6*f.trip() + 5*time.Millisecond

@@ -85,7 +85,7 @@ elseif waiting == 0 and revoked == 0 then
 end
 
 if from < #ARGV then
-  -- Who is held already, by a reply or a push that was lost?
+  -- Who is held already, by a reply or a notification that was lost?
   local members = {}
   for i = from, #ARGV, 2 do
     local weight = weightOf(ARGV[i])

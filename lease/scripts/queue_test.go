@@ -40,7 +40,7 @@ func (s *scriptTest) operate(v Verb, capacity int, args ...any) []any {
 	return cmd.Val()
 }
 
-// inbox subscribes to an owner's pushes.
+// channel subscribes to an owner's pushes.
 func (s *scriptTest) inbox(owner string) <-chan *redis.Message {
 	s.Helper()
 	sub := s.client.Subscribe(context.Background(), Inbox+owner)
@@ -61,7 +61,7 @@ func (s *scriptTest) mustHear(from <-chan *redis.Message) Notification {
 			s.Fatalf("a push that nobody can read: %q", m.Payload)
 		}
 		return p
-	case <-time.After(10 * second): // not a wait: a lost push fails the test
+	case <-time.After(10 * second): // not a wait: a lost notification fails the test
 		s.Fatal("nothing was pushed")
 		return Notification{}
 	}

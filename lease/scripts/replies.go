@@ -10,7 +10,7 @@ type Status int64
 
 const (
 	Late    Status = 1 << iota // the call ran past its notAfter and asked for nothing
-	Muted                      // a push was not permitted
+	Muted                      // a notification was not permitted
 	More                       // there is more to promote
 	details                    // acquire: how full the semaphore is follows
 )

@@ -339,7 +339,7 @@ func TestRenewScriptWritesBeforeItReportsALoss(t *testing.T) {
 	}
 }
 
-func TestScriptsTakeAsManyIdsAsADeskSends(t *testing.T) {
+func TestScriptsTakeAsManyIdsAsGoSends(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
 		ids := make([]any, maxIDs)
 		for i := range ids {

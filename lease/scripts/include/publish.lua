@@ -1,6 +1,6 @@
 -- Tells processes of what was done to their ids.
 --
--- A push is PUBLISHed on passbuddy:inbox:<owner>: verb, expiry in ms (refuse: the capacity in force), token
+-- A notification is PUBLISHed on passbuddy:inbox:<owner>: verb, expiry in ms (refuse: the capacity in force), token
 -- in µs, now in µs, id, holders, with spaces between.
 
 local said = {} -- owner and message of each push, sent when all data is written

@@ -14,7 +14,7 @@
 -- for each permit: the id itself, or <id>,1 to <id>,<weight>.
 --
 -- Status, in every reply that has one, is the sum of: 1 the call ran past its notAfter and asked for nothing,
--- 2 a push was not permitted, 4 there is more to promote, 8 (acquire) six integers more are at the end.
+-- 2 a notification was not permitted, 4 there is more to promote, 8 (acquire) six integers more are at the end.
 
 local holders, fence, queue, alive, config = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local ttl, capacity = ARGV[1] + 0, ARGV[2] + 0

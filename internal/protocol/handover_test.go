@@ -8,9 +8,9 @@ import (
 // A process that had handed its permit over, and had given it back since, let its next caller wait for the
 // end of a hand-over that could not come: for up to 10 ms it had no place in the shared queue, while a free
 // permit stood idle, or went to others again and again.
-func TestDeskAsksAtOnceWhenItHoldsNothingToHandOver(t *testing.T) {
+func TestStateAsksAtOnceWhenItHoldsNothingToHandOver(t *testing.T) {
 	const ms = time.Millisecond
-	d := newDeskTest(t, 1)
+	d := newStateTest(t, 1)
 	d.acquired(at(0))
 	g := d.held[0]
 	first := g.Holding
@@ -31,8 +31,8 @@ func TestDeskAsksAtOnceWhenItHoldsNothingToHandOver(t *testing.T) {
 }
 
 // The tokens of one grant's leases must stay below that of a grant a microsecond later.
-func TestDeskHandsAPermitOverNoMoreOftenThanItsTokensAllow(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateHandsAPermitOverNoMoreOftenThanItsTokensAllow(t *testing.T) {
+	d := newStateTest(t, 1)
 	g := d.acquired(at(0))
 	next := (&Grant{token: g.token + 1}).leaseToken()
 	h, leases := g.Holding, 1
@@ -53,8 +53,8 @@ func TestDeskHandsAPermitOverNoMoreOftenThanItsTokensAllow(t *testing.T) {
 }
 
 // A step of the server's clock has taken most of the window: whoever gets the permit now would soon lose it.
-func TestDeskHandsNoPermitOverThatHasLittleLeft(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateHandsNoPermitOverThatHasLittleLeft(t *testing.T) {
+	d := newStateTest(t, 1)
 	g := d.acquired(at(0))
 	w := d.waiter(at(1))
 	d.Shorten(at(1), d.Window*2/3)

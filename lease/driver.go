@@ -8,54 +8,54 @@ import (
 	"github.com/eqworks/passbuddy/lease/scripts"
 )
 
-// A conversation is a desk at work: its lock, its places in the renewer's, the watchdog's and the wire's
-// lists. It exists while its desk has something to do, and lingers for a moment:
+// A driver is a state at work: its lock, its places in the renewer's, the watchdog's and the transport's
+// lists. It exists while its state has something to do, and lingers for a moment:
 // who uses a semaphore once will soon use it again.
 //
 // Its lock comes before those of manager, renewer and wire; no lease and no context is ended under it.
-type conversation struct {
+type driver struct {
 	// immutable
 	manager *Manager
 	cfg     *Config
 	keys    *scripts.Keys
 
-	mu      sync.Mutex
-	desk    protocol.State
-	dead    bool                // off the manager's list: find another
-	listens bool                // counted by the inbox
-	flight  *flight             // the pipeline that carries desk.flight
-	trip    int                 // and which of its trips
-	server  *serverTime         // who answered last
-	clock   protocol.ClockWatch // what its answers tell of its clock
-	idleAt  protocol.Instant    // since when there is nothing to do; zero: there is
-	extends []extension         // that callers wait for: extend.go
+	mu                sync.Mutex
+	state             protocol.State
+	dead              bool                // off the manager's list: find another
+	listens           bool                // counted by the channel
+	pipeline          *pipeline           // the pipeline that carries state.pipeline
+	trip              int                 // and which of its trips
+	server            *serverTime         // who answered last
+	clock             protocol.ClockWatch // what its answers tell of its clock
+	idleAt            protocol.Instant    // since when there is nothing to do; zero: there is
+	immediateRenewals []immediateRenewal  // that callers wait for: extend.go
 
 	work appointment // the renewer's
 	end  appointment // the watchdog's
 }
 
-// unlock ends what a caller of desk methods began with c.mu.Lock: it sees to the timers, lets go of the
-// lock, and only then ends the leases that the desk has ended and sends what it wants sent. inline says
-// that the caller may carry the exchange itself.
-func (c *conversation) unlock(now protocol.Instant, inline bool) {
-	d := &c.desk
-	c.settleExtensions()
+// unlock ends what a caller of state methods began with c.mu.Lock: it sees to the timers, lets go of the
+// lock, and only then ends the leases that the state has ended and sends what it wants sent. inline says
+// that the caller may carry the batch itself.
+func (c *driver) unlock(now protocol.Instant, inline bool) {
+	d := &c.state
+	c.confirmRenewals()
 	send := d.Wants(now)
 	if send {
 		d.Queued = true
 	}
 	left := d.TakeEffects()
 	if len(left.Events) > 0 {
-		c.manager.teller.add(c.cfg.Name, left.Events)
+		c.manager.notifier.add(c.cfg.Name, left.Events)
 	}
 	if d.Listening != c.listens {
 		c.listens = d.Listening
-		c.manager.inbox.listen(c.listens)
+		c.manager.subscriber.listen(c.listens)
 	}
-	var stuck *flight
+	var stuck *pipeline
 	trip := c.trip
-	if c.flight != nil && d.Batch == nil {
-		stuck, c.flight = c.flight, nil // the desk gave it up
+	if c.pipeline != nil && d.Batch == nil {
+		stuck, c.pipeline = c.pipeline, nil // the state gave it up
 	}
 	if d.Idle() {
 		c.rest(now)
@@ -73,10 +73,10 @@ func (c *conversation) unlock(now protocol.Instant, inline bool) {
 		lost.end(lost.errorOf(h.Ending))
 	}
 	if stuck != nil {
-		c.manager.wire.giveUp(stuck, trip)
+		c.manager.transport.giveUp(stuck, trip)
 	}
 	if send && !inline {
-		c.manager.wire.send(c, false)
+		c.manager.transport.send(c, false)
 	}
 	if len(left.Ends)+len(left.Warnings) > 0 {
 		go func() { // a slow logger holds up nothing, and may close the manager
@@ -89,15 +89,15 @@ func (c *conversation) unlock(now protocol.Instant, inline bool) {
 		}()
 	}
 	if send && inline {
-		c.manager.wire.send(c, true)
+		c.manager.transport.send(c, true)
 	}
 }
 
-// linger is how long a conversation outlives its desk's work.
+// linger is how long a driver outlives its state's work.
 const linger = time.Second
 
 // rest retires c when it has had nothing to do for a while, or the manager is on its way out.
-func (c *conversation) rest(now protocol.Instant) {
+func (c *driver) rest(now protocol.Instant) {
 	if c.idleAt.IsZero() {
 		c.idleAt = now
 	}
@@ -112,26 +112,26 @@ func (c *conversation) rest(now protocol.Instant) {
 // watch keeps the watchdog's appointment no later than the end of the first trust window. It depends on
 // nothing else: a renewal that never returns cannot hold it up. The appointment is not moved back when a
 // renewal moves the end: it looks too early once, and makes another.
-func (c *conversation) watch() {
-	if at := c.desk.EndAt; !at.IsZero() {
+func (c *driver) watch() {
+	if at := c.state.EndAt; !at.IsZero() {
 		c.manager.watchdog.schedule(c, at)
 	}
 }
 
 // tick is the renewer's call, and the watchdog's.
-func (c *conversation) tick() {
+func (c *driver) tick() {
 	c.mu.Lock()
 	if c.dead {
 		c.mu.Unlock()
 		return
 	}
 	now := c.manager.now()
-	c.desk.Tick(now)
+	c.state.Tick(now)
 	c.unlock(now, false)
 }
 
-// depart returns what the desk sends now, nil if nothing.
-func (c *conversation) depart(f *flight) *protocol.Batch {
+// depart returns what the state sends now, nil if nothing.
+func (c *driver) depart(f *pipeline) *protocol.Batch {
 	c.mu.Lock()
 	if c.dead {
 		c.mu.Unlock()
@@ -142,17 +142,17 @@ func (c *conversation) depart(f *flight) *protocol.Batch {
 	if known.Micros == 0 {
 		known = c.server.reading()
 	}
-	c.desk.Needed = c.server.need()
-	ex := c.desk.Depart(now, known)
+	c.state.Needed = c.server.need()
+	ex := c.state.Depart(now, known)
 	if ex != nil {
-		c.flight, c.trip = f, f.trip
+		c.pipeline, c.trip = f, f.trip
 	}
 	c.unlock(now, false)
 	return ex
 }
 
 // arrive takes what came of ex from the given server; nil: unknown.
-func (c *conversation) arrive(ex *protocol.Batch, server *serverTime) {
+func (c *driver) arrive(ex *protocol.Batch, server *serverTime) {
 	c.mu.Lock()
 	now := c.manager.now()
 	sameServer := server == nil || c.server == server
@@ -181,17 +181,17 @@ func (c *conversation) arrive(ex *protocol.Batch, server *serverTime) {
 		c.mu.Unlock()
 		return
 	}
-	if c.desk.Batch == ex {
-		c.flight = nil
+	if c.state.Batch == ex {
+		c.pipeline = nil
 	}
 	changed := step.Micros != 0
 	if changed && forward == 0 {
-		c.desk.SetBack = true
+		c.state.SetBack = true
 	}
 	if changed || moved {
-		c.desk.Shorten(now, forward) // before what ex brings: that is measured by the new clock
+		c.state.Shorten(now, forward) // before what ex brings: that is measured by the new clock
 	}
-	c.desk.Arrive(now, ex)
+	c.state.Arrive(now, ex)
 	c.unlock(now, false)
 	switch {
 	case changed && sameServer && server.isNews(step):
@@ -201,33 +201,33 @@ func (c *conversation) arrive(ex *protocol.Batch, server *serverTime) {
 	}
 }
 
-// pushed takes a message from the inbox.
-func (c *conversation) pushed(p protocol.Notification) {
+// pushed takes a message from the channel.
+func (c *driver) notified(p protocol.Notification) {
 	c.mu.Lock()
 	if c.dead {
 		c.mu.Unlock()
 		return
 	}
 	now := c.manager.now()
-	c.desk.Notified(now, p)
+	c.state.Notified(now, p)
 	c.unlock(now, false)
 }
 
-// subscribed passes on that pushes arrive from now on.
-func (c *conversation) subscribed() {
+// subscribed passes on that notifications arrive from now on.
+func (c *driver) subscribed() {
 	c.mu.Lock()
 	if c.dead {
 		c.mu.Unlock()
 		return
 	}
 	now := c.manager.now()
-	c.desk.Subscribed(now)
+	c.state.Subscribed(now)
 	c.unlock(now, false)
 }
 
 // hear passes on that another semaphore has found a step of the server's clock: step.micros is 0 where the server only
 // may be another one from now on.
-func (c *conversation) hear(server *serverTime, step protocol.Reading) {
+func (c *driver) hear(server *serverTime, step protocol.Reading) {
 	c.mu.Lock()
 	if c.dead || c.server != server {
 		c.mu.Unlock()
@@ -240,26 +240,26 @@ func (c *conversation) hear(server *serverTime, step protocol.Reading) {
 	}
 	now := c.manager.now()
 	if changed && forward == 0 {
-		c.desk.SetBack = true
+		c.state.SetBack = true
 	}
-	c.desk.Shorten(now, forward)
+	c.state.Shorten(now, forward)
 	c.unlock(now, false)
 }
 
 // close ends everything; the manager is closed.
-func (c *conversation) close() {
+func (c *driver) close() {
 	c.mu.Lock()
 	if c.dead {
 		c.mu.Unlock()
 		return
 	}
 	now := c.manager.now()
-	c.desk.Close(now)
+	c.state.Close(now)
 	c.unlock(now, false)
 }
 
-// retire takes c off the lists. A flight of it that was given up may still come back: to a dead desk.
-func (c *conversation) retire() {
+// retire takes c off the lists. A pipeline of it that was given up may still come back: to a dead state.
+func (c *driver) retire() {
 	c.dead = true
 	c.manager.renewer.forget(c)
 	c.manager.watchdog.forget(c)

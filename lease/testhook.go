@@ -11,16 +11,16 @@ func init() {
 
 // lose does what the end of the trust window would do. Nothing happens to a lease that has ended.
 func (h *hold) lose() {
-	c := h.conversation
+	c := h.driver
 	c.mu.Lock()
 	if c.dead {
 		c.mu.Unlock()
 		return
 	}
 	now := c.manager.now()
-	c.desk.Tick(now)
+	c.state.Tick(now)
 	if g := h.Grant; g.State == protocol.Held && g.Holding == &h.Holding {
-		c.desk.Lose(now, g, protocol.Expired)
+		c.state.Lose(now, g, protocol.Expired)
 	}
 	c.unlock(now, false)
 }

@@ -13,16 +13,16 @@ import (
 )
 
 const (
-	maxFlights = 4    // pipelines at a time
-	maxStuck   = 256  // more that were given up and have not come back
-	maxCalls   = 1000 // in one pipeline
+	maxPipelines = 4    // pipelines at a time
+	maxStuck     = 256  // more that were given up and have not come back
+	maxCalls     = 1000 // in one pipeline
 )
 
-// A wire carries exchanges to Redis and back, many desks' in one pipeline, and is the only place that
-// runs scripts. A lone exchange goes straight out. While maxFlights pipelines are under way, the next
-// exchanges gather and share the next one, so that batches come by themselves under load.
+// A transport carries batches to Redis and back, many states' in one pipeline, and is the only place that
+// runs scripts. A lone batch goes straight out. While maxFlights pipelines are under way, the next
+// batches gather and share the next one, so that batches come by themselves under load.
 // Safe for concurrent use.
-type wire struct {
+type transport struct {
 	client  redis.UniversalClient
 	cluster *redis.ClusterClient // client, if it is one
 	server  func(addr string) *serverTime
@@ -30,43 +30,43 @@ type wire struct {
 	bounded bool            // a context bounds the client's calls
 
 	mu      sync.Mutex
-	ready   []*conversation // with something to send
+	ready   []*driver // with something to send
 	flying  int
 	stuck   int
-	idle    []*flight
+	idle    []*pipeline
 	closed  bool
 	flights sync.WaitGroup
 }
 
-// A flight is one goroutine that carries pipelines, one after the other.
-type flight struct {
-	wire     *wire
-	stuck    bool // guarded by wire.mu: a desk gave this trip up
-	trip     int  // guarded by wire.mu, written by its own goroutine only
-	batch    []*conversation
-	legs     []leg
-	outgoing []outgoing
-	pipe     redis.Pipeliner // empty between two trips
+// A pipeline is one goroutine that carries pipelines, one after the other.
+type pipeline struct {
+	transport *transport
+	stuck     bool // guarded by wire.mu: a state gave this trip up
+	trip      int  // guarded by wire.mu, written by its own goroutine only
+	batch     []*driver
+	entries      []entry
+	requests  []request
+	pipe      redis.Pipeliner // empty between two trips
 
 	ctx      context.Context // bounds a trip
 	deadline time.Time
 	cancel   context.CancelFunc
 }
 
-type leg struct {
-	conversation *conversation
-	exchange     *protocol.Batch
+type entry struct {
+	driver   *driver
+	batch *protocol.Batch
 }
 
-// send carries c's exchange, now or with the next pipeline. inline: the calling goroutine carries it,
+// send carries c's batch, now or with the next pipeline. inline: the calling goroutine carries it,
 // if it can go at once.
-func (w *wire) send(c *conversation, inline bool) {
+func (w *transport) send(c *driver, inline bool) {
 	w.mu.Lock()
 	if w.closed {
 		w.mu.Unlock()
 		return
 	}
-	if w.flying >= maxFlights || w.stuck >= maxStuck {
+	if w.flying >= maxPipelines || w.stuck >= maxStuck {
 		w.ready = append(w.ready, c)
 		w.mu.Unlock()
 		return
@@ -82,8 +82,8 @@ func (w *wire) send(c *conversation, inline bool) {
 	f.run(true)
 }
 
-// flightLocked returns a flight that is not used, and counts it.
-func (w *wire) flightLocked() *flight {
+// flightLocked returns a pipeline that is not used, and counts it.
+func (w *transport) flightLocked() *pipeline {
 	w.flying++
 	w.flights.Add(1)
 	if n := len(w.idle) - 1; n >= 0 {
@@ -94,14 +94,14 @@ func (w *wire) flightLocked() *flight {
 	return w.newFlight()
 }
 
-func (w *wire) newFlight() *flight {
-	return &flight{wire: w, pipe: w.client.Pipeline(), cancel: func() {}}
+func (w *transport) newFlight() *pipeline {
+	return &pipeline{transport: w, pipe: w.client.Pipeline(), cancel: func() {}}
 }
 
-// run carries what is ready until nothing is, or until its pipeline was given up: then another flight
+// run carries what is ready until nothing is, or until its pipeline was given up: then another pipeline
 // has taken its place. once: what is left goes to another goroutine.
-func (f *flight) run(once bool) {
-	w := f.wire
+func (f *pipeline) run(once bool) {
+	w := f.transport
 	defer w.flights.Done()
 	for first := true; ; first = false {
 		if !once {
@@ -114,7 +114,7 @@ func (f *flight) run(once bool) {
 		if f.stuck {
 			w.stuck--
 			f.stuck = false
-			if w.flying >= maxFlights {
+			if w.flying >= maxPipelines {
 				w.mu.Unlock()
 				return
 			}
@@ -141,11 +141,11 @@ func (f *flight) run(once bool) {
 }
 
 // giveUp takes a trip of f off the pipelines that count: it may hang for as long as the client lets it.
-func (w *wire) giveUp(f *flight, trip int) {
+func (w *transport) giveUp(f *pipeline, trip int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if f.stuck || f.trip != trip {
-		return // by another desk, or it came back meanwhile
+		return // by another state, or it came back meanwhile
 	}
 	f.stuck = true
 	w.flying--
@@ -155,73 +155,73 @@ func (w *wire) giveUp(f *flight, trip int) {
 	}
 }
 
-// carry takes one exchange of each conversation of its batch to Redis and back.
-func (f *flight) carry() {
-	f.legs = f.legs[:0]
+// carry takes one batch of each driver of its batch to Redis and back.
+func (f *pipeline) carry() {
+	f.entries = f.entries[:0]
 	for _, c := range f.batch {
 		if ex := c.depart(f); ex != nil {
-			f.legs = append(f.legs, leg{conversation: c, exchange: ex})
+			f.entries = append(f.entries, entry{driver: c, batch: ex})
 		}
 	}
 	clear(f.batch)
 	f.batch = f.batch[:0]
-	if len(f.legs) == 0 {
+	if len(f.entries) == 0 {
 		return
 	}
-	if f.wire.cluster == nil {
-		f.deliver(f.legs, f.wire.server(""))
+	if f.transport.cluster == nil {
+		f.deliver(f.entries, f.transport.server(""))
 		return
 	}
 	// One pipeline for each node: a dead one cannot hold up the answers of the living.
-	ctx := f.attempt(f.legs)
-	nodes := map[string][]leg{}
-	for _, l := range f.legs {
+	ctx := f.attempt(f.entries)
+	nodes := map[string][]entry{}
+	for _, l := range f.entries {
 		addr := ""
-		if node, err := f.wire.cluster.MasterForKey(ctx, l.conversation.keys.Holders().(string)); err == nil {
+		if node, err := f.transport.cluster.MasterForKey(ctx, l.driver.keys.Holders().(string)); err == nil {
 			addr = node.Options().Addr
 		}
 		nodes[addr] = append(nodes[addr], l)
 	}
 	var others sync.WaitGroup
-	for addr, legs := range nodes {
+	for addr, entries := range nodes {
 		others.Go(func() {
-			g := f.wire.newFlight()
-			g.deliver(legs, f.wire.server(addr))
+			g := f.transport.newFlight()
+			g.deliver(entries, f.transport.server(addr))
 			g.cancel()
 		})
 	}
 	others.Wait()
-	clear(f.legs)
+	clear(f.entries)
 }
 
-// deliver runs the calls of legs in one pipeline and hands each desk what came of its own.
-func (f *flight) deliver(legs []leg, server *serverTime) {
-	ctx := f.attempt(legs)
-	f.outgoing = f.outgoing[:0]
-	for _, l := range legs {
-		for i := range l.exchange.Calls {
-			f.outgoing = append(f.outgoing, outgoing{conversation: l.conversation, exchange: l.exchange, call: &l.exchange.Calls[i]})
+// deliver runs the calls of legs in one pipeline and hands each state what came of its own.
+func (f *pipeline) deliver(entries []entry, server *serverTime) {
+	ctx := f.attempt(entries)
+	f.requests = f.requests[:0]
+	for _, l := range entries {
+		for i := range l.batch.Calls {
+			f.requests = append(f.requests, request{driver: l.driver, batch: l.batch, call: &l.batch.Calls[i]})
 		}
 	}
-	f.execute(ctx, legs)
-	for _, l := range legs {
-		l.conversation.arrive(l.exchange, server)
+	f.execute(ctx, entries)
+	for _, l := range entries {
+		l.driver.arrive(l.batch, server)
 	}
-	clear(f.outgoing)
-	clear(legs)
+	clear(f.requests)
+	clear(entries)
 }
 
 // execute runs what is outgoing. Several calls that renew go over a connection that is there, rather than over one that
 // has to be made: go-redis has a pool for pipelines alone, and far away a connection takes three round trips.
-func (f *flight) execute(ctx context.Context, legs []leg) {
-	if len(f.outgoing) > 1 && slices.ContainsFunc(legs, func(l leg) bool { return l.exchange.Renews > 0 }) {
-		if conn := idleConn(f.wire.client); conn != nil {
-			execute(ctx, conn, conn.Pipeline(), f.outgoing)
+func (f *pipeline) execute(ctx context.Context, entries []entry) {
+	if len(f.requests) > 1 && slices.ContainsFunc(entries, func(l entry) bool { return l.batch.Renews > 0 }) {
+		if conn := idleConn(f.transport.client); conn != nil {
+			execute(ctx, conn, conn.Pipeline(), f.requests)
 			_ = conn.Close() // it goes back to its pool
 			return
 		}
 	}
-	execute(ctx, f.wire.client, f.pipe, f.outgoing)
+	execute(ctx, f.transport.client, f.pipe, f.requests)
 }
 
 // idleConn is a connection of the client's that is idle, where none for pipelines is; nil: there is no such.
@@ -237,17 +237,17 @@ func idleConn(client redis.UniversalClient) *redis.Conn {
 	return c.Conn()
 }
 
-// attempt bounds what the client does for legs, where the client lets a context bound it. The desks give up by
+// attempt bounds what the client does for legs, where the client lets a context bound it. The states give up by
 // themselves, before; the client has the time to connect, and for its own retries, whose error says more than a
 // deadline.
 //
 // To make such a context takes longer than all else that is made for a trip. One bounds the trips of a
-// flight until a quarter of its time is over.
-func (f *flight) attempt(legs []leg) context.Context {
-	w := f.wire
+// pipeline until a quarter of its time is over.
+func (f *pipeline) attempt(entries []entry) context.Context {
+	w := f.transport
 	var longest time.Duration
-	for _, l := range legs {
-		longest = max(longest, l.exchange.Patience)
+	for _, l := range entries {
+		longest = max(longest, l.batch.Patience)
 	}
 	if left := time.Until(f.deadline); left < longest/4*3 || left > longest {
 		f.cancel()
@@ -269,7 +269,7 @@ func isBounded(client redis.UniversalClient) bool {
 }
 
 // close refuses what is ready and cancels what is under way.
-func (w *wire) close() {
+func (w *transport) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.closed, w.ready = true, nil
@@ -277,4 +277,4 @@ func (w *wire) close() {
 
 // wait returns when nothing is under way any more. A call that the client does not let a context end
 // lasts until the client's own timeouts end it.
-func (w *wire) wait() { w.flights.Wait() }
+func (w *transport) wait() { w.flights.Wait() }

@@ -12,33 +12,33 @@ import (
 	"github.com/eqworks/passbuddy/internal/protocol"
 )
 
-// shared is a conversation with a lease, whose manager sends nothing by itself.
-func shared(t *testing.T, m *Manager, name string) (*conversation, *protocol.Grant) {
+// shared is a driver with a lease, whose manager sends nothing by itself.
+func shared(t *testing.T, m *Manager, name string) (*driver, *protocol.Grant) {
 	t.Helper()
 	s, err := m.Semaphore(Config{Name: name, Capacity: 1, TTL: testTTL})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := m.converse(s, false)
+	c, err := m.driverOf(s, false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.mu.Unlock()
 	g := &protocol.Grant{ID: idOf(1, 1), Weight: 1}
-	h := &hold{semaphore: s, conversation: c, Holding: protocol.Holding{Grant: g}}
+	h := &hold{semaphore: s, driver: c, Holding: protocol.Holding{Grant: g}}
 	h.Holder = h
 	g.Holding = &h.Holding
-	c.desk.Keep(m.now().Add(c.desk.Window), g)
+	c.state.Keep(m.now().Add(c.state.Window), g)
 	return c, g
 }
 
-// renewedBy has the conversation's renewal answered by a server whose clock is ahead of serverAt.
-func renewedBy(t *testing.T, c *conversation, server *serverTime, offset time.Duration) {
+// renewedBy has the driver's renewal answered by a server whose clock is ahead of serverAt.
+func renewedBy(t *testing.T, c *driver, server *serverTime, offset time.Duration) {
 	t.Helper()
 	c.mu.Lock()
 	now := c.manager.now()
-	c.desk.RenewAt, c.desk.Queued = now, false
-	ex := c.desk.Depart(now, protocol.Reading{})
+	c.state.RenewAt, c.state.Queued = now, false
+	ex := c.state.Depart(now, protocol.Reading{})
 	c.mu.Unlock()
 	if ex == nil || ex.Calls[0].Verb != protocol.Renew {
 		t.Fatalf("sent %v, want a renewal", ex)
@@ -66,9 +66,9 @@ func TestAnotherNodesClockShortensTheWindowsThatTheOneBeforeMeasured(t *testing.
 			c.mu.Lock() // the node that takes over answers a request, and renews nothing
 			now := m.now()
 			w := &protocol.Waiter{Weight: 1, Done: make(chan struct{}), Holding: &protocol.Holding{Holder: held.Holding.Holder}}
-			c.desk.Ask(now, w)
-			c.desk.Queued = false
-			ex := c.desk.Depart(now, protocol.Reading{})
+			c.state.Ask(now, w)
+			c.state.Queued = false
+			ex := c.state.Depart(now, protocol.Reading{})
 			c.mu.Unlock()
 			refuse(ex, now)
 			ex.Calls[0].Server += step.Microseconds()
@@ -79,7 +79,7 @@ func TestAnotherNodesClockShortensTheWindowsThatTheOneBeforeMeasured(t *testing.
 			}
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			if !c.desk.RenewalDue(m.now()) {
+			if !c.state.RenewalDue(m.now()) {
 				t.Error("no renewal is due")
 			}
 		})
@@ -91,7 +91,7 @@ func TestManySemaphoresLoseAStepOnce(t *testing.T) {
 	m := quietManager(t)
 	server := m.serverAt("")
 	const n = 50
-	var all []*conversation
+	var all []*driver
 	var grants []*protocol.Grant
 	for i := range n {
 		c, g := shared(t, m, fmt.Sprint("s", i))
@@ -122,15 +122,15 @@ func TestARenewalFromBeforeAStepExtendsTheLeaseByLess(t *testing.T) {
 	m.clock.(*clock.Mock).Add(time.Second)
 	c.mu.Lock()
 	now := m.now()
-	c.desk.RenewAt, c.desk.Queued = now, false
-	ex := c.desk.Depart(now, protocol.Reading{})
+	c.state.RenewAt, c.state.Queued = now, false
+	ex := c.state.Depart(now, protocol.Reading{})
 	c.mu.Unlock()
 	ex.Calls[0].Server, ex.Calls[0].Expiry = serverAt(now), expiryAt(now)
 	m.clock.(*clock.Mock).Add(time.Second)
 	found := m.now()
 	c.hear(server, protocol.Reading{Sent: found, Received: found, Micros: serverAt(found) + step.Microseconds()})
 	c.arrive(ex, server)
-	want := protocol.WindowEnd(now, expiryAt(now), serverAt(now), c.desk.Config.Margin+step)
+	want := protocol.WindowEnd(now, expiryAt(now), serverAt(now), c.state.Config.Margin+step)
 	if end := g.Until.End(); end.Mono > want.Mono || end.Mono < want.Mono-10*time.Millisecond {
 		t.Errorf("the window ends at %v, want %v", end.Mono, want.Mono)
 	}
@@ -144,7 +144,7 @@ func quietManager(t *testing.T) *Manager {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.wire.close()
+	m.transport.close()
 	t.Cleanup(func() {
 		_ = m.Close()
 		_ = client.Close()

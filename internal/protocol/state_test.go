@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A bench is a desk under test, and a Redis that says what the test wants it to say.
-type deskTest struct {
+// A bench is a state under test, and a Redis that says what the test wants it to say.
+type stateTest struct {
 	*testing.T
 	State
 	ids int
@@ -17,9 +17,9 @@ type deskTest struct {
 
 const testTTL = 12 * time.Second // window 11.4 s, attempts of 1.5 s
 
-func newDeskTest(t *testing.T, capacity int) *deskTest {
+func newStateTest(t *testing.T, capacity int) *stateTest {
 	cfg := configOf(capacity, testTTL)
-	d := &deskTest{T: t}
+	d := &stateTest{T: t}
 	d.State = New(&cfg, 1, func(weight int) string { d.ids++; return idOf(d.ids, weight) }, func() float64 { return 0 })
 	d.Needed = time.Millisecond // the server has answered before
 	return d
@@ -34,13 +34,13 @@ func idOf(n, weight int) string {
 	return id
 }
 
-func (d *deskTest) waiter(now Instant) *Waiter {
+func (d *stateTest) waiter(now Instant) *Waiter {
 	w := &Waiter{Weight: 1, Done: make(chan struct{}), Holding: &Holding{Holder: reachable{}}}
 	d.Ask(now, w)
 	return w
 }
 
-func (d *deskTest) mustDepart(now Instant, verbs ...Verb) *Batch {
+func (d *stateTest) mustDepart(now Instant, verbs ...Verb) *Batch {
 	d.Helper()
 	ex := d.Depart(now, Reading{})
 	if ex == nil {
@@ -56,7 +56,7 @@ func (d *deskTest) mustDepart(now Instant, verbs ...Verb) *Batch {
 	return ex
 }
 
-func (d *deskTest) mustNotDepart(now Instant) {
+func (d *stateTest) mustNotDepart(now Instant) {
 	d.Helper()
 	if ex := d.Depart(now, Reading{}); ex != nil {
 		d.Fatalf("sent %v, want nothing", ex.Calls)
@@ -111,7 +111,7 @@ type reachable struct{}
 
 func (reachable) Orphaned() bool { return false }
 
-func (d *deskTest) mustBeServed(w *Waiter) *Grant {
+func (d *stateTest) mustBeServed(w *Waiter) *Grant {
 	d.Helper()
 	select {
 	case <-w.Done:
@@ -124,7 +124,7 @@ func (d *deskTest) mustBeServed(w *Waiter) *Grant {
 	return w.Holding.Grant
 }
 
-func (d *deskTest) mustWait(w *Waiter) {
+func (d *stateTest) mustWait(w *Waiter) {
 	d.Helper()
 	select {
 	case <-w.Done:
@@ -133,7 +133,7 @@ func (d *deskTest) mustWait(w *Waiter) {
 	}
 }
 
-func (d *deskTest) mustHaveFailed(w *Waiter, want reasonKind, trouble error) {
+func (d *stateTest) mustHaveFailed(w *Waiter, want reasonKind, trouble error) {
 	d.Helper()
 	select {
 	case <-w.Done:
@@ -146,7 +146,7 @@ func (d *deskTest) mustHaveFailed(w *Waiter, want reasonKind, trouble error) {
 }
 
 // held acquires a permit in no time.
-func (d *deskTest) acquired(now Instant) *Grant {
+func (d *stateTest) acquired(now Instant) *Grant {
 	d.Helper()
 	w := d.waiter(now)
 	ex := d.mustDepart(now, Acquire)
@@ -155,7 +155,7 @@ func (d *deskTest) acquired(now Instant) *Grant {
 	return d.mustBeServed(w)
 }
 
-func (d *deskTest) takeEnds() []*Holding {
+func (d *stateTest) takeEnds() []*Holding {
 	return d.TakeEffects().Ends
 }
 
@@ -164,8 +164,8 @@ var (
 	errWrongType = errors.New("WRONGTYPE Operation against a key")
 )
 
-func TestDeskServesAndForgets(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateServesAndForgets(t *testing.T) {
+	d := newStateTest(t, 1)
 	g := d.acquired(at(0))
 	if g.State != Held || g.Holding.Token != serverAt(at(0))*maxHandovers {
 		t.Fatalf("grant %+v", g)
@@ -180,8 +180,8 @@ func TestDeskServesAndForgets(t *testing.T) {
 }
 
 // Whoever was revoked goes by another name in Redis, which only the script knows.
-func TestDeskReleasesAgainWhatAPlainReleaseDidNotFind(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateReleasesAgainWhatAPlainReleaseDidNotFind(t *testing.T) {
+	d := newStateTest(t, 1)
 	g := d.acquired(at(0))
 	d.Release(at(1), g.Holding)
 	ex := d.mustDepart(at(1), Release)
@@ -204,8 +204,8 @@ func TestDeskReleasesAgainWhatAPlainReleaseDidNotFind(t *testing.T) {
 
 // The ids are out, and the script that promotes is refused: the release is over, and the promotion is tried again until
 // the next poll of those who wait may come.
-func TestDeskTriesAPromotionAgainThatFailedBesideARelease(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateTriesAPromotionAgainThatFailedBesideARelease(t *testing.T) {
+	d := newStateTest(t, 1)
 	g := d.acquired(at(0))
 	h := g.Holding
 	h.Confirmed = make(chan struct{})
@@ -235,8 +235,8 @@ func TestDeskTriesAPromotionAgainThatFailedBesideARelease(t *testing.T) {
 }
 
 // A promotion that failed and was mended long ago does not count against the next one.
-func TestDeskTriesEachPromotionThatFailedAgain(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateTriesEachPromotionThatFailedAgain(t *testing.T) {
+	d := newStateTest(t, 1)
 	now := at(0)
 	for round := range 3 {
 		g := d.acquired(now)
@@ -255,8 +255,8 @@ func TestDeskTriesEachPromotionThatFailedAgain(t *testing.T) {
 	}
 }
 
-func TestDeskSetsExpiriesAfterAStepBackUntilARenewalIsAnswered(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateSetsExpiriesAfterAStepBackUntilARenewalIsAnswered(t *testing.T) {
+	d := newStateTest(t, 1)
 	d.acquired(at(0))
 	renewal := func(now Instant) *Batch {
 		t.Helper()
@@ -284,8 +284,8 @@ func TestDeskSetsExpiriesAfterAStepBackUntilARenewalIsAnswered(t *testing.T) {
 	}
 }
 
-func TestDeskCountsTheWindowFromTheSending(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateCountsTheWindowFromTheSending(t *testing.T) {
+	d := newStateTest(t, 1)
 	w := d.waiter(at(0))
 	ex := d.mustDepart(at(0), Acquire)
 	run(ex, at(time.Second), 1) // the request took a second to arrive
@@ -296,8 +296,8 @@ func TestDeskCountsTheWindowFromTheSending(t *testing.T) {
 	}
 }
 
-func TestDeskRenewsAThirdOfTheWindowLaterAndTogether(t *testing.T) {
-	d := newDeskTest(t, 3)
+func TestStateRenewsAThirdOfTheWindowLaterAndTogether(t *testing.T) {
+	d := newStateTest(t, 3)
 	a := d.acquired(at(0))
 	b := d.acquired(at(time.Second))
 	due := at(0).Add(d.Window / 3)
@@ -317,8 +317,8 @@ func TestDeskRenewsAThirdOfTheWindowLaterAndTogether(t *testing.T) {
 	}
 }
 
-func TestDeskFitsTwoRenewalsThatHangIntoEveryWindow(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateFitsTwoRenewalsThatHangIntoEveryWindow(t *testing.T) {
+	d := newStateTest(t, 1)
 	d.random = func() float64 { return 0 } // the longest delays
 	g := d.acquired(at(0))
 	attempts := 0
@@ -333,8 +333,8 @@ func TestDeskFitsTwoRenewalsThatHangIntoEveryWindow(t *testing.T) {
 	}
 }
 
-func TestDeskEndsALeaseWhenItsWindowEndsAndNothingRevivesIt(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateEndsALeaseWhenItsWindowEndsAndNothingRevivesIt(t *testing.T) {
+	d := newStateTest(t, 1)
 	g := d.acquired(at(0))
 	h := g.Holding
 	due := at(0).Add(d.Window / 3)
@@ -355,8 +355,8 @@ func TestDeskEndsALeaseWhenItsWindowEndsAndNothingRevivesIt(t *testing.T) {
 	}
 }
 
-func TestDeskEndsALeaseThatALateReplyFindsPastItsWindow(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateEndsALeaseThatALateReplyFindsPastItsWindow(t *testing.T) {
+	d := newStateTest(t, 1)
 	g := d.acquired(at(0))
 	end := g.Until.End()
 	ex := d.mustDepart(at(0).Add(d.Window/3), Renew)
@@ -367,8 +367,8 @@ func TestDeskEndsALeaseThatALateReplyFindsPastItsWindow(t *testing.T) {
 	}
 }
 
-func TestDeskTakesTheServersWordThatAPermitIsGone(t *testing.T) {
-	d := newDeskTest(t, 3)
+func TestStateTakesTheServersWordThatAPermitIsGone(t *testing.T) {
+	d := newStateTest(t, 3)
 	a, b := d.acquired(at(0)), d.acquired(at(0))
 	ha := a.Holding
 	now := at(0).Add(d.Window / 3)
@@ -384,8 +384,8 @@ func TestDeskTakesTheServersWordThatAPermitIsGone(t *testing.T) {
 	}
 }
 
-func TestDeskExtendsByTheLateReplyOfAnAttemptThatWasGivenUp(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateExtendsByTheLateReplyOfAnAttemptThatWasGivenUp(t *testing.T) {
+	d := newStateTest(t, 1)
 	g := d.acquired(at(0))
 	first := at(0).Add(d.Window / 3)
 	ex := d.mustDepart(first, Renew)
@@ -400,8 +400,8 @@ func TestDeskExtendsByTheLateReplyOfAnAttemptThatWasGivenUp(t *testing.T) {
 	}
 }
 
-func TestDeskGivesBackAGrantWhoseWindowHasEnded(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateGivesBackAGrantWhoseWindowHasEnded(t *testing.T) {
+	d := newStateTest(t, 1)
 	w := d.waiter(at(0))
 	ex := d.mustDepart(at(0), Acquire)
 	id := ex.Calls[0].Grants[0].ID
@@ -418,8 +418,8 @@ func TestDeskGivesBackAGrantWhoseWindowHasEnded(t *testing.T) {
 	}
 }
 
-func TestDeskRenewsAGrantThatIsOldBeforeItsHolderGetsIt(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateRenewsAGrantThatIsOldBeforeItsHolderGetsIt(t *testing.T) {
+	d := newStateTest(t, 1)
 	w := d.waiter(at(0))
 	ex := d.mustDepart(at(0), Acquire)
 	run(ex, at(0), 1)
@@ -433,8 +433,8 @@ func TestDeskRenewsAGrantThatIsOldBeforeItsHolderGetsIt(t *testing.T) {
 	d.mustBeServed(w)
 }
 
-func TestDeskFreesWhatACancelledWaiterMayStillGet(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateFreesWhatACancelledWaiterMayStillGet(t *testing.T) {
+	d := newStateTest(t, 1)
 	w := d.waiter(at(0))
 	ex := d.mustDepart(at(0), Acquire)
 	d.Leave(at(1), w, ReasonCancelled)
@@ -448,8 +448,8 @@ func TestDeskFreesWhatACancelledWaiterMayStillGet(t *testing.T) {
 	}
 }
 
-func TestDeskReleasesAfterARequestCanTakeAPermitNoMore(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateReleasesAfterARequestCanTakeAPermitNoMore(t *testing.T) {
+	d := newStateTest(t, 1)
 	w := d.waiter(at(0))
 	ex := d.mustDepart(at(0), Acquire)
 	d.Leave(at(1), w, ReasonCancelled)
@@ -460,8 +460,8 @@ func TestDeskReleasesAfterARequestCanTakeAPermitNoMore(t *testing.T) {
 	d.mustDepart(ex.lateBy, Release)
 }
 
-func TestDeskAsksNotAfterTheAttemptIsGivenUp(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateAsksNotAfterTheAttemptIsGivenUp(t *testing.T) {
+	d := newStateTest(t, 1)
 	d.waiter(at(time.Second))
 	known := Reading{Sent: at(0), Received: at(0), Micros: serverAt(at(0))}
 	ex := d.Depart(at(time.Second), known)
@@ -471,8 +471,8 @@ func TestDeskAsksNotAfterTheAttemptIsGivenUp(t *testing.T) {
 	}
 }
 
-func TestDeskKeepsARequestsIDWhileItsOutcomeIsUnknown(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateKeepsARequestsIDWhileItsOutcomeIsUnknown(t *testing.T) {
+	d := newStateTest(t, 1)
 	w := d.waiter(at(0))
 	w.answered = true // it rides trouble out
 	ex := d.mustDepart(at(0), Acquire)
@@ -486,8 +486,8 @@ func TestDeskKeepsARequestsIDWhileItsOutcomeIsUnknown(t *testing.T) {
 	}
 }
 
-func TestDeskReleasesTwiceWhenAnOldRequestMayStillBeOnItsWay(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateReleasesTwiceWhenAnOldRequestMayStillBeOnItsWay(t *testing.T) {
+	d := newStateTest(t, 1)
 	w := d.waiter(at(0))
 	w.answered = true
 	lost := d.mustDepart(at(0), Acquire)
@@ -510,8 +510,8 @@ func TestDeskReleasesTwiceWhenAnOldRequestMayStillBeOnItsWay(t *testing.T) {
 	d.mustDepart(now.Add(time.Second), Release)
 }
 
-func TestDeskTellsTheFirstCallersOfTroubleAndLetsTheOthersRideItOut(t *testing.T) {
-	d := newDeskTest(t, 2)
+func TestStateTellsTheFirstCallersOfTroubleAndLetsTheOthersRideItOut(t *testing.T) {
+	d := newStateTest(t, 2)
 	old := d.waiter(at(0))
 	ex := d.mustDepart(at(0), Acquire)
 	run(ex, at(0), 0)
@@ -531,8 +531,8 @@ func TestDeskTellsTheFirstCallersOfTroubleAndLetsTheOthersRideItOut(t *testing.T
 	d.mustHaveFailed(old, Unanswered, errWrongType)
 }
 
-func TestDeskGivesUpOnAServerThatSaysNothing(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateGivesUpOnAServerThatSaysNothing(t *testing.T) {
+	d := newStateTest(t, 1)
 	w := d.waiter(at(0))
 	now := at(0)
 	for range maxSilent {
@@ -544,8 +544,8 @@ func TestDeskGivesUpOnAServerThatSaysNothing(t *testing.T) {
 	d.mustHaveFailed(w, Unanswered, ErrNoReply)
 }
 
-func TestDeskPollsJustAfterTheFirstExpiry(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStatePollsJustAfterTheFirstExpiry(t *testing.T) {
+	d := newStateTest(t, 1)
 	d.waiter(at(0))
 	ex := d.mustDepart(at(0), Acquire)
 	run(ex, at(0), 0)
@@ -557,8 +557,8 @@ func TestDeskPollsJustAfterTheFirstExpiry(t *testing.T) {
 	}
 }
 
-func TestDeskPollsForAllWaitersInOneCall(t *testing.T) {
-	d := newDeskTest(t, 3)
+func TestStatePollsForAllWaitersInOneCall(t *testing.T) {
+	d := newStateTest(t, 3)
 	for range 10 {
 		d.waiter(at(0))
 	}
@@ -572,8 +572,8 @@ func TestDeskPollsForAllWaitersInOneCall(t *testing.T) {
 	d.mustDepart(at(d.Config.RetryInterval), Acquire)
 }
 
-func TestDeskForgetsNoCallerThatCameDuringAnExchange(t *testing.T) {
-	d := newDeskTest(t, 5)
+func TestStateForgetsNoCallerThatCameDuringAnExchange(t *testing.T) {
+	d := newStateTest(t, 5)
 	d.waiter(at(0))
 	ex := d.mustDepart(at(0), Acquire)
 	w := d.waiter(at(1))
@@ -585,8 +585,8 @@ func TestDeskForgetsNoCallerThatCameDuringAnExchange(t *testing.T) {
 	d.mustBeServed(w)
 }
 
-func TestDeskAsksForTheNextWaiterWithTheRelease(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateAsksForTheNextWaiterWithTheRelease(t *testing.T) {
+	d := newStateTest(t, 1)
 	d.Config.Handover = -1
 	g := d.acquired(at(0))
 	w := d.waiter(at(1))
@@ -600,8 +600,8 @@ func TestDeskAsksForTheNextWaiterWithTheRelease(t *testing.T) {
 	d.mustBeServed(w)
 }
 
-func TestDeskEndsAHoldAtMaxHoldAndStopsRenewing(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateEndsAHoldAtMaxHoldAndStopsRenewing(t *testing.T) {
+	d := newStateTest(t, 1)
 	w := &Waiter{Weight: 1, Done: make(chan struct{}), Holding: &Holding{Holder: reachable{}, MaxHold: time.Second}}
 	d.Ask(at(0), w)
 	ex := d.mustDepart(at(0), Acquire)
@@ -624,8 +624,8 @@ func TestDeskEndsAHoldAtMaxHoldAndStopsRenewing(t *testing.T) {
 	<-h.Confirmed
 }
 
-func TestDeskWaitsForAReleaseNoLongerThanTheWindow(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateWaitsForAReleaseNoLongerThanTheWindow(t *testing.T) {
+	d := newStateTest(t, 1)
 	g := d.acquired(at(0))
 	h := g.Holding
 	h.Confirmed = make(chan struct{})
@@ -644,8 +644,8 @@ func TestDeskWaitsForAReleaseNoLongerThanTheWindow(t *testing.T) {
 	}
 }
 
-func TestDeskShrinksWindowsByAJumpOfTheServersClockAndRenewsAtOnce(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateShrinksWindowsByAJumpOfTheServersClockAndRenewsAtOnce(t *testing.T) {
+	d := newStateTest(t, 1)
 	g := d.acquired(at(0))
 	end := g.Until.End()
 	d.Shorten(at(1), 2*time.Second)
@@ -655,8 +655,8 @@ func TestDeskShrinksWindowsByAJumpOfTheServersClockAndRenewsAtOnce(t *testing.T)
 	d.mustDepart(at(1), Renew)
 }
 
-func TestDeskSplitsLongLists(t *testing.T) {
-	d := newDeskTest(t, 1200)
+func TestStateSplitsLongLists(t *testing.T) {
+	d := newStateTest(t, 1200)
 	for range 1200 {
 		d.waiter(at(0))
 	}
@@ -669,8 +669,8 @@ func TestDeskSplitsLongLists(t *testing.T) {
 	d.mustDepart(at(0).Add(d.Window/3), Renew, Renew, Renew)
 }
 
-func TestDeskDropsDebtsThatTimeHasPaid(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateDropsDebtsThatTimeHasPaid(t *testing.T) {
+	d := newStateTest(t, 1)
 	w := d.waiter(at(0))
 	ex := d.mustDepart(at(0), Acquire)
 	d.Leave(at(1), w, ReasonCancelled)
@@ -688,8 +688,8 @@ func TestDeskDropsDebtsThatTimeHasPaid(t *testing.T) {
 	}
 }
 
-func TestDeskAsksUnderAFreshIDWhenAServedWaiterAsksAgain(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateAsksUnderAFreshIDWhenAServedWaiterAsksAgain(t *testing.T) {
+	d := newStateTest(t, 1)
 	w := d.waiter(at(0))
 	ex := d.mustDepart(at(0), Acquire)
 	run(ex, at(0), 1)
@@ -713,8 +713,8 @@ func TestDeskAsksUnderAFreshIDWhenAServedWaiterAsksAgain(t *testing.T) {
 	d.mustBeServed(w)
 }
 
-func TestDeskAsksForOneAttemptBehindAllWaiters(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateAsksForOneAttemptBehindAllWaiters(t *testing.T) {
+	d := newStateTest(t, 1)
 	d.waiter(at(0))
 	once := &Waiter{Weight: 1, Once: true, Done: make(chan struct{}), Holding: &Holding{Holder: reachable{}}}
 	d.Ask(at(0), once)
@@ -724,8 +724,8 @@ func TestDeskAsksForOneAttemptBehindAllWaiters(t *testing.T) {
 	d.mustHaveFailed(once, NoRoom, nil)
 }
 
-func TestDeskReleasesWhatALateReplyLeavesInDoubt(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateReleasesWhatALateReplyLeavesInDoubt(t *testing.T) {
+	d := newStateTest(t, 1)
 	w := d.waiter(at(0))
 	ex := d.mustDepart(at(0), Acquire)
 	ex.Calls[0].Server, ex.Calls[0].Late, ex.Calls[0].Answers, ex.Calls[0].Occupancy = serverAt(at(0)), true, nil, nil // the client sent it twice: the first may have been granted
@@ -734,8 +734,8 @@ func TestDeskReleasesWhatALateReplyLeavesInDoubt(t *testing.T) {
 	d.mustDepart(ex.lateBy, Release)
 }
 
-func TestDeskSpendsNothingOnEventsThatNobodyListensTo(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateSpendsNothingOnEventsThatNobodyListensTo(t *testing.T) {
+	d := newStateTest(t, 1)
 	h := d.acquired(at(0)).Holding
 	if n := testing.AllocsPerRun(100, func() { d.happened(at(1), h, Event{Kind: EventReleased, Err: errNet}) }); n != 0 || d.effects != nil {
 		t.Errorf("%v allocations, %v", n, d.effects)
@@ -751,8 +751,8 @@ func BenchmarkEventsUnused(b *testing.B) {
 	}
 }
 
-func TestDeskAsksAgainForAWaiterWhoseRequestCameLate(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateAsksAgainForAWaiterWhoseRequestCameLate(t *testing.T) {
+	d := newStateTest(t, 1)
 	w := d.waiter(at(0))
 	ex := d.mustDepart(at(0), Acquire)
 	ex.Calls[0].Server, ex.Calls[0].Late, ex.Calls[0].Answers, ex.Calls[0].Occupancy = serverAt(at(0)), true, nil, nil // it asked for nothing, and stands in no queue
@@ -764,8 +764,8 @@ func TestDeskAsksAgainForAWaiterWhoseRequestCameLate(t *testing.T) {
 }
 
 // After a step back of the server's clock a window can be longer than two TTLs.
-func TestDeskAnswersAReleaseBeforeItForgetsIt(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateAnswersAReleaseBeforeItForgetsIt(t *testing.T) {
+	d := newStateTest(t, 1)
 	g := d.acquired(at(0))
 	g.Until.set(at(10 * testTTL))
 	h := g.Holding
@@ -783,8 +783,8 @@ func TestDeskAnswersAReleaseBeforeItForgetsIt(t *testing.T) {
 
 // The first call of a process makes a connection, and the next one is quicker: it must not put its callers
 // in front of the first call's. The server counts a place from when it carries the call out.
-func TestDeskKeepsTheOrderOfItsCallersWhenTheirFirstCallIsSlow(t *testing.T) {
-	d := newDeskTest(t, 3)
+func TestStateKeepsTheOrderOfItsCallersWhenTheirFirstCallIsSlow(t *testing.T) {
+	d := newStateTest(t, 3)
 	ms := func(n int) Instant { return at(time.Duration(n) * time.Millisecond) }
 	first := d.waiter(ms(0))
 	slow := d.mustDepart(ms(0), Acquire)
@@ -805,8 +805,8 @@ func TestDeskKeepsTheOrderOfItsCallersWhenTheirFirstCallIsSlow(t *testing.T) {
 }
 
 // The same when the answer of the slow call is lost: it may have been carried out late, before the next call.
-func TestDeskKeepsTheOrderOfItsCallersWhenTheirFirstCallIsNotAnswered(t *testing.T) {
-	d := newDeskTest(t, 3)
+func TestStateKeepsTheOrderOfItsCallersWhenTheirFirstCallIsNotAnswered(t *testing.T) {
+	d := newStateTest(t, 3)
 	d.waiter(at(0))
 	slow := d.mustDepart(at(0), Acquire)
 	d.waiter(at(10 * time.Millisecond))
@@ -818,7 +818,7 @@ func TestDeskKeepsTheOrderOfItsCallersWhenTheirFirstCallIsNotAnswered(t *testing
 	run(quick, second, 0)
 	d.Arrive(second, quick)
 	d.waiter(second)
-	d.Full.Capacity = 3
+	d.Seen.Capacity = 3
 	d.join(second)
 	third := d.mustDepart(second, Acquire)
 	places := append(placesOf(&slow.Calls[0], ran), placesOf(&quick.Calls[0], serverAt(second))[1])
@@ -829,8 +829,8 @@ func TestDeskKeepsTheOrderOfItsCallersWhenTheirFirstCallIsNotAnswered(t *testing
 }
 
 // What keeps that order must not add up: who comes with many others is not behind by a round trip for each.
-func TestDeskLosesNoPlaceToABurst(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateLosesNoPlaceToABurst(t *testing.T) {
+	d := newStateTest(t, 1)
 	const trip = 50 * time.Millisecond
 	var all []*Waiter
 	for range 60 {
@@ -856,13 +856,13 @@ func TestDeskLosesNoPlaceToABurst(t *testing.T) {
 
 // While permits pass from caller to caller inside a process, places in the shared queue are not worth a call;
 // but a long Handover must not keep a caller out of the queue for long.
-func TestDeskJoinsTheQueueWithinARetryInterval(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateJoinsTheQueueWithinARetryInterval(t *testing.T) {
+	d := newStateTest(t, 1)
 	long := *d.Config
 	long.Handover = time.Minute
 	d.Config = &long
 	d.acquired(at(0))
-	d.Full.busy = true
+	d.Seen.busy = true
 	d.waiter(at(0))
 	if d.mustNotDepart(at(0)); d.joinAt.IsZero() || at(0).Until(d.joinAt) > long.RetryInterval {
 		t.Errorf("the second caller joins the queue in %v, want at most %v", at(0).Until(d.joinAt), long.RetryInterval)

@@ -6,7 +6,7 @@ import (
 )
 
 func TestBoundFollowsWhatTheServerHasLatelyNeeded(t *testing.T) {
-	d := newDeskTest(t, 1)
+	d := newStateTest(t, 1)
 	for _, tc := range []struct{ needed, bound time.Duration }{
 		{0, maxAttempt},
 		{10 * time.Millisecond, testTTL / 8},
@@ -26,7 +26,7 @@ func TestBoundFollowsWhatTheServerHasLatelyNeeded(t *testing.T) {
 
 // Nothing is held that a longer attempt could cost.
 func TestBoundGrowsWithEachAttemptThatFails(t *testing.T) {
-	d := newDeskTest(t, 1)
+	d := newStateTest(t, 1)
 	d.Config.TTL = 4 * time.Second
 	for failures, want := range []time.Duration{500 * time.Millisecond, time.Second, maxAttempt, maxAttempt} {
 		d.failures = failures
@@ -44,9 +44,9 @@ func TestBoundGrowsWithEachAttemptThatFails(t *testing.T) {
 	}
 }
 
-// heavyDesk holds n leases of weight 1,000, which end one after the other.
-func heavyDesk(t *testing.T, n int) *deskTest {
-	d := newDeskTest(t, 1000*n)
+// heavyState holds n leases of weight 1,000, which end one after the other.
+func heavyState(t *testing.T, n int) *stateTest {
+	d := newStateTest(t, 1000*n)
 	d.trip = 1 // the server is near
 	for i := range n {
 		g := &Grant{ID: idOf(i+1, 1000), Weight: 1000}
@@ -56,7 +56,7 @@ func heavyDesk(t *testing.T, n int) *deskTest {
 	return d
 }
 
-// renewedIDs is whom an exchange renews.
+// renewedIDs is whom a batch renews.
 func renewedIDs(ex *Batch) (ids []string) {
 	for _, c := range ex.Calls {
 		for _, g := range c.Grants {
@@ -66,8 +66,8 @@ func renewedIDs(ex *Batch) (ids []string) {
 	return ids
 }
 
-func TestDeskRenewsMuchInPartsAndGoesOnWhereItWas(t *testing.T) {
-	d := heavyDesk(t, 100)
+func TestStateRenewsMuchInPartsAndGoesOnWhereItWas(t *testing.T) {
+	d := heavyState(t, 100)
 	now := d.RenewAt
 	seen := map[string]int{}
 	parts := 0
@@ -97,8 +97,8 @@ func TestDeskRenewsMuchInPartsAndGoesOnWhereItWas(t *testing.T) {
 	}
 }
 
-func TestDeskRenewsInSmallerPartsWhenAPartIsGivenUp(t *testing.T) {
-	d := heavyDesk(t, 100)
+func TestStateRenewsInSmallerPartsWhenAPartIsGivenUp(t *testing.T) {
+	d := heavyState(t, 100)
 	now := d.RenewAt
 	ex := d.Depart(now, Reading{})
 	first, size := renewedIDs(ex)[0], ex.Renews
@@ -127,8 +127,8 @@ func TestDeskRenewsInSmallerPartsWhenAPartIsGivenUp(t *testing.T) {
 	}
 }
 
-func TestDeskRenewsInLargerPartsWhenTheServerIsQuick(t *testing.T) {
-	d := heavyDesk(t, 100)
+func TestStateRenewsInLargerPartsWhenTheServerIsQuick(t *testing.T) {
+	d := heavyState(t, 100)
 	now := d.RenewAt
 	for range 20 {
 		ex := d.Depart(now, Reading{})
@@ -145,8 +145,8 @@ func TestDeskRenewsInLargerPartsWhenTheServerIsQuick(t *testing.T) {
 }
 
 // A smaller part would take as long: what it takes is the way.
-func TestDeskRenewsInNoSmallerPartsWhenTheServerIsFar(t *testing.T) {
-	d := heavyDesk(t, 20)
+func TestStateRenewsInNoSmallerPartsWhenTheServerIsFar(t *testing.T) {
+	d := heavyState(t, 20)
 	d.trip, d.Needed = testTTL/10, testTTL/10
 	now := d.RenewAt
 	for i := range 20 {
@@ -161,9 +161,9 @@ func TestDeskRenewsInNoSmallerPartsWhenTheServerIsFar(t *testing.T) {
 }
 
 // Promise 3: at least two attempts fit into every window, and one that hangs does not take the time of the other.
-func TestDeskAnAttemptThatHangsLeavesTimeForAnother(t *testing.T) {
+func TestStateAnAttemptThatHangsLeavesTimeForAnother(t *testing.T) {
 	for part := time.Duration(0); part <= 9; part++ {
-		d := newDeskTest(t, 1)
+		d := newStateTest(t, 1)
 		d.acquired(at(0))
 		d.Needed = d.Window * part / 32
 		ex := d.Depart(d.RenewAt, Reading{})
@@ -179,8 +179,8 @@ func TestDeskAnAttemptThatHangsLeavesTimeForAnother(t *testing.T) {
 }
 
 // One attempt that is given up does not tell that a part is too large, where one as large has been answered in time.
-func TestDeskRenewsInSmallerPartsOnlyWhenTheSecondIsGivenUp(t *testing.T) {
-	d := heavyDesk(t, 10)
+func TestStateRenewsInSmallerPartsOnlyWhenTheSecondIsGivenUp(t *testing.T) {
+	d := heavyState(t, 10)
 	now := d.RenewAt
 	ex := d.Depart(now, Reading{})
 	run(ex, now, 0)
@@ -196,8 +196,8 @@ func TestDeskRenewsInSmallerPartsOnlyWhenTheSecondIsGivenUp(t *testing.T) {
 }
 
 // What was answered late was not too much, unless it takes longer than an attempt ever may.
-func TestDeskRenewsInLargerPartsAgainWhenALateAnswerComes(t *testing.T) {
-	window := newDeskTest(t, 1).Window
+func TestStateRenewsInLargerPartsAgainWhenALateAnswerComes(t *testing.T) {
+	window := newStateTest(t, 1).Window
 	for _, tc := range []struct {
 		took time.Duration
 		want int
@@ -206,7 +206,7 @@ func TestDeskRenewsInLargerPartsAgainWhenALateAnswerComes(t *testing.T) {
 		{window / 2, 10_000},
 		{window * 5 / 8, 2000},
 	} {
-		d := heavyDesk(t, 10)
+		d := heavyState(t, 10)
 		now := d.RenewAt
 		first := d.Depart(now, Reading{})
 		run(first, now, 0)

@@ -22,17 +22,17 @@ const (
 	silent = 2 * beats              // and before it is given up
 )
 
-// An inbox is this manager's subscription: scripts that other processes run push grants to it. It is
+// An channel is this manager's subscription: scripts that other processes run push grants to it. It is
 // opened when the first caller waits and closed after a quiet while. It does not make anything true: a
 // message that is lost only costs the time until the next poll. Safe for concurrent use.
-type inbox struct {
+type subscriber struct {
 	// immutable
 	manager *Manager
 	channel string        // passbuddy:inbox:<owner>
 	quiet   time.Duration // without a waiter, before the subscription is closed
 
 	mu      sync.Mutex
-	waiting int                // conversations that want pushes
+	waiting int                // drivers that want pushes
 	cancel  context.CancelFunc // ends the goroutine; nil: there is none
 	closing quietTimer
 	stopped bool
@@ -47,8 +47,8 @@ type quietTimer struct {
 	at   int // how often it was set; an old one that fires late does nothing
 }
 
-// listen counts a conversation in or out.
-func (in *inbox) listen(on bool) {
+// listen counts a driver in or out.
+func (in *subscriber) listen(on bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if !on {
@@ -72,7 +72,7 @@ func (in *inbox) listen(on bool) {
 }
 
 // close ends the subscription, if the timer that says so is the latest.
-func (in *inbox) close(set int) {
+func (in *subscriber) close(set int) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.waiting == 0 && in.closing.at == set && in.cancel != nil {
@@ -82,7 +82,7 @@ func (in *inbox) close(set int) {
 }
 
 // stop ends the subscription for good, and waits for its goroutine.
-func (in *inbox) stop() {
+func (in *subscriber) stop() {
 	in.mu.Lock()
 	in.stopped = true
 	if in.closing.stop != nil {
@@ -97,7 +97,7 @@ func (in *inbox) stop() {
 }
 
 // run keeps one subscription after the other alive until ctx ends.
-func (in *inbox) run(ctx context.Context) {
+func (in *subscriber) run(ctx context.Context) {
 	retry := backoff.Policy{Min: 50 * time.Millisecond, Max: 5 * time.Second}
 	for failures := 0; ctx.Err() == nil; {
 		confirmed, err := in.receive(ctx)
@@ -121,7 +121,7 @@ func (in *inbox) run(ctx context.Context) {
 
 // receive opens a subscription and hands on what comes, until the connection fails or ctx ends. It reports
 // whether the subscription was ever confirmed.
-func (in *inbox) receive(ctx context.Context) (confirmed bool, err error) {
+func (in *subscriber) receive(ctx context.Context) (confirmed bool, err error) {
 	sub := in.manager.client.Subscribe(ctx)
 	defer sub.Close()
 	if err := sub.Subscribe(ctx, in.channel); err != nil {
@@ -155,8 +155,8 @@ func (in *inbox) receive(ctx context.Context) (confirmed bool, err error) {
 	return confirmed, nil
 }
 
-// take hands a message to the desk that it is for. Anybody may publish anything.
-func (in *inbox) take(payload string) {
+// take hands a message to the state that it is for. Anybody may publish anything.
+func (in *subscriber) take(payload string) {
 	n, ok := scripts.ParseNotification(payload)
 	name, ours := strings.CutPrefix(n.Holders, in.manager.prefix+"-")
 	if !ok || !ours || !validWeight(n.ID) || !strings.HasSuffix(strings.SplitN(n.ID, "#", 2)[0], "@"+in.manager.owner) {
@@ -165,20 +165,20 @@ func (in *inbox) take(payload string) {
 		return
 	}
 	verbs := [...]protocol.Notice{scripts.Granted: protocol.Granted, scripts.Refused: protocol.Refused, scripts.Withdrawn: protocol.Withdrawn}
-	in.manager.pushed(name, protocol.Notification{Verb: verbs[n.Notice], Expiry: n.Expiry, Token: n.Token, Server: n.ServerTime, ID: n.ID, Weight: weightOf(n.ID)})
+	in.manager.notified(name, protocol.Notification{Verb: verbs[n.Notice], Expiry: n.Expiry, Token: n.Token, Server: n.ServerTime, ID: n.ID, Weight: weightOf(n.ID)})
 }
 
-// pushed hands a message to the desk of a semaphore. Where there is none, nobody waits any more, and what was
+// pushed hands a message to the state of a semaphore. Where there is none, nobody waits any more, and what was
 // waited for was given back.
-func (m *Manager) pushed(name string, p protocol.Notification) {
+func (m *Manager) notified(name string, p protocol.Notification) {
 	m.mu.Lock()
-	c := m.conversations[name]
+	c := m.drivers[name]
 	m.mu.Unlock()
 	if c != nil {
-		c.pushed(p)
+		c.notified(p)
 	}
 }
 
-// IgnoredMessages returns how many messages in this manager's inbox made no sense: they were truncated, for
+// IgnoredMessages returns how many messages in this manager's channel made no sense: they were truncated, for
 // another manager, or somebody else's.
-func (m *Manager) IgnoredMessages() int64 { return m.inbox.ignored.Load() }
+func (m *Manager) IgnoredMessages() int64 { return m.subscriber.ignored.Load() }

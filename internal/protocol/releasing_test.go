@@ -7,8 +7,8 @@ import (
 
 // A renewal finds that the permit was revoked, and nothing else is held: no window is watched any more. Then its
 // holder releases, and the server is silent.
-func TestDeskWaitsForTheReleaseOfARevokedPermitNoLongerThanItsWindow(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateWaitsForTheReleaseOfARevokedPermitNoLongerThanItsWindow(t *testing.T) {
+	d := newStateTest(t, 1)
 	g := d.acquired(at(0))
 	h, end := g.Holding, g.Until.End()
 	now := at(0).Add(d.Window / 3)
@@ -40,8 +40,8 @@ func TestDeskWaitsForTheReleaseOfARevokedPermitNoLongerThanItsWindow(t *testing.
 
 // A request that was given up takes a permit as late as it can, and the server is not reached for as long as that
 // permit counts.
-func TestDeskTriesAReleaseAgainForAsLongAsRedisMayCountThePermit(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateTriesAReleaseAgainForAsLongAsRedisMayCountThePermit(t *testing.T) {
+	d := newStateTest(t, 1)
 	w := d.waiter(at(0))
 	ex := d.mustDepart(at(0), Acquire)
 	d.Leave(at(1), w, ReasonCancelled)
@@ -60,8 +60,8 @@ func TestDeskTriesAReleaseAgainForAsLongAsRedisMayCountThePermit(t *testing.T) {
 
 // The answer that the server's clock is known by took a second: the clock may have been read at its end, and then it
 // is a second behind what it shows if it was read at its beginning.
-func TestDeskReleasesWhenTheServersClockMustHavePassedTheLimitOfTheRequest(t *testing.T) {
-	d := newDeskTest(t, 1)
+func TestStateReleasesWhenTheServersClockMustHavePassedTheLimitOfTheRequest(t *testing.T) {
+	d := newStateTest(t, 1)
 	now := at(2 * time.Second)
 	known := Reading{Sent: at(0), Received: at(time.Second), Micros: serverAt(at(0))}
 	w := d.waiter(now)

@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// FuzzDesks lets three desks and a model of Redis live through any sequence of events: callers that ask,
-// give up and release, requests that are executed late, twice or never, replies and pushes that are lost,
+// FuzzStates lets three states and a model of Redis live through any sequence of events: callers that ask,
+// give up and release, requests that are executed late, twice or never, replies and notifications that are lost,
 // late or repeated, resizes, revocations and a queue that is lost. It judges every instant, and in the end
 // lets all trouble cease and asks that everybody is served and nothing is left.
-func FuzzDesks(f *testing.F) {
+func FuzzStates(f *testing.F) {
 	r := rand.New(rand.NewPCG(1, 1))
 	for range 400 {
 		program := make([]byte, 16+r.IntN(600))
@@ -30,13 +30,13 @@ func FuzzDesks(f *testing.F) {
 
 const fuzzTTL = 3 * time.Second
 
-// A fuzzFleet is the desks, the model, and what is on its way between them.
+// A fuzzFleet is the states, the model, and what is on its way between them.
 type fuzzFleet struct {
 	*testing.T
 	program []byte
 	now     Instant
 	redis   *modelRedis
-	desks   []*fuzzDesk
+	states   []*fuzzState
 	trips   []*fuzzTrip
 	pushes  []modelPush
 
@@ -52,28 +52,28 @@ type inForce struct {
 	capacity int
 }
 
-type fuzzDesk struct {
+type fuzzState struct {
 	State
 	owner   string
 	ids     int
 	waiters []*Waiter
 }
 
-// A fuzzTrip is an exchange that is under way.
+// A fuzzTrip is a batch that is under way.
 type fuzzTrip struct {
-	desk     *fuzzDesk
+	state     *fuzzState
 	ex       *Batch
 	executed bool
-	answered bool // its desk has been told something
+	answered bool // its state has been told something
 	twin     bool // a copy that is executed, and whose reply nobody gets
 	replies  []modelReply
 }
 
 type fuzzLease struct {
-	desk    *fuzzDesk
-	holding *Holding
-	since   Instant
-	over    bool // its contexts have ended
+	state     *fuzzState
+	holding  *Holding
+	since    Instant
+	overfull bool // its contexts have ended
 }
 
 func newFuzzFleet(t *testing.T, program []byte) *fuzzFleet {
@@ -89,7 +89,7 @@ func newFuzzFleet(t *testing.T, program []byte) *fuzzFleet {
 		if handover != 0 {
 			cfg.Handover = handover
 		}
-		d := &fuzzDesk{owner: fmt.Sprintf("p%d~%d", i, i)}
+		d := &fuzzState{owner: fmt.Sprintf("p%d~%d", i, i)}
 		d.State = New(&cfg, 1, func(weight int) string {
 			d.ids++
 			id := fmt.Sprintf("%036d@%s", d.ids, d.owner)
@@ -98,7 +98,7 @@ func newFuzzFleet(t *testing.T, program []byte) *fuzzFleet {
 			}
 			return id
 		}, func() float64 { return 0.5 })
-		f.desks = append(f.desks, d)
+		f.states = append(f.states, d)
 	}
 	return f
 }
@@ -113,7 +113,7 @@ func (f *fuzzFleet) next() byte {
 	return b
 }
 
-func (f *fuzzFleet) desk() *fuzzDesk { return f.desks[int(f.next())%len(f.desks)] }
+func (f *fuzzFleet) state() *fuzzState { return f.states[int(f.next())%len(f.states)] }
 
 func (f *fuzzFleet) live() {
 	for len(f.program) > 0 {
@@ -131,13 +131,13 @@ func (f *fuzzFleet) event() {
 	case 2:
 		f.pass(time.Duration(f.next()) * fuzzTTL / 500)
 	case 3, 4, 5:
-		f.ask(f.desk(), f.next())
+		f.ask(f.state(), f.next())
 	case 6, 7:
 		if l := f.someLease(); l != nil {
 			f.release(l)
 		}
 	case 8:
-		d := f.desk()
+		d := f.state()
 		if n := len(d.waiters); n > 0 {
 			d.Leave(f.now, d.waiters[int(f.next())%n], ReasonCancelled)
 		}
@@ -150,15 +150,15 @@ func (f *fuzzFleet) event() {
 			f.execute(trip)
 			f.answer(trip)
 		}
-	case 14: // its desk is told that it failed; it may be executed all the same, now or later
+	case 14: // its state is told that it failed; it may be executed all the same, now or later
 		if trip := f.someTrip(); trip != nil && !trip.answered {
 			trip.answered = true
 			fail(trip.ex, errNet)
-			trip.desk.Arrive(f.now, trip.ex)
+			trip.state.Arrive(f.now, trip.ex)
 		}
 	case 15: // the client sends it twice
 		if trip := f.someTrip(); trip != nil && len(f.trips) < 50 {
-			f.trips = append(f.trips, &fuzzTrip{desk: trip.desk, ex: trip.ex, twin: true, answered: true})
+			f.trips = append(f.trips, &fuzzTrip{state: trip.state, ex: trip.ex, twin: true, answered: true})
 		}
 	case 16, 17:
 		if n := len(f.pushes); n > 0 {
@@ -174,7 +174,7 @@ func (f *fuzzFleet) event() {
 		case 0:
 			f.pushes = nil
 		case 1:
-			f.desk().Subscribed(f.now)
+			f.state().Subscribed(f.now)
 		case 2:
 			f.redis.queue = nil
 		case 3:
@@ -208,7 +208,7 @@ func (f *fuzzFleet) pass(d time.Duration) { f.now = f.now.Add(d) }
 
 func (f *fuzzFleet) sync() { f.redis.now = serverAt(f.now) }
 
-func (f *fuzzFleet) ask(d *fuzzDesk, how byte) {
+func (f *fuzzFleet) ask(d *fuzzState, how byte) {
 	if len(d.waiters) > 20 {
 		return
 	}
@@ -236,14 +236,14 @@ func (f *fuzzFleet) someLease() *fuzzLease {
 }
 
 func (f *fuzzFleet) release(l *fuzzLease) {
-	l.over = true
+	l.overfull = true
 	for i := range f.leases {
 		if f.leases[i] == l {
 			f.leases = append(f.leases[:i:i], f.leases[i+1:]...)
 			break
 		}
 	}
-	l.desk.Release(f.now, l.holding)
+	l.state.Release(f.now, l.holding)
 }
 
 func (f *fuzzFleet) someTrip() *fuzzTrip {
@@ -267,7 +267,7 @@ func (f *fuzzFleet) execute(trip *fuzzTrip) {
 	f.redis.pushes = nil
 }
 
-// answer brings a trip's replies to its desk, if it has not been told otherwise.
+// answer brings a trip's replies to its state, if it has not been told otherwise.
 func (f *fuzzFleet) answer(trip *fuzzTrip) {
 	if trip.answered || !trip.executed {
 		return
@@ -276,18 +276,18 @@ func (f *fuzzFleet) answer(trip *fuzzTrip) {
 	for i := range trip.ex.Calls {
 		trip.replies[i].reach(&trip.ex.Calls[i])
 	}
-	trip.desk.Arrive(f.now, trip.ex)
+	trip.state.Arrive(f.now, trip.ex)
 }
 
 func (f *fuzzFleet) push(p modelPush) {
-	for _, d := range f.desks {
+	for _, d := range f.states {
 		if d.owner == p.owner {
 			d.Notified(f.now, p.Notification)
 		}
 	}
 }
 
-// settle lets every desk do what it wants done, and takes note of who was served and whose lease is over.
+// settle lets every state do what it wants done, and takes note of who was served and whose lease is over.
 func (f *fuzzFleet) confirm() {
 	for i := range f.trips {
 		if trip := f.trips[i]; trip.executed && trip.answered {
@@ -295,7 +295,7 @@ func (f *fuzzFleet) confirm() {
 			break
 		}
 	}
-	for _, d := range f.desks {
+	for _, d := range f.states {
 		d.Tick(f.now)
 		for n := 0; ; n++ {
 			f.sync()
@@ -308,7 +308,7 @@ func (f *fuzzFleet) confirm() {
 				break
 			}
 			if n > 0 {
-				f.Fatal("a desk has two exchanges under way")
+				f.Fatal("a state has two batches under way")
 			}
 			for _, c := range ex.Calls {
 				for _, g := range c.Grants {
@@ -319,7 +319,7 @@ func (f *fuzzFleet) confirm() {
 					}
 				}
 			}
-			f.trips = append(f.trips, &fuzzTrip{desk: d, ex: ex})
+			f.trips = append(f.trips, &fuzzTrip{state: d, ex: ex})
 		}
 		for i := 0; i < len(d.waiters); i++ {
 			w := d.waiters[i]
@@ -337,7 +337,7 @@ func (f *fuzzFleet) confirm() {
 		for _, h := range d.TakeEffects().Ends {
 			for _, l := range f.leases {
 				if l.holding == h {
-					l.over = true
+					l.overfull = true
 				}
 			}
 			if h.Ending == nil {
@@ -347,7 +347,7 @@ func (f *fuzzFleet) confirm() {
 	}
 }
 
-func (f *fuzzFleet) served(d *fuzzDesk, w *Waiter) {
+func (f *fuzzFleet) served(d *fuzzState, w *Waiter) {
 	h := w.Holding
 	if f.released[h.Grant.ID] {
 		f.Fatalf("%s was granted after a release for it was sent", h.Grant.ID)
@@ -360,7 +360,7 @@ func (f *fuzzFleet) served(d *fuzzDesk, w *Waiter) {
 		f.Fatalf("token %d comes after %d", h.Token, f.latest)
 	}
 	f.latest = max(f.latest, h.Token)
-	f.leases = append(f.leases, &fuzzLease{desk: d, holding: h, since: f.now})
+	f.leases = append(f.leases, &fuzzLease{state: d, holding: h, since: f.now})
 }
 
 // judge looks at the leases whose contexts live: theirs are the permits, and together no more than there are.
@@ -368,7 +368,7 @@ func (f *fuzzFleet) judge() {
 	f.sync()
 	live, oldest := 0, f.now
 	for _, l := range f.leases {
-		if l.over || f.now.Reached(l.holding.Grant.Until.End()) {
+		if l.overfull || f.now.Reached(l.holding.Grant.Until.End()) {
 			continue // its context looks at the clock
 		}
 		id := l.holding.Grant.ID
@@ -419,7 +419,7 @@ func (f *fuzzFleet) rest() {
 		f.judge()
 		if len(f.trips)+len(f.leases)+len(f.redis.pushes) == 0 {
 			next, idle := Instant{}, true
-			for _, d := range f.desks {
+			for _, d := range f.states {
 				idle = idle && d.Idle()
 				next = earlier(earlier(next, d.Next()), d.EndAt)
 			}
@@ -427,9 +427,9 @@ func (f *fuzzFleet) rest() {
 				break
 			}
 			if next.IsZero() {
-				for _, d := range f.desks {
+				for _, d := range f.states {
 					if !d.Idle() {
-						f.Fatalf("a desk has something to do and does not say when: %+v", d.State)
+						f.Fatalf("a state has something to do and does not say when: %+v", d.State)
 					}
 				}
 			}
@@ -440,12 +440,12 @@ func (f *fuzzFleet) rest() {
 			}
 		}
 	}
-	for _, d := range f.desks {
+	for _, d := range f.states {
 		if len(d.waiters) > 0 {
 			f.Fatalf("somebody waits for ever: %+v", d.waiters[0])
 		}
 		if !d.Idle() {
-			f.Fatalf("a desk does not come to rest: %+v", d.State)
+			f.Fatalf("a state does not come to rest: %+v", d.State)
 		}
 	}
 	f.pass(2 * fuzzTTL)

@@ -8,7 +8,7 @@ import (
 )
 
 // An extension is a caller who waits for a renewal that was sent since it asked.
-type extension struct {
+type immediateRenewal struct {
 	grant *protocol.Grant
 	end   protocol.Instant // a window that ends then or later comes from such a renewal
 	done  chan bool
@@ -16,19 +16,19 @@ type extension struct {
 
 // extend renews the permit at once and waits for Redis's answer. Trouble is ridden out, as by any renewal.
 // It returns nil when the permit was renewed, and the reason when the lease ended first or ctx did.
-func (h *hold) extend(ctx context.Context) error {
-	c := h.conversation
+func (h *hold) renewNow(ctx context.Context) error {
+	c := h.driver
 	c.mu.Lock()
 	if c.dead {
 		c.mu.Unlock()
 		return h.endAsDecided()
 	}
 	now := c.manager.now()
-	c.desk.Tick(now)
-	x := extension{grant: h.Grant, end: now.Add(c.desk.Window), done: make(chan bool, 1)}
-	c.extends = append(c.extends, x)
+	c.state.Tick(now)
+	x := immediateRenewal{grant: h.Grant, end: now.Add(c.state.Window), done: make(chan bool, 1)}
+	c.immediateRenewals = append(c.immediateRenewals, x)
 	if h.Grant.State == protocol.Held {
-		c.desk.RenewAt = now
+		c.state.RenewAt = now
 	}
 	c.unlock(now, false)
 	select {
@@ -42,22 +42,22 @@ func (h *hold) extend(ctx context.Context) error {
 	}
 }
 
-// endAsDecided ends the lease of a permit that the desk no longer holds, and returns why. Whoever took it
+// endAsDecided ends the lease of a permit that the state no longer holds, and returns why. Whoever took it
 // away may not have come to that yet.
 func (h *hold) endAsDecided() error {
-	h.conversation.mu.Lock()
+	h.driver.mu.Lock()
 	why := h.Ending
-	h.conversation.mu.Unlock()
+	h.driver.mu.Unlock()
 	return h.end(cmp.Or(h.errorOf(why), ErrReleased))
 }
 
 // settleExtensions tells those whose permit was renewed, or is no longer held. c.mu is held.
-func (c *conversation) settleExtensions() {
-	if len(c.extends) == 0 {
+func (c *driver) confirmRenewals() {
+	if len(c.immediateRenewals) == 0 {
 		return
 	}
-	waiting := c.extends[:0]
-	for _, x := range c.extends {
+	waiting := c.immediateRenewals[:0]
+	for _, x := range c.immediateRenewals {
 		switch {
 		case x.grant.State != protocol.Held:
 			x.done <- false
@@ -67,8 +67,8 @@ func (c *conversation) settleExtensions() {
 			waiting = append(waiting, x)
 		}
 	}
-	clear(c.extends[len(waiting):])
-	if c.extends = waiting; len(waiting) == 0 {
-		c.extends = nil
+	clear(c.immediateRenewals[len(waiting):])
+	if c.immediateRenewals = waiting; len(waiting) == 0 {
+		c.immediateRenewals = nil
 	}
 }
