@@ -15,6 +15,8 @@ func (f *fleet) clusterClient(o *redis.Options) redis.UniversalClient {
 			return []redis.ClusterSlot{{Start: 0, End: 16383, Nodes: []redis.ClusterNode{node}}}, nil
 		},
 		Dialer:                   o.Dialer,
+		PoolSize:                 o.PoolSize,
+		PipelinePoolSize:         o.PipelinePoolSize,
 		ContextTimeoutEnabled:    o.ContextTimeoutEnabled,
 		MaintNotificationsConfig: o.MaintNotificationsConfig,
 	})

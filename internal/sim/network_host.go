@@ -94,15 +94,19 @@ func (h *Host) SetFaults(f Faults) {
 	h.faults.Store(&f)
 }
 
-// Options are go-redis's defaults for a client of this host, with two changes
+// Options are go-redis's defaults for a client of this host, with three changes
 // that a bubble needs. The address is an IP, because go-redis looks a host name
 // up in the real DNS. Maintenance notifications are off, because their handshake
 // holds a mutex while it reads, and virtual time stands still while another
-// goroutine waits for a mutex.
+// goroutine waits for a mutex. The pool has room for all: who waits for a connection
+// does so by timers that go-redis shares among all clients of a program, and a bubble
+// may use no timer of another.
 func (h *Host) Options() *redis.Options {
 	return &redis.Options{
-		Addr:   "192.0.2.1:6379", // a documentation address (RFC 5737)
-		Dialer: h.Dial,
+		Addr:             "192.0.2.1:6379", // a documentation address (RFC 5737)
+		Dialer:           h.Dial,
+		PoolSize:         10_000,
+		PipelinePoolSize: 10_000,
 		MaintNotificationsConfig: &maintnotifications.Config{
 			Mode: maintnotifications.ModeDisabled,
 		},
