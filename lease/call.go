@@ -226,20 +226,15 @@ func (o *request) trouble() error {
 	return nil
 }
 
-// denied reports whether the Redis user may not run a command of a script. Redis 7 names the line of
-// the script, and not the command.
-func denied(err error) bool {
-	return strings.Contains(err.Error(), "user executing the script can't run")
-}
-
 var (
 	scriptLine = regexp.MustCompile(`user_script:(\d+)`)
 	scriptCall = regexp.MustCompile(`redis\.p?call\('(\w+)'`)
 )
 
-// explain adds to an error about permissions the command that stands in the script's line.
+// explain adds to an error about permissions the command that stands in the script's line: Redis before 7.2 names the
+// line alone, and no server names the command whose key or channel it denies.
 func explain(v scripts.Verb, err error) error {
-	if !denied(err) {
+	if !deniedInScript(err) {
 		return err
 	}
 	command := "a command of the script"

@@ -202,10 +202,10 @@ func (e *RedisError) Unwrap() error { return e.Err }
 func hint(err error) string {
 	msg := err.Error()
 	switch {
+	case denied(err): // first: the message may have the user's name, which can be any
+		return "the Redis user lacks a permission: the README lists what is needed"
 	case strings.Contains(msg, "WRONGTYPE"):
 		return "the semaphore's key holds something else: choose another Name or Prefix"
-	case strings.Contains(msg, "NOPERM"):
-		return "the Redis user lacks a permission: the README lists what is needed"
 	case strings.Contains(msg, "NOAUTH"), strings.Contains(msg, "WRONGPASS"):
 		return "check the user name and the password"
 	case isOldRedis(msg):
@@ -221,17 +221,29 @@ func isOldRedis(msg string) bool {
 		strings.Contains(lower, "syntax error") && !strings.Contains(lower, "compiling script")
 }
 
+// denied reports whether the Redis user may not run a command, or not on these keys or this channel.
+func denied(err error) bool {
+	return redis.HasErrorPrefix(err, "NOPERM") || deniedInScript(err)
+}
+
+// deniedInScript reports whether that is so for a command of a script. It comes with the code ERR, so the words have to
+// tell: the first are those of Redis 7.2 and later and of Valkey, the others those of Redis before.
+func deniedInScript(err error) bool {
+	var reply redis.Error
+	return errors.As(err, &reply) && says(reply, []string{"ACL failure in script:", "The user executing the script can't "})
+}
+
 // isPermanent reports whether err will be the same at the next try, so that waiting is of no use.
 // Everything else is transient, the network above all.
 func isPermanent(err error) bool {
-	if errors.Is(err, redis.ErrClosed) {
+	if errors.Is(err, redis.ErrClosed) || denied(err) {
 		return true
 	}
 	var reply redis.Error
 	if !errors.As(err, &reply) || says(reply, transient) {
 		return false
 	}
-	return says(reply, []string{"WRONGTYPE", "NOPERM", "NOAUTH", "WRONGPASS", "ERR "})
+	return says(reply, []string{"WRONGTYPE", "NOAUTH", "WRONGPASS", "ERR "})
 }
 
 // transient are the words of a server that will soon think otherwise. Redis 6.2 wraps what a script's
@@ -244,7 +256,8 @@ var transient = []string{
 // isTransient reports whether the server itself says that it will soon think otherwise.
 func isTransient(err error) bool {
 	var reply redis.Error
-	return errors.As(err, &reply) && (says(reply, transient) || redis.HasErrorPrefix(err, "ASK") || redis.HasErrorPrefix(err, "MOVED"))
+	return errors.As(err, &reply) && !denied(err) &&
+		(says(reply, transient) || redis.HasErrorPrefix(err, "ASK") || redis.HasErrorPrefix(err, "MOVED"))
 }
 
 func says(err error, words []string) bool {
@@ -260,5 +273,5 @@ func isTimeout(err error) bool {
 // isMoved reports whether err says that another server is in charge, or will be.
 func isMoved(err error) bool {
 	var reply redis.Error
-	return errors.As(err, &reply) && says(reply, []string{"MOVED", "ASK ", "READONLY", "MASTERDOWN", "LOADING"})
+	return errors.As(err, &reply) && !denied(err) && says(reply, []string{"MOVED", "ASK ", "READONLY", "MASTERDOWN", "LOADING"})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -43,6 +44,64 @@ func TestTroubleThatPassesIsNotPermanent(t *testing.T) {
 		if got := isPermanent(tc.err); got != tc.permanent {
 			t.Errorf("%v: permanent = %v, want %v", tc.err, got, tc.permanent)
 		}
+	}
+}
+
+// The words are those of Redis 7.0.15 (as before 7.2), Redis 8.0.2 and Valkey 8.1.1, where they say the same.
+func TestDeniedPermissionIsRecognisedInTheWordsOfEveryServer(t *testing.T) {
+	for _, words := range []string{
+		"NOPERM this user has no permissions to run the 'evalsha' command",
+		"NOPERM this user has no permissions to access one of the keys used as arguments",
+		"NOPERM this user has no permissions to access one of the channels used as arguments",
+		"NOPERM User u has no permissions to run the 'evalsha' command",
+		"NOPERM No permissions to access a key",
+		"NOPERM No permissions to access a channel",
+		"NOPERM User READONLY has no permissions to run the 'evalsha' command", // which is a name here
+	} {
+		mustBeDenied(t, redisError(words), words)
+		if got := scripts[acquire].explain(redisError(words)); got != redisError(words) {
+			t.Errorf("%q: it is no command of the script that is denied, but %v", words, got)
+		}
+	}
+
+	line := 0
+	for i, text := range strings.Split(scripts[acquire].source, "\n") {
+		if strings.Contains(text, "redis.call('ZCARD'") {
+			line = i + 1
+			break
+		}
+	}
+	const sha = "37df4df413367c4b19e0d18a348b4e33caf764e6"
+	at := fmt.Sprintf(" script: %s, on @user_script:%d.", sha, line)
+	for _, words := range []string{
+		"ERR The user executing the script can't run this command or subcommand" + at,
+		"ERR The user executing the script can't access at least one of the keys mentioned in the command arguments" + at,
+		"ERR The user executing the script can't publish to the channel mentioned in the command" + at,
+		"ERR ACL failure in script: User u has no permissions to run the 'zcard' command" + at,
+		"ERR ACL failure in script: No permissions to access a key" + at,
+		"ERR ACL failure in script: No permissions to access a channel" + at,
+		"ERR ACL failure in script: User BUSY has no permissions to run the 'zcard' command" + at,
+		// 6.2 puts the line in front.
+		fmt.Sprintf("ERR Error running script (call to f_%s): @user_script:%d: The user executing the script can't run this command or subcommand", sha, line),
+	} {
+		mustBeDenied(t, redisError(words), words)
+		err := scripts[acquire].explain(redisError(words))
+		if !errors.Is(err, redisError(words)) {
+			t.Errorf("%v does not lead to the client's error", err)
+		}
+		mustBeDenied(t, err, "ZCARD")
+	}
+}
+
+// mustBeDenied wants err to be one that waiting does not mend, and an error for the caller that says words and what to do.
+func mustBeDenied(t *testing.T, err error, words string) {
+	t.Helper()
+	if !isPermanent(err) || isTransient(err) || isMoved(err) {
+		t.Errorf("%v: permanent = %v, transient = %v, moved = %v", err, isPermanent(err), isTransient(err), isMoved(err))
+	}
+	said := (&RedisError{Op: "acquire", Name: "gpu", Err: err}).Error()
+	if !strings.Contains(said, words) || !strings.Contains(said, "lacks a permission") {
+		t.Errorf("the caller is told %q", said)
 	}
 }
 

@@ -108,7 +108,7 @@ func (in *subscriber) run(ctx context.Context) {
 			failures = 0
 		}
 		var refused redis.Error
-		if errors.As(err, &refused) && !says(refused, transient) {
+		if errors.As(err, &refused) && !isTransient(err) {
 			in.manager.warn("", "subscribe", "lease: this Redis user may not SUBSCRIBE to "+scripts.Inbox+"*: waiters learn of free permits by polling only", "error", err)
 			failures = max(failures, 6) // no hurry
 		}
