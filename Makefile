@@ -2,7 +2,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 SEEDS := 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help short test race bench compare sim mutants examples lint ci
+.PHONY: help short test race servers bench compare sim mutants examples lint ci
 
 ## help: list the targets
 help:
@@ -19,6 +19,10 @@ test:
 ## race: run the tests under the race detector, soaks in full; a real Redis is required
 race:
 	PASSBUDDY_REDIS=require PASSBUDDY_SOAK=yes go test -race ./...
+
+## servers: run the tests on a real Redis once for each redis-server and valkey-server under DIR (make servers DIR=...)
+servers:
+	.ci/servers $(or $(DIR),$(error make servers DIR=...: where other servers are))
 
 ## bench: run the benchmarks
 bench:

@@ -17,4 +17,9 @@
 // PASSBUDDY_REDIS=require in the environment they fail instead, so that a
 // build that means to run them cannot pass without having done so. Under
 // -short tests of a Sentinel set or a Cluster are skipped.
+//
+// PASSBUDDY_REDIS_SERVER names the program to run instead, by its absolute
+// path, as go test runs each package's tests in the package's own directory:
+// another version of Redis, or valkey-server. It is run with --sentinel where
+// a sentinel is needed.
 package redistest

@@ -32,7 +32,8 @@ type Server struct {
 // server ends with t.
 //
 // Without redis-server on PATH the test is skipped, or fails if
-// PASSBUDDY_REDIS=require is set.
+// PASSBUDDY_REDIS=require is set. PASSBUDDY_REDIS_SERVER names another program
+// to run, which must be there.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	return start(t, freePort, serverReady, func(dir string, port int) ([]string, error) {
@@ -87,9 +88,17 @@ func start(t testing.TB, pick func(testing.TB) (int, error), mark string, comman
 	return nil
 }
 
-// redisServer finds the program, or skips or fails the test.
+// redisServer finds the program, or skips or fails the test. It is the
+// sentinel's too, with --sentinel.
 func redisServer(t testing.TB) string {
 	t.Helper()
+	if named := os.Getenv("PASSBUDDY_REDIS_SERVER"); named != "" {
+		path, err := exec.LookPath(named)
+		if err != nil {
+			t.Fatalf("redistest: PASSBUDDY_REDIS_SERVER: %v", err)
+		}
+		return path
+	}
 	path, err := exec.LookPath("redis-server")
 	if err == nil {
 		return path

@@ -142,7 +142,7 @@ func TestStartTriesAnotherPortWhenTheFirstIsTakenMeanwhile(t *testing.T) {
 func TestStartFailsWithTheServersOwnWords(t *testing.T) {
 	Start(t) // skips where there is no Redis
 	fake := runFake(t, func(t testing.TB) { Start(t, "--no-such-flag", "1") })
-	if !strings.Contains(fake.fatal, "Bad directive") {
+	if !strings.Contains(fake.fatal, ">>> 'no-such-flag") {
 		t.Errorf("Start with a wrong flag failed with %q", fake.fatal)
 	}
 }
@@ -182,6 +182,7 @@ func TestServerThatWasShutDownFailsNothing(t *testing.T) {
 
 func TestWithoutRedisServerTestsAreSkippedUnlessRequired(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
+	t.Setenv("PASSBUDDY_REDIS_SERVER", "")
 
 	t.Setenv("PASSBUDDY_REDIS", "")
 	fake := runFake(t, func(t testing.TB) { Start(t) })
@@ -193,6 +194,21 @@ func TestWithoutRedisServerTestsAreSkippedUnlessRequired(t *testing.T) {
 	fake = runFake(t, func(t testing.TB) { Start(t) })
 	if !strings.Contains(fake.fatal, "PASSBUDDY_REDIS=require") {
 		t.Errorf("failed with %q, want the reason", fake.fatal)
+	}
+}
+
+func TestServerThatTheEnvironmentNamesIsRun(t *testing.T) {
+	named := redisServer(t)
+	t.Setenv("PATH", t.TempDir())
+	t.Setenv("PASSBUDDY_REDIS_SERVER", named)
+	if s := Start(t); s.path != named {
+		t.Errorf("ran %s, want %s", s.path, named)
+	}
+
+	t.Setenv("PASSBUDDY_REDIS_SERVER", named+"-that-is-not-there")
+	fake := runFake(t, func(t testing.TB) { Start(t) })
+	if !strings.Contains(fake.fatal, "PASSBUDDY_REDIS_SERVER") || !strings.Contains(fake.fatal, "-that-is-not-there") {
+		t.Errorf("failed with %q, skipped with %q; want the reason", fake.fatal, fake.skipped)
 	}
 }
 
