@@ -142,9 +142,7 @@ func TestSentinelLeasesGoOnAfterAFailover(t *testing.T) {
 	}
 	l := realAcquire(t, s)
 	ctx := context.Background()
-	if err := set.Master().Client(t).Wait(ctx, 1, 5*time.Second).Err(); err != nil { // the replica has it
-		t.Fatal(err)
-	}
+	set.AwaitReplication()
 	start := time.Now()
 	master := set.AwaitNewMaster(set.FailOver())
 	t.Logf("failover took %v", time.Since(start))

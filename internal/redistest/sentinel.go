@@ -27,9 +27,9 @@ type SentinelSet struct {
 	clients   []*redis.SentinelClient // of sentinels
 }
 
-// StartSentinel runs a sentinel set and returns when the replica is in sync
-// and all sentinels know each other, the master and the replica. All of it
-// ends with t.
+// StartSentinel runs a sentinel set and returns when the replica receives the
+// master's writes and all sentinels know each other, the master and the
+// replica. All of it ends with t.
 //
 // The sentinels take a master for dead after 500 ms and have the replica
 // promoted some one to two seconds later. Under -short the test is skipped.
@@ -42,14 +42,7 @@ func StartSentinel(t testing.TB) *SentinelSet {
 	replica := Start(t, "--repl-diskless-sync-delay", "0", "--replicaof", "127.0.0.1", strconv.Itoa(master.port))
 	set := &SentinelSet{MasterName: "mymaster", t: t, data: []*Server{master, replica}}
 
-	client := replica.Client(t)
-	eventually(t, "the replica is in sync", func(ctx context.Context) error {
-		info, err := client.Info(ctx, "replication").Result()
-		if err == nil && !strings.Contains(info, "master_link_status:up\r\n") {
-			err = errors.New(info)
-		}
-		return err
-	})
+	set.awaitStream(master, replica)
 	for range sentinels {
 		set.startSentinel(master)
 	}
@@ -59,6 +52,75 @@ func StartSentinel(t testing.TB) *SentinelSet {
 		})
 	}
 	return set
+}
+
+// awaitStream returns when a write of the master has reached the replica. That
+// the link is up does not say so: a replica has loaded its copy, and says that
+// the link is up, up to a second before the master sends it anything more. A
+// failover in that second loses everything.
+func (s *SentinelSet) awaitStream(master, replica *Server) {
+	s.t.Helper()
+	client := master.Client(s.t)
+	eventually(s.t, "the replica has its copy", func(ctx context.Context) error {
+		of, err := showsReplication(ctx, client)
+		if err == nil && !strings.Contains(of["slave0"], "state=online") {
+			err = fmt.Errorf("the master shows %v", of)
+		}
+		return err
+	})
+	// A message is replicated as a write is, and leaves nothing behind.
+	if err := client.Publish(s.t.Context(), "redistest", "").Err(); err != nil {
+		s.t.Fatalf("redistest: publish: %v", err)
+	}
+	s.awaitReplication(master, replica)
+}
+
+// AwaitReplication returns when the replica has all that the master had
+// carried out before the call. It compares how far both are: WAIT answers for
+// the writes of its own connection only, and at once where there are none.
+func (s *SentinelSet) AwaitReplication() {
+	s.t.Helper()
+	master := s.Master()
+	s.awaitReplication(master, s.other(master))
+}
+
+func (s *SentinelSet) awaitReplication(master, replica *Server) {
+	s.t.Helper()
+	of, err := showsReplication(s.t.Context(), master.Client(s.t))
+	if err != nil {
+		s.t.Fatalf("redistest: the master's replication: %v", err)
+	}
+	want, err := strconv.ParseInt(of["master_repl_offset"], 10, 64)
+	if err != nil {
+		s.t.Fatalf("redistest: the master's replication: %v", err)
+	}
+	client := replica.Client(s.t)
+	eventually(s.t, "the replica has what the master has", func(ctx context.Context) error {
+		got, err := showsReplication(ctx, client)
+		if err != nil {
+			return err
+		}
+		offset, err := strconv.ParseInt(got["slave_repl_offset"], 10, 64)
+		if err != nil || offset < want || got["master_replid"] != of["master_replid"] {
+			return fmt.Errorf("the master was at %d of %s, the replica shows %v", want, of["master_replid"], got)
+		}
+		return nil
+	})
+}
+
+// showsReplication returns the fields of INFO replication.
+func showsReplication(ctx context.Context, client *redis.Client) (map[string]string, error) {
+	info, err := client.Info(ctx, "replication").Result()
+	if err != nil {
+		return nil, err
+	}
+	fields := make(map[string]string)
+	for line := range strings.Lines(info) {
+		if name, value, found := strings.Cut(strings.TrimSpace(line), ":"); found {
+			fields[name] = value
+		}
+	}
+	return fields, nil
 }
 
 func (s *SentinelSet) startSentinel(master *Server) {
@@ -84,10 +146,13 @@ func (s *SentinelSet) startSentinel(master *Server) {
 
 	// Sentinels greet each other every two seconds and look at the replicas
 	// every ten, and may refuse to promote one that they have not looked at
-	// for five. Faster is better for a test, but these settings are new in
-	// Redis 7: an older one is merely slower.
+	// for five PINGs. And they send the first PING to a server only when it
+	// would already count as down: each takes the living master for dead half
+	// a second after it has met it, and two may agree. It must not be too
+	// often either: they look once a second at the replicas of a dead master.
+	// These settings are new in Redis 7: an older one is slower, and may err.
 	_ = client.Process(s.t.Context(), redis.NewStatusCmd(s.t.Context(),
-		"SENTINEL", "DEBUG", "publish-period", 100, "info-period", 500))
+		"SENTINEL", "DEBUG", "publish-period", 100, "info-period", 500, "ping-period", 300))
 
 	s.sentinels = append(s.sentinels, sentinel)
 	s.clients = append(s.clients, client)

@@ -2,6 +2,7 @@ package redistest
 
 import (
 	"context"
+	"strconv"
 	"testing"
 )
 
@@ -11,9 +12,7 @@ func TestFailOverMakesTheReplicaTheMaster(t *testing.T) {
 	client := set.Client(t)
 	mustSet(t, client, "k", "v")
 	// A failover may lose what the replica has not got yet.
-	if n, err := set.Master().Client(t).Wait(t.Context(), 1, 0).Result(); err != nil || n != 1 {
-		t.Fatalf("WAIT: %d, %v", n, err)
-	}
+	set.AwaitReplication()
 
 	replica := set.Replica()
 	old := set.FailOver()
@@ -28,6 +27,23 @@ func TestFailOverMakesTheReplicaTheMaster(t *testing.T) {
 	})
 	if got, err := client.Get(t.Context(), "k").Result(); err != nil || got != "v" {
 		t.Errorf("GET after the failover: %q, %v", got, err)
+	}
+}
+
+func TestWhatWasReplicatedCanBeReadAtOnce(t *testing.T) {
+	t.Parallel()
+	set := StartSentinel(t)
+	master, replica := set.Master().Client(t), set.Replica()
+	client := replica.Client(t)
+	for i := range 20 {
+		want := strconv.Itoa(i)
+		replica.Pause()
+		mustSet(t, master, "k", want)
+		replica.Resume()
+		set.AwaitReplication()
+		if got, err := client.Get(t.Context(), "k").Result(); err != nil || got != want {
+			t.Fatalf("the replica has %q, %v; want %q", got, err, want)
+		}
 	}
 }
 
