@@ -52,6 +52,13 @@
 // process, between its waking up and its noticing. Where that matters, write with the fencing token
 // ([Lease.Token]) to a store that refuses older ones.
 //
+// Nor the order of those who wait, where the server loses their places: in a failover that loses acknowledged writes,
+// or a restart without its data. A poll brings along for how long its callers have waited, so their places count again
+// from the first poll of their process on that reaches the new server; it polls at every RetryInterval, in an outage
+// too. Until then the server knows nothing of them: a permit that is free goes to those who have polled. A replica that
+// takes over lacks the latest writes, and so the places of those who came last; one that has just been attached may lack
+// everything. Who stands in the queue of the new server keeps that place.
+//
 // # Steps of the server's clock
 //
 // Redis decides by its clock when a permit expires. A step ahead makes all permits expire earlier by as much.

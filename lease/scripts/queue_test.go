@@ -156,6 +156,47 @@ func TestPromise8PollKeepsItsPlaceAndAnOutageToo(t *testing.T) {
 	})
 }
 
+// A failover may lose the latest writes, a restart all of them. The server then knows those who have polled since, and
+// nobody else: a permit that is free is theirs. A place counts again from its process's next poll on.
+func TestPromise8LostPlaceCountsAgainFromThePollThatBringsIt(t *testing.T) {
+	for lost, lose := range map[string]func(*scriptTest){
+		"the queue": func(s *scriptTest) {
+			s.client.Del(context.Background(), s.queue, s.alive)
+			s.poll(10*second, 1, your(1), 3*second)
+			s.release(1, "a")
+		},
+		"everything": func(s *scriptTest) {
+			s.client.FlushAll(context.Background())
+			s.poll(10*second, 1, your(1), 3*second)
+		},
+	} {
+		t.Run(lost, func(t *testing.T) {
+			onEachWay(t, func(s *scriptTest) {
+				s.acquire(10*second, 1, 0, "a")
+				s.poll(10*second, 1, my(1), 4*second)
+				s.poll(10*second, 1, your(1), 3*second)
+				s.poll(10*second, 1, my(2), 2*second)
+				s.poll(10*second, 1, your(2), second)
+				lose(s)
+				if s.score(your(1)) == 0 {
+					t.Error("the one that the server knows was not served")
+				}
+				// The others poll, in any order.
+				s.poll(10*second, 1, your(2), second)
+				s.poll(10*second, 1, my(2), 2*second)
+				s.poll(10*second, 1, my(1), 4*second)
+				if got, want := s.waiting(), []string{my(1), my(2), your(2)}; !slices.Equal(got, want) {
+					t.Errorf("waiting: %v, want %v", got, want)
+				}
+				s.release(1, your(1))
+				if s.score(my(1)) == 0 {
+					t.Error("who came first is overtaken although the server knows it")
+				}
+			})
+		})
+	}
+}
+
 func TestPromoteDropsTheDeadWhereverTheyStand(t *testing.T) {
 	onEachWay(t, func(s *scriptTest) {
 		me := s.inbox("me~1")
