@@ -21,11 +21,11 @@ func scriptOf(v protocol.Verb) scripts.Verb {
 
 // An outgoing call knows whose it is.
 type request struct {
-	driver   *driver
-	batch *protocol.Batch
-	call     *protocol.Call
-	zrem     *redis.IntCmd // a plain release: takes the ids out, before cmd
-	cmd      redis.Cmder   // the script, or what a plain release does instead; nil: nothing
+	driver *driver
+	batch  *protocol.Batch
+	call   *protocol.Call
+	zrem   *redis.IntCmd // a plain release: takes the ids out, before cmd
+	cmd    redis.Cmder   // the script, or what a plain release does instead; nil: nothing
 }
 
 // A processor runs one command: a client, or one of its connections.

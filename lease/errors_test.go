@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/eqworks/passbuddy/internal/protocol"
+	"github.com/eqworks/passbuddy/lease/scripts"
 )
 
 func TestTroubleThatPassesIsNotPermanent(t *testing.T) {
@@ -59,13 +60,13 @@ func TestDeniedPermissionIsRecognisedInTheWordsOfEveryServer(t *testing.T) {
 		"NOPERM User READONLY has no permissions to run the 'evalsha' command", // which is a name here
 	} {
 		mustBeDenied(t, redisError(words), words)
-		if got := scripts[acquire].explain(redisError(words)); got != redisError(words) {
+		if got := explain(scripts.Acquire, redisError(words)); got != redisError(words) {
 			t.Errorf("%q: it is no command of the script that is denied, but %v", words, got)
 		}
 	}
 
 	line := 0
-	for i, text := range strings.Split(scripts[acquire].source, "\n") {
+	for i, text := range strings.Split(scripts.Acquire.Source(), "\n") {
 		if strings.Contains(text, "redis.call('ZCARD'") {
 			line = i + 1
 			break
@@ -85,7 +86,7 @@ func TestDeniedPermissionIsRecognisedInTheWordsOfEveryServer(t *testing.T) {
 		fmt.Sprintf("ERR Error running script (call to f_%s): @user_script:%d: The user executing the script can't run this command or subcommand", sha, line),
 	} {
 		mustBeDenied(t, redisError(words), words)
-		err := scripts[acquire].explain(redisError(words))
+		err := explain(scripts.Acquire, redisError(words))
 		if !errors.Is(err, redisError(words)) {
 			t.Errorf("%v does not lead to the client's error", err)
 		}

@@ -44,7 +44,7 @@ type pipeline struct {
 	stuck     bool // guarded by wire.mu: a state gave this trip up
 	trip      int  // guarded by wire.mu, written by its own goroutine only
 	batch     []*driver
-	entries      []entry
+	entries   []entry
 	requests  []request
 	pipe      redis.Pipeliner // empty between two trips
 
@@ -54,8 +54,8 @@ type pipeline struct {
 }
 
 type entry struct {
-	driver   *driver
-	batch *protocol.Batch
+	driver *driver
+	batch  *protocol.Batch
 }
 
 // send carries c's batch, now or with the next pipeline. inline: the calling goroutine carries it,

@@ -36,7 +36,7 @@ type fuzzFleet struct {
 	program []byte
 	now     Instant
 	redis   *modelRedis
-	states   []*fuzzState
+	states  []*fuzzState
 	trips   []*fuzzTrip
 	pushes  []modelPush
 
@@ -61,7 +61,7 @@ type fuzzState struct {
 
 // A fuzzTrip is a batch that is under way.
 type fuzzTrip struct {
-	state     *fuzzState
+	state    *fuzzState
 	ex       *Batch
 	executed bool
 	answered bool // its state has been told something
@@ -70,7 +70,7 @@ type fuzzTrip struct {
 }
 
 type fuzzLease struct {
-	state     *fuzzState
+	state    *fuzzState
 	holding  *Holding
 	since    Instant
 	overfull bool // its contexts have ended
