@@ -12,7 +12,7 @@ import (
 // lists. It exists while its state has something to do, and lingers for a moment:
 // who uses a semaphore once will soon use it again.
 //
-// Its lock comes before those of manager, renewer and wire; no lease and no context is ended under it.
+// Its lock comes before those of manager, renewer and transport; no lease and no context is ended under it.
 type driver struct {
 	// immutable
 	manager *Manager
@@ -24,7 +24,7 @@ type driver struct {
 	dead              bool                // off the manager's list: find another
 	listens           bool                // counted by the channel
 	pipeline          *pipeline           // the pipeline that carries state.pipeline
-	trip              int                 // and which of its trips
+	round             int                 // and which of its rounds
 	server            *serverTime         // who answered last
 	clock             protocol.ClockWatch // what its answers tell of its clock
 	idleAt            protocol.Instant    // since when there is nothing to do; zero: there is
@@ -53,7 +53,7 @@ func (c *driver) unlock(now protocol.Instant, inline bool) {
 		c.manager.subscriber.listen(c.listens)
 	}
 	var stuck *pipeline
-	trip := c.trip
+	round := c.round
 	if c.pipeline != nil && d.Batch == nil {
 		stuck, c.pipeline = c.pipeline, nil // the state gave it up
 	}
@@ -73,7 +73,7 @@ func (c *driver) unlock(now protocol.Instant, inline bool) {
 		lost.end(lost.errorOf(h.Ending))
 	}
 	if stuck != nil {
-		c.manager.transport.giveUp(stuck, trip)
+		c.manager.transport.giveUp(stuck, round)
 	}
 	if send && !inline {
 		c.manager.transport.send(c, false)
@@ -145,7 +145,7 @@ func (c *driver) depart(f *pipeline) *protocol.Batch {
 	c.state.Needed = c.server.need()
 	ex := c.state.Depart(now, known)
 	if ex != nil {
-		c.pipeline, c.trip = f, f.trip
+		c.pipeline, c.round = f, f.round
 	}
 	c.unlock(now, false)
 	return ex

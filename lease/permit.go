@@ -21,15 +21,15 @@ type Permit struct {
 	semaphore *Semaphore
 	opts      []AcquireOption
 
-	mu     sync.Mutex
-	tenure *tenure // nil: nothing is held or being taken
+	mu      sync.Mutex
+	holding *holding // nil: nothing is held or being taken
 }
 
-// A tenure is one time of holding the permit: it is taken, used, and given back or lost. Its lease belongs
+// A holding is one time of holding the permit: it is taken, used, and given back or lost. Its lease belongs
 // to no caller, so that none of them can end it for the others.
 //
 // The permit's mu guards it. A lease is never asked anything under mu: the answer may run a logger.
-type tenure struct {
+type holding struct {
 	cancel context.CancelFunc // of the acquire under way
 	taken  chan struct{}      // closed when there is lease or err
 	lease  *Lease
@@ -57,8 +57,8 @@ func (p *Permit) Client() redis.UniversalClient { return p.semaphore.manager.cli
 func (p *Permit) IsHeld() bool {
 	p.mu.Lock()
 	var l *Lease
-	if p.tenure != nil {
-		l = p.tenure.lease
+	if p.holding != nil {
+		l = p.holding.lease
 	}
 	p.mu.Unlock()
 	return l != nil && l.Valid()
@@ -116,7 +116,7 @@ func (p *Permit) use(ctx context.Context, maxWait *time.Duration) (context.Conte
 	return context.WithValue(used, insideKey{p}, t), done, nil
 }
 
-// insideKey finds in a user's context the tenure that it belongs to.
+// insideKey finds in a user's context the holding that it belongs to.
 type insideKey struct{ permit *Permit }
 
 // Release gives the permit back. While it has users, Release returns nil at once, nobody else gets in,
@@ -129,7 +129,7 @@ func (p *Permit) Release() error { return p.release((*Lease).Release) }
 
 func (p *Permit) release(giveBack func(*Lease) error) error {
 	p.mu.Lock()
-	t := p.tenure
+	t := p.holding
 	if t == nil || t.lease == nil {
 		p.mu.Unlock()
 		return nil
@@ -146,9 +146,9 @@ func (p *Permit) release(giveBack func(*Lease) error) error {
 	return err
 }
 
-// enter returns the tenure, with its permit taken, and for a user with one user more. taken reports that
+// enter returns the holding, with its permit taken, and for a user with one user more. taken reports that
 // it was taken for this caller.
-func (p *Permit) enter(ctx context.Context, user bool, maxWait *time.Duration) (t *tenure, taken bool, err error) {
+func (p *Permit) enter(ctx context.Context, user bool, maxWait *time.Duration) (t *holding, taken bool, err error) {
 	if ctx == nil {
 		return nil, false, &OptionError{"ctx", "nil", "pass context.Background() where there is none"}
 	}
@@ -165,7 +165,7 @@ func (p *Permit) enter(ctx context.Context, user bool, maxWait *time.Duration) (
 		t := p.look()
 		p.mu.Lock()
 		switch {
-		case t != p.tenure: // somebody was faster
+		case t != p.holding: // somebody was faster
 			p.mu.Unlock()
 		case t == nil || t.lease == nil:
 			t, err := p.joinLocked(ctx, t, user, maxWait, timeout)
@@ -197,11 +197,11 @@ func (p *Permit) timer(maxWait time.Duration) *clock.Timer {
 	return p.semaphore.manager.clock.Timer(maxWait)
 }
 
-// look returns the present tenure; one whose lease has ended is none any more.
-func (p *Permit) look() *tenure {
+// look returns the present holding; one whose lease has ended is none any more.
+func (p *Permit) look() *holding {
 	for {
 		p.mu.Lock()
-		t := p.tenure
+		t := p.holding
 		over := t != nil && t.lease != nil
 		p.mu.Unlock()
 		if over {
@@ -215,15 +215,15 @@ func (p *Permit) look() *tenure {
 }
 
 // insideLocked reports whether ctx belongs to a user of t who is not done.
-func (p *Permit) insideLocked(ctx context.Context, t *tenure) bool {
+func (p *Permit) insideLocked(ctx context.Context, t *holding) bool {
 	return t.users > 0 && ctx.Value(insideKey{p}) == t
 }
 
 // joinLocked waits for the permit that is being taken, and starts that when t is nil. It unlocks mu.
-func (p *Permit) joinLocked(ctx context.Context, t *tenure, user bool, maxWait *time.Duration, timeout <-chan time.Time) (*tenure, error) {
+func (p *Permit) joinLocked(ctx context.Context, t *holding, user bool, maxWait *time.Duration, timeout <-chan time.Time) (*holding, error) {
 	if t == nil {
-		t = &tenure{taken: make(chan struct{}), gone: make(chan struct{})}
-		p.tenure = t
+		t = &holding{taken: make(chan struct{}), gone: make(chan struct{})}
+		p.holding = t
 		opts := p.opts
 		if maxWait != nil {
 			opts = append(opts, MaxWait(*maxWait))
@@ -267,12 +267,12 @@ func (p *Permit) joinLocked(ctx context.Context, t *tenure, user bool, maxWait *
 	return nil, p.semaphore.waitEnded(ctx, nil)
 }
 
-// take is the acquire of a tenure. It has a goroutine of its own, so that each caller can leave when it
+// take is the acquire of a holding. It has a goroutine of its own, so that each caller can leave when it
 // wants to; when the last one does, the acquire is cancelled and the goroutine ends.
-func (p *Permit) take(ctx context.Context, t *tenure, opts []AcquireOption) {
+func (p *Permit) take(ctx context.Context, t *holding, opts []AcquireOption) {
 	l, err := p.semaphore.Acquire(ctx, opts...)
 	p.mu.Lock()
-	wanted := p.tenure == t
+	wanted := p.holding == t
 	switch {
 	case err != nil:
 		t.err = err
@@ -292,10 +292,10 @@ func (p *Permit) take(ctx context.Context, t *tenure, opts []AcquireOption) {
 
 // done takes a user away. The last one gives the permit back when that was asked for, or when the lease
 // has ended: time may take the permit of a lost one, but it need not wait for that.
-func (p *Permit) done(t *tenure) {
+func (p *Permit) done(t *holding) {
 	p.mu.Lock()
 	t.users--
-	back := t.users == 0 && (t.leaving || p.tenure != t) && !t.givingBack
+	back := t.users == 0 && (t.leaving || p.holding != t) && !t.givingBack
 	t.givingBack = t.givingBack || back
 	p.mu.Unlock()
 	if back {
@@ -304,8 +304,8 @@ func (p *Permit) done(t *tenure) {
 	}
 }
 
-// leave makes room for the next tenure. A lease that has ended without users goes back.
-func (p *Permit) leave(t *tenure) {
+// leave makes room for the next holding. A lease that has ended without users goes back.
+func (p *Permit) leave(t *holding) {
 	p.mu.Lock()
 	p.leaveLocked(t)
 	back := t.users == 0 && !t.givingBack
@@ -316,9 +316,9 @@ func (p *Permit) leave(t *tenure) {
 	}
 }
 
-func (p *Permit) leaveLocked(t *tenure) {
-	if p.tenure == t {
-		p.tenure = nil
+func (p *Permit) leaveLocked(t *holding) {
+	if p.holding == t {
+		p.holding = nil
 		close(t.gone)
 	}
 }

@@ -51,7 +51,7 @@ func (h *hold) endAsDecided() error {
 	return h.end(cmp.Or(h.errorOf(why), ErrReleased))
 }
 
-// settleExtensions tells those whose permit was renewed, or is no longer held. c.mu is held.
+// confirmRenewals tells those whose permit was renewed, or is no longer held. c.mu is held.
 func (c *driver) confirmRenewals() {
 	if len(c.immediateRenewals) == 0 {
 		return

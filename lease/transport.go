@@ -19,7 +19,7 @@ const (
 )
 
 // A transport carries batches to Redis and back, many states' in one pipeline, and is the only place that
-// runs scripts. A lone batch goes straight out. While maxFlights pipelines are under way, the next
+// runs scripts. A lone batch goes straight out. While maxPipelines pipelines are under way, the next
 // batches gather and share the next one, so that batches come by themselves under load.
 // Safe for concurrent use.
 type transport struct {
@@ -29,26 +29,26 @@ type transport struct {
 	ctx     context.Context // ends when the manager is closed
 	bounded bool            // a context bounds the client's calls
 
-	mu      sync.Mutex
-	ready   []*driver // with something to send
-	flying  int
-	stuck   int
-	idle    []*pipeline
-	closed  bool
-	flights sync.WaitGroup
+	mu       sync.Mutex
+	ready    []*driver // with something to send
+	underWay int
+	stuck    int
+	idle     []*pipeline
+	closed   bool
+	running  sync.WaitGroup
 }
 
 // A pipeline is one goroutine that carries pipelines, one after the other.
 type pipeline struct {
 	transport *transport
-	stuck     bool // guarded by wire.mu: a state gave this trip up
-	trip      int  // guarded by wire.mu, written by its own goroutine only
+	stuck     bool // guarded by transport.mu: a state gave this round up
+	round     int  // guarded by transport.mu, written by its own goroutine only
 	batch     []*driver
 	entries   []entry
 	requests  []request
-	pipe      redis.Pipeliner // empty between two trips
+	pipe      redis.Pipeliner // empty between two rounds
 
-	ctx      context.Context // bounds a trip
+	ctx      context.Context // bounds a round
 	deadline time.Time
 	cancel   context.CancelFunc
 }
@@ -66,14 +66,14 @@ func (w *transport) send(c *driver, inline bool) {
 		w.mu.Unlock()
 		return
 	}
-	if w.flying >= maxPipelines || w.stuck >= maxStuck {
+	if w.underWay >= maxPipelines || w.stuck >= maxStuck {
 		w.ready = append(w.ready, c)
 		w.mu.Unlock()
 		return
 	}
 	inline = inline && len(w.ready) == 0
 	w.ready = append(w.ready, c)
-	f := w.flightLocked()
+	f := w.pipelineLocked()
 	w.mu.Unlock()
 	if !inline {
 		go f.run(false)
@@ -82,19 +82,19 @@ func (w *transport) send(c *driver, inline bool) {
 	f.run(true)
 }
 
-// flightLocked returns a pipeline that is not used, and counts it.
-func (w *transport) flightLocked() *pipeline {
-	w.flying++
-	w.flights.Add(1)
+// pipelineLocked returns a pipeline that is not used, and counts it.
+func (w *transport) pipelineLocked() *pipeline {
+	w.underWay++
+	w.running.Add(1)
 	if n := len(w.idle) - 1; n >= 0 {
 		f := w.idle[n]
 		w.idle = w.idle[:n]
 		return f
 	}
-	return w.newFlight()
+	return w.newPipeline()
 }
 
-func (w *transport) newFlight() *pipeline {
+func (w *transport) newPipeline() *pipeline {
 	return &pipeline{transport: w, pipe: w.client.Pipeline(), cancel: func() {}}
 }
 
@@ -102,33 +102,33 @@ func (w *transport) newFlight() *pipeline {
 // has taken its place. once: what is left goes to another goroutine.
 func (f *pipeline) run(once bool) {
 	w := f.transport
-	defer w.flights.Done()
+	defer w.running.Done()
 	for first := true; ; first = false {
 		if !once {
 			// The callers that the last replies woke run first: what they ask for goes along. Without
-			// this, the first of them leaves alone and the others wait for the next trip.
+			// this, the first of them leaves alone and the others wait for the next round.
 			runtime.Gosched()
 		}
 		w.mu.Lock()
-		f.trip++
+		f.round++
 		if f.stuck {
 			w.stuck--
 			f.stuck = false
-			if w.flying >= maxPipelines {
+			if w.underWay >= maxPipelines {
 				w.mu.Unlock()
 				return
 			}
-			w.flying++
+			w.underWay++
 		}
 		n := min(len(w.ready), maxCalls)
 		if n == 0 || w.closed {
-			w.flying--
+			w.underWay--
 			w.idle = append(w.idle, f)
 			w.mu.Unlock()
 			return
 		}
 		if once && !first {
-			w.flights.Add(1)
+			w.running.Add(1)
 			w.mu.Unlock()
 			go f.run(false)
 			return
@@ -140,18 +140,18 @@ func (f *pipeline) run(once bool) {
 	}
 }
 
-// giveUp takes a trip of f off the pipelines that count: it may hang for as long as the client lets it.
-func (w *transport) giveUp(f *pipeline, trip int) {
+// giveUp takes a round of f off the pipelines that count: it may hang for as long as the client lets it.
+func (w *transport) giveUp(f *pipeline, round int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if f.stuck || f.trip != trip {
+	if f.stuck || f.round != round {
 		return // by another state, or it came back meanwhile
 	}
 	f.stuck = true
-	w.flying--
+	w.underWay--
 	w.stuck++
 	if len(w.ready) > 0 && !w.closed && w.stuck < maxStuck {
-		go w.flightLocked().run(false)
+		go w.pipelineLocked().run(false)
 	}
 }
 
@@ -185,7 +185,7 @@ func (f *pipeline) carry() {
 	var others sync.WaitGroup
 	for addr, entries := range nodes {
 		others.Go(func() {
-			g := f.transport.newFlight()
+			g := f.transport.newPipeline()
 			g.deliver(entries, f.transport.server(addr))
 			g.cancel()
 		})
@@ -194,7 +194,7 @@ func (f *pipeline) carry() {
 	clear(f.entries)
 }
 
-// deliver runs the calls of legs in one pipeline and hands each state what came of its own.
+// deliver runs the calls of entries in one pipeline and hands each state what came of its own.
 func (f *pipeline) deliver(entries []entry, server *serverTime) {
 	ctx := f.attempt(entries)
 	f.requests = f.requests[:0]
@@ -277,4 +277,4 @@ func (w *transport) close() {
 
 // wait returns when nothing is under way any more. A call that the client does not let a context end
 // lasts until the client's own timeouts end it.
-func (w *transport) wait() { w.flights.Wait() }
+func (w *transport) wait() { w.running.Wait() }

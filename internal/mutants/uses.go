@@ -32,7 +32,7 @@ var uses = []mutant{
 	unit("a lost permit that is used on", "LostPermit|Close",
 		edit{permit, "over = !t.lease.Valid()", "over = false"}),
 	unit("a lost permit that never goes back", "LostPermit",
-		edit{permit, "t.users == 0 && (t.leaving || p.tenure != t) && !t.givingBack", "t.users == 0 && t.leaving && !t.givingBack"}),
+		edit{permit, "t.users == 0 && (t.leaving || p.holding != t) && !t.givingBack", "t.users == 0 && t.leaving && !t.givingBack"}),
 	unit("a user who is done twice", "Release",
 		edit{permit, "		once.Do(func() {\n			end()\n			p.done(t)\n		})", "		_ = &once\n		end()\n		p.done(t)"}),
 	unit("held by a flag, not by the clock", "Pause|LostPermit",

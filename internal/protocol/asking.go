@@ -40,7 +40,7 @@ func (s *State) addRequests(now Instant, ex *Batch) {
 		speak = speak && ahead <= freed
 		behind = max(behind, w.place)
 		if w.place == 0 && !w.grant.waits && !w.requestedAt.IsZero() {
-			// No answer has settled what it asked for: that may be carried out as late as now.
+			// What it asked for has not been answered: that may be carried out as late as now.
 			youngest = min(youngest, w.requestedAt.Mono-w.since.Mono)
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/eqworks/passbuddy/internal/backoff"
 )
 
-// A batch is one trip of a state to Redis: releases first, because they make room, then renewals,
+// A Batch is what a state sends to Redis together: releases first, because they make room, then renewals,
 // then requests. It is numbered by its pointer: a state that gave one up may still get its reply later,
 // after newer ones, and every script and every method here is safe against that.
 type Batch struct {

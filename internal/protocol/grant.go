@@ -31,7 +31,7 @@ type Grant struct {
 	final    bool // and when it left, no request could take a permit for g any more
 	deferred bool // to be released: its waiter was served otherwise; there is no hurry
 
-	unanswered int32   // requests for it that no reply has settled
+	unanswered int32   // requests for it that no reply has answered
 	lateBy     Instant // when those requests have come too late to take a permit
 	releaseAt  Instant // to be released: when the release is sent next
 	expiresBy  Instant // to be released: when its time is up in any case
@@ -69,5 +69,5 @@ const maxHandovers = 1000
 // leaseToken is the fencing token of the lease that has g now: each that it is handed to has a larger one.
 func (g *Grant) leaseToken() int64 { return g.token*maxHandovers + int64(g.handed) }
 
-// settled reports whether no request can take a permit for g any more.
+// isQuiet reports whether no request can take a permit for g any more.
 func (g *Grant) isQuiet(now Instant) bool { return g.unanswered == 0 || now.Reached(g.lateBy) }

@@ -2,7 +2,7 @@ package protocol
 
 import "time"
 
-// release gives h's permit back; its contexts have ended before. h.settled is closed when Redis has
+// Release gives h's permit back; its contexts have ended before. h.Confirmed is closed when Redis has
 // answered, or when the trust window ends first.
 func (s *State) Release(now Instant, h *Holding) {
 	s.Tick(now) // a window that ends now is a loss
@@ -35,7 +35,7 @@ func (s *State) Release(now Instant, h *Holding) {
 	}
 }
 
-// settle tells the caller of Release how it went; why is nil when the permit was given back.
+// confirm tells the caller of Release how it went; why is nil when the permit was given back.
 func (s *State) confirm(h *Holding, why *Reason) {
 	h.Grant.Holding = nil
 	h.Result = why
@@ -44,7 +44,7 @@ func (s *State) confirm(h *Holding, why *Reason) {
 	}
 }
 
-// owe puts g on the list of permits to be given back. A grant that was held goes back at once. One whose
+// giveBack puts g on the list of permits to be given back. A grant that was held goes back at once. One whose
 // request may still be on its way is released when that request has come too late to take a permit:
 // a release that overtook it would leave a permit that nobody knows.
 func (s *State) giveBack(now Instant, g *Grant) {
