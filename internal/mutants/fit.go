@@ -23,6 +23,9 @@ import (
 // type checker runs in this process, on what the compiler exported for the imports: a build of each mutant
 // would take minutes.
 func fit(all []mutant, _ int) error {
+	if err := named(all); err != nil {
+		return err
+	}
 	sources, err := readTree()
 	if err != nil {
 		return err

@@ -61,7 +61,7 @@ var mutants = []mutant{
 		edit{acquire, "if held + weight > limit and (purge() == 0 or held + weight > limit) then", "if held + weight > limit + 1 and (purge() == 0 or held + weight > limit + 1) then"}),
 	script("capacity off by one, where nobody waits", "Promise1|AcquireScript",
 		edit{uncontended, "held + asked <= capacity then", "held + asked <= capacity + 1 then"}),
-	script("unconditional delete", "Script|State",
+	script("unconditional delete", "Script",
 		edit{purgeLua, "redis.call('ZREMRANGEBYSCORE', holders, '-inf', whole(math.floor(now / 1000)))", "redis.call('ZREMRANGEBYRANK', holders, 0, -1)"}),
 	fleet("renewal that adds",
 		edit{renew, "'XX', 'GT', 'CH'", "'GT', 'CH'"}),

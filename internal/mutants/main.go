@@ -126,26 +126,41 @@ func each(all []mutant, workers int, work func(m mutant, dir string) (string, bo
 	working.Wait()
 }
 
-// healthy runs the tests of all mutants on the code as it is, each once.
-func healthy(all []mutant) error {
-	groups := map[string]mutant{} // by package and arguments: all its tests in one run
+// groups joins mutants whose tests can run together.
+func groups(all []mutant) map[string]mutant {
+	byPackage := map[string]mutant{} // and arguments: all its tests in one run
 	for _, m := range all {
 		key := fmt.Sprint(m.pkg, m.args, m.real)
-		if g, seen := groups[key]; seen {
+		if g, seen := byPackage[key]; seen {
 			m.run = g.run + "|" + m.run
 		}
-		groups[key] = m
+		byPackage[key] = m
 	}
-	for _, g := range groups {
-		out, err := exec.Command("go", "test", "-list", ".", g.pkg).CombinedOutput()
+	return byPackage
+}
+
+// named sees that there are the tests that must notice: a name may have changed.
+func named(all []mutant) error {
+	for _, g := range groups(all) {
+		out, err := exec.Command("go", "test", "-vet=off", "-list", ".", g.pkg).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("the tests of %s: %v\n%s", g.pkg, err, out)
 		}
 		for _, word := range strings.Split(g.run, "|") {
-			if !regexp.MustCompile("(?m)^Test.*" + word).Match(out) {
+			if !regexp.MustCompile("(?m)^(Test|Fuzz).*" + word).Match(out) {
 				return fmt.Errorf("%s has no test that matches %s", g.pkg, word)
 			}
 		}
+	}
+	return nil
+}
+
+// healthy runs the tests of all mutants on the code as it is, each once.
+func healthy(all []mutant) error {
+	if err := named(all); err != nil {
+		return err
+	}
+	for _, g := range groups(all) {
 		if out, err := g.test(""); err != nil {
 			return fmt.Errorf("without a mutant, %s in %s: %v\n%s", g.run, g.pkg, err, out)
 		}
