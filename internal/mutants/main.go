@@ -215,6 +215,9 @@ func (m mutant) test(overlay string) (string, error) {
 	timeout := "-timeout=5m"
 	if overlay != "" {
 		timeout = "-timeout=60s" // some turn in circles
+		if len(m.args) > 0 {
+			timeout = "-timeout=5m" // and a fleet may have to live often
+		}
 	}
 	args := []string{"test", "-count=1", timeout, "-vet=off", "-failfast", "-ldflags=-s -w", "-run", m.run}
 	if len(m.args) == 0 { // no fleet: compiling takes longer than running

@@ -10,7 +10,7 @@ var waitingMutants = []mutant{
 		edit{batchGo, "Max: min(s.Config.TTL/16, maxDelay),", "Max: s.Config.TTL / 16,"}),
 	state("a pause that a process was told of does not end hand-over", "Pause",
 		edit{stateGo, "	if s.Seen.overfull || s.failures", "	if s.failures"}),
-	state("a process that hands over is not told of a pause", "Pause",
+	unit("a process that hands over is not told of a pause", "Pause",
 		edit{stateGo, "s.Seen.asOf.Add(s.Config.RetryInterval))\n	}", "now.Add(s.Config.RetryInterval))\n	}"},
 		edit{stateGo, "now.Reached(s.Seen.asOf.Add(2*s.Config.RetryInterval))", "false"}),
 	state("waits that end in the wrong order", "StateEnds",

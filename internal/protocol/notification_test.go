@@ -57,21 +57,3 @@ func TestStateMeasuresNoPushByTheAnswerOfAnotherClock(t *testing.T) {
 	w := d.queued(at(0))
 	d.mustOnlyPoll(at(time.Second), granting(w.grant.ID, at(time.Second+step)))
 }
-
-// The id was released before, and its notification comes late, and twice: it serves nobody.
-func TestStateMakesNoLeaseOfANotificationThatComesTwice(t *testing.T) {
-	d := newStateTest(t, 1)
-	w := d.waiter(at(0))
-	ex := d.mustDepart(at(0), Acquire)
-	run(ex, at(0), 0)
-	d.Arrive(at(0), ex)
-	late := granting(idOf(9, 1), at(time.Millisecond))
-	late.Weight = 1
-	d.Notified(at(2*time.Millisecond), late)
-	d.Notified(at(3*time.Millisecond), late)
-	d.mustWait(w)
-	ex = d.mustDepart(at(3*time.Millisecond), Release, Acquire)
-	if id := ex.Calls[0].Grants[0].ID; id != late.ID {
-		t.Errorf("%s is given back, want %s", id, late.ID)
-	}
-}

@@ -27,7 +27,7 @@ func (d *stateTest) queued(now Instant) *Waiter {
 
 // granting is the notification that tells of a grant which a script made at ran.
 func granting(id string, ran Instant) Notification {
-	return Notification{Verb: Granted, Expiry: expiryAt(ran), Token: serverAt(ran), Server: serverAt(ran), ID: id}
+	return Notification{Verb: Granted, Expiry: expiryAt(ran), Token: serverAt(ran), Server: serverAt(ran), ID: id, Weight: 1}
 }
 
 // A line that moves up when all who may stand in the shared queue do so already has nothing to ask: the

@@ -191,3 +191,17 @@ func TestStateHandsNothingOverInAPauseThatItWasToldOf(t *testing.T) {
 	d.mustWait(w)
 	d.mustDepart(at(3), Release, Acquire)
 }
+
+// The server's clock has stepped ahead of the request's limit; this very answer says how far, so there is nothing to wait
+// for.
+func TestStateAsksAgainAtOnceWhenItsRequestWasLateByAStep(t *testing.T) {
+	d := newStateTest(t, 1)
+	w := d.waiter(at(0))
+	ex := d.mustDepart(at(0), Acquire)
+	now := at(10 * time.Millisecond)
+	c := &ex.Calls[0]
+	c.Server, c.Late = serverAt(now)+time.Hour.Microseconds(), true
+	d.Arrive(now, ex)
+	d.mustWait(w)
+	d.mustDepart(now, Acquire)
+}
