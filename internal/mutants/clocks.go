@@ -85,9 +85,6 @@ var clockMutants = []mutant{
 		edit{grantLua, "  if longest > ttl then\n", "  if false then\n"}),
 	fleet("in a fleet, a promotion when the memory is full begins with what takes memory",
 		edit{release, "  redis.call('ZREM', holders, '')\n", ""}),
-	fleet("in a fleet, what takes longer than an attempt never counts",
-		edit{renewals, "	if s.Needed == 0 || s.Needed > s.Config.Attempt()/4 {\n		return s.Window\n	}\n	return 4 * s.Config.Attempt()", "	return s.bound()"},
-		edit{renewals, "return max(s.Config.Attempt(), min(longest, s.roomForTwo(), s.Window/2))", "return s.Config.Attempt() + 0*longest"}),
 	fleet("in a fleet, a short reply to an acquire is not noticed",
 		edit{repliesGo, "	if len(rest) != want {", "	if len(rest) > want {"}),
 }

@@ -102,8 +102,8 @@ func (c *chaos) gentle(d time.Duration) {
 		n.SetMemoryFull(true)
 		time.Sleep(c.upTo(3 * c.fleet.longestTTL()))
 		n.SetMemoryFull(false)
-	case 11: // the way to the server is long, for longer than a TTL
-		c.farAway(c.fleet.shortestTTL() / 7)
+	case 11: // the way to the server is long, for longer than a TTL; not so long that no connection can be made anew
+		c.farAway(c.fleet.shortestTTL() / 10)
 	case 12: // and a script with many ids takes long
 		n.SetSlowness(c.upTo(c.fleet.shortestTTL() / 10 / c.fleet.work()))
 		time.Sleep(c.upTo(3 * c.fleet.longestTTL()))
