@@ -28,8 +28,8 @@ func (h actingHandler) Handle(context.Context, slog.Record) error {
 // Who is told of a loss may decide to stop.
 func TestWhoIsToldMayCloseTheManager(t *testing.T) {
 	for _, how := range []string{"Close", "Shutdown"} {
-		for _, teller := range []string{"an event function", "a logger"} {
-			t.Run(teller+" calls "+how, func(t *testing.T) {
+		for _, caller := range []string{"an event function", "a logger"} {
+			t.Run(caller+" calls "+how, func(t *testing.T) {
 				inBubble(t, func(w *world) {
 					var m *lease.Manager
 					closed := make(chan error, 8)
@@ -41,7 +41,7 @@ func TestWhoIsToldMayCloseTheManager(t *testing.T) {
 						closed <- m.Shutdown(context.Background())
 					}
 					m, _ = w.process("p", func(_ *redis.Options, o *lease.Options) {
-						if teller == "a logger" {
+						if caller == "a logger" {
 							o.Logger = slog.New(actingHandler{slog.DiscardHandler, stop})
 						} else {
 							o.Events.Lost = func(lease.Event) { stop() }

@@ -201,7 +201,7 @@ func (c *driver) arrive(ex *protocol.Batch, server *serverTime) {
 	}
 }
 
-// pushed takes a message from the channel.
+// notified takes a message from the channel.
 func (c *driver) notified(p protocol.Notification) {
 	c.mu.Lock()
 	if c.dead {

@@ -75,7 +75,7 @@ func (t *notifier) run() {
 	}
 }
 
-// A told is an event with the name of its semaphore, on its way to the functions.
+// A namedEvent is an event with the name of its semaphore, on its way to the functions.
 type namedEvent struct {
 	name  string
 	event protocol.Event

@@ -26,7 +26,9 @@ func TestRealRedisHeavyLeasesAreRenewedByParts(t *testing.T) {
 			continue
 		}
 		t.Run(fmt.Sprintf("%d leases of 1,000, TTL %v", tc.leases, tc.ttl), func(t *testing.T) {
-			unlessStarved(t, tc.ttl, func(ttl time.Duration) error { return holdHeavy(t, tc.leases, ttl) })
+			if err := holdHeavy(t, tc.leases, tc.ttl); err != nil {
+				t.Errorf("lost %v", err)
+			}
 		})
 	}
 }

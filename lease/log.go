@@ -27,10 +27,10 @@ func (m *Manager) report(h *hold) {
 func (m *Manager) note(cfg *Config, n protocol.Warning) {
 	switch n.Kind {
 	case protocol.Muted:
-		m.warn(cfg.Name, "muted", "lease: this Redis user may not PUBLISH to "+scripts.Inbox+"*: waiters of other processes learn of free permits by polling only", "semaphore", cfg.Name)
+		m.warn(cfg.Name, "muted", "lease: this Redis user may not PUBLISH to "+scripts.Channel+"*: waiters of other processes learn of free permits by polling only", "semaphore", cfg.Name)
 	case protocol.Disagreement:
 		m.warn(cfg.Name, "disagree", "lease: another process declares other limits for this semaphore; each is served by its own, unless Resize overrides them",
-			"semaphore", cfg.Name, "capacity", cfg.Capacity, "ttl", cfg.TTL, "other_capacity", n.Capacity, "other_ttl", time.Duration(n.TTL)*time.Millisecond)
+			"semaphore", cfg.Name, "capacity", cfg.Capacity, "ttl", cfg.TTL, "other_capacity", n.Capacity, "other_ttl", n.TTL)
 	}
 }
 

@@ -134,7 +134,7 @@ func New(client redis.UniversalClient, opts Options) (*Manager, error) {
 	m.watchdog = newRenewer(m, 0, func(c *driver) *appointment { return &c.end })
 	m.transport = &transport{client: client, server: m.serverAt, ctx: m.ctx, bounded: isBounded(client)}
 	m.transport.cluster, _ = client.(*redis.ClusterClient)
-	m.subscriber = &subscriber{manager: m, channel: scripts.Inbox + owner, quiet: 10 * time.Second}
+	m.subscriber = &subscriber{manager: m, channel: scripts.Channel + owner, quiet: 10 * time.Second}
 	return m, nil
 }
 
@@ -188,7 +188,7 @@ func (m *Manager) serverAt(addr string) *serverTime {
 	return s
 }
 
-// converse returns the driver of a semaphore, locked, and makes it if there is none. alive says
+// driverOf returns the driver of a semaphore, locked, and makes it if there is none. alive says
 // that it is for a lease that lives, which is served while the manager drains.
 func (m *Manager) driverOf(s *Semaphore, alive bool) (*driver, error) {
 	cfg := &s.cfg

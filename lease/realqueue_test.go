@@ -142,7 +142,7 @@ func TestRealRedisTakesACrashedHoldersPermitOverJustAfterItsExpiry(t *testing.T)
 	}
 	mustQueue(t, admin, queueKey, int64(cfg.Capacity))
 	holder.kill()
-	first, starved := time.Time{}, lateTimers(t)
+	first := time.Time{}
 	for _, z := range admin.ZRangeWithScores(context.Background(), "passbuddy-gpu", 0, -1).Val() {
 		expiries[z.Member.(string)] = time.UnixMilli(int64(z.Score))
 		if first.IsZero() {
@@ -153,7 +153,7 @@ func TestRealRedisTakesACrashedHoldersPermitOverJustAfterItsExpiry(t *testing.T)
 		g := mustBeServed(t, fmt.Sprintf("waiter %d", i), w)
 		late := g.at.Sub(first)
 		t.Logf("taken over %v after the expiry", late)
-		if late < 0 || late > 1500*time.Millisecond+starved() {
+		if late < 0 || late > 1500*time.Millisecond {
 			t.Errorf("taken over %v after the expiry", late)
 		}
 	}

@@ -7,14 +7,14 @@ import (
 	"github.com/eqworks/passbuddy/internal/protocol"
 )
 
-// An extension is a caller who waits for a renewal that was sent since it asked.
+// An immediateRenewal is a caller who waits for a renewal that was sent since it asked.
 type immediateRenewal struct {
 	grant *protocol.Grant
 	end   protocol.Instant // a window that ends then or later comes from such a renewal
 	done  chan bool
 }
 
-// extend renews the permit at once and waits for Redis's answer. Trouble is ridden out, as by any renewal.
+// renewNow renews the permit at once and waits for Redis's answer. Trouble is ridden out, as by any renewal.
 // It returns nil when the permit was renewed, and the reason when the lease ended first or ctx did.
 func (h *hold) renewNow(ctx context.Context) error {
 	c := h.driver

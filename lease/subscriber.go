@@ -22,7 +22,7 @@ const (
 	silent = 2 * beats              // and before it is given up
 )
 
-// An channel is this manager's subscription: scripts that other processes run push grants to it. It is
+// A subscriber is this manager's subscription: scripts that other processes run push grants to it. It is
 // opened when the first caller waits and closed after a quiet while. It does not make anything true: a
 // message that is lost only costs the time until the next poll. Safe for concurrent use.
 type subscriber struct {
@@ -109,7 +109,7 @@ func (in *subscriber) run(ctx context.Context) {
 		}
 		var refused redis.Error
 		if errors.As(err, &refused) && !isTransient(err) {
-			in.manager.warn("", "subscribe", "lease: this Redis user may not SUBSCRIBE to "+scripts.Inbox+"*: waiters learn of free permits by polling only", "error", err)
+			in.manager.warn("", "subscribe", "lease: this Redis user may not SUBSCRIBE to "+scripts.Channel+"*: waiters learn of free permits by polling only", "error", err)
 			failures = max(failures, 6) // no hurry
 		}
 		failures++
@@ -161,14 +161,14 @@ func (in *subscriber) take(payload string) {
 	name, ours := strings.CutPrefix(n.Holders, in.manager.prefix+"-")
 	if !ok || !ours || !validWeight(n.ID) || !strings.HasSuffix(strings.SplitN(n.ID, "#", 2)[0], "@"+in.manager.owner) {
 		in.ignored.Add(1)
-		in.manager.warn("", "garbage", "lease: a message in the inbox makes no sense and is ignored; does somebody else publish there?", "channel", in.channel, "bytes", len(payload))
+		in.manager.warn("", "garbage", "lease: a message in the channel makes no sense and is ignored; does somebody else publish there?", "channel", in.channel, "bytes", len(payload))
 		return
 	}
 	verbs := [...]protocol.Notice{scripts.Granted: protocol.Granted, scripts.Refused: protocol.Refused, scripts.Withdrawn: protocol.Withdrawn}
 	in.manager.notified(name, protocol.Notification{Verb: verbs[n.Notice], Expiry: n.Expiry, Token: n.Token, Server: n.ServerTime, ID: n.ID, Weight: weightOf(n.ID)})
 }
 
-// pushed hands a message to the state of a semaphore. Where there is none, nobody waits any more, and what was
+// notified hands a message to the state of a semaphore. Where there is none, nobody waits any more, and what was
 // waited for was given back.
 func (m *Manager) notified(name string, p protocol.Notification) {
 	m.mu.Lock()

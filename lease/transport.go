@@ -237,7 +237,7 @@ func idleConn(client redis.UniversalClient) *redis.Conn {
 	return c.Conn()
 }
 
-// attempt bounds what the client does for legs, where the client lets a context bound it. The states give up by
+// attempt bounds what the client does for entries, where the client lets a context bound it. The states give up by
 // themselves, before; the client has the time to connect, and for its own retries, whose error says more than a
 // deadline.
 //

@@ -2,7 +2,7 @@ package protocol
 
 import "time"
 
-// fullness is what Redis said of the semaphore when it was asked for a permit last.
+// occupancySeen is what Redis said of the semaphore when it was asked for a permit last.
 type occupancySeen struct {
 	Capacity, Held, waiting int
 	free                    Instant // when the first permit expires unless it is renewed
@@ -100,9 +100,9 @@ func (s *State) interval() time.Duration {
 	return time.Duration(float64(s.Config.RetryInterval) * (0.75 + 0.25*s.random()))
 }
 
-// askedInVain takes it that an attempt of w brought no answer; w may have been served since. Who has
-// had an answer before rides it out. Who has not is told what the client says; while the client says
-// nothing, a few attempts are given up first.
+// notAnswered takes it that an attempt of w brought no answer; w may have been served since. A waiter
+// that Redis has answered before keeps waiting. One that has never been answered fails with the client's error;
+// time-outs are tolerated maxSilent times first.
 func (s *State) notAnswered(now Instant, w *Waiter, why Failure) {
 	if w == nil || !w.inWaitlist {
 		return
@@ -118,7 +118,7 @@ func (s *State) notAnswered(now Instant, w *Waiter, why Failure) {
 	}
 }
 
-// maxSilent is how many attempts a caller's first batch with Redis may take when none is answered.
+// maxSilent is how many attempts a caller may need for its first answer from Redis.
 const maxSilent = 3
 
 // otherClock is from how far ahead of the server's time on, in µs, acquire.lua takes a place to be by a clock that
@@ -213,7 +213,7 @@ func (s *State) learn(now Instant, c *Call) {
 		s.Seen.free = now.Add(time.Duration(o.First*1000-c.Server)*time.Microsecond + time.Millisecond)
 	}
 	if o.OtherCapacity > 0 {
-		s.warn(Warning{Kind: Disagreement, Capacity: int64(o.OtherCapacity), TTL: o.OtherTTL.Milliseconds()})
+		s.warn(Warning{Kind: Disagreement, Capacity: o.OtherCapacity, TTL: o.OtherTTL})
 		s.happened(now, nil, Event{Kind: EventDisagreement, Capacity: o.OtherCapacity, TTL: o.OtherTTL})
 	}
 }

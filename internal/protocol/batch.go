@@ -24,7 +24,7 @@ type Batch struct {
 	single   single
 }
 
-// lone is where a batch keeps a first call of one grant, which is most of the time the only one.
+// single is where a batch keeps a first call of one grant, which is most of the time the only one.
 type single struct {
 	call   [1]Call
 	grant  [1]*Grant
@@ -32,14 +32,14 @@ type single struct {
 	answer [1]Answer
 }
 
-// wants reports whether the state has something to send. One batch is in pipeline at a time: what comes
+// Wants reports whether the state has something to send. One batch is under way at a time: what comes
 // up meanwhile goes with the next one, together.
 func (s *State) Wants(now Instant) bool {
 	return s.Batch == nil && !s.Queued &&
 		(s.RenewalDue(now) || Due(now, s.pollAt) || Due(now, s.joinAt) || Due(now, s.releaseDue) || Due(now, s.promoteAt))
 }
 
-// depart returns what is to be sent now, nil if that is nothing. server is the latest reading of the
+// Depart returns what is to be sent now, nil if that is nothing. server is the latest reading of the
 // server's clock.
 func (s *State) Depart(now Instant, server Reading) *Batch {
 	s.Queued = false
@@ -99,7 +99,7 @@ func (ex *Batch) add(v Verb, g *Grant) *Call {
 	return c
 }
 
-// giveUp stops waiting for the batch in pipeline. What it asked for may still be carried out.
+// giveUp stops waiting for the batch that is under way. What it asked for may still be carried out.
 func (s *State) giveUp(now Instant) {
 	ex := s.Batch
 	s.Batch = nil
@@ -113,7 +113,7 @@ func (s *State) giveUp(now Instant) {
 	s.reschedule()
 }
 
-// arrive takes what came of ex, also when it was given up before.
+// Arrive takes what came of ex, also when it was given up before.
 func (s *State) Arrive(now Instant, ex *Batch) {
 	current := s.Batch == ex
 	if current {
@@ -235,7 +235,7 @@ func (s *State) status(now Instant, c *Call) {
 	}
 }
 
-// patience is how long the client may go on with a batch that was given up. What comes late still counts, tells how
+// Patience is how long the client may go on with a batch that was given up. What comes late still counts, tells how
 // long the server needs, and leaves a connection: where the server is far away, to make one takes several round trips,
 // and must not begin from the start with each attempt.
 func (s *State) Patience() time.Duration {
@@ -245,7 +245,7 @@ func (s *State) Patience() time.Duration {
 	return 4 * s.Config.Attempt()
 }
 
-// isAnswered reports whether the server answered any call of ex.
+// IsAnswered reports whether the server answered any call of ex.
 func (ex *Batch) IsAnswered() bool {
 	return slices.ContainsFunc(ex.Calls, func(c Call) bool { return c.Failure.Err == nil })
 }

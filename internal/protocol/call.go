@@ -6,6 +6,7 @@ import "time"
 // bounded by it.
 const maxIDs = 500
 
+// Verb is which script a call runs.
 type Verb uint8
 
 const (
@@ -16,7 +17,7 @@ const (
 
 func (v Verb) String() string { return [...]string{"release", "renew", "acquire"}[v] }
 
-// A call is one script with its ids. The transport fills in the answer, or err.
+// A Call is one script with its ids. The transport fills in the answer, or err.
 type Call struct {
 	Verb    Verb
 	Grants  []*Grant
@@ -44,16 +45,17 @@ type Call struct {
 	Failure    Failure
 }
 
-// A failure is why a call brought no answer; its zero value: it brought one.
+// A Failure is why a call brought no answer; its zero value: it brought one.
 type Failure struct {
 	Err       error
 	Permanent bool // it will be the same at the next try
 	Silent    bool // there was no answer in time
 }
 
+// Once is the age of a request that does not wait.
 const Once = -1 << 63
 
-// An answer is what became of one id of an acquire.
+// An Answer is what became of one id of an acquire.
 type Answer struct {
 	Expiry int64 // ms of the server's clock; 0: it waits, or was refused; or one of those below
 	Token  int64 // µs; 0: it was not granted
@@ -65,7 +67,7 @@ const (
 	answerRevoked  = -2 // it was granted by a reply that was lost, and revoked since
 )
 
-// An occupancy is how full the semaphore is.
+// An Occupancy is how full the semaphore is.
 type Occupancy struct {
 	Capacity, Held, Waiting int
 	First                   int64 // the earliest expiry, ms; 0: nobody was refused

@@ -2,7 +2,7 @@ package protocol
 
 import "time"
 
-// A clockWatch is what one semaphore knows of the clock of the server that keeps it. It compares with its own
+// A ClockWatch is what one semaphore knows of the clock of the server that keeps it. It compares with its own
 // readings only: a key is kept by one server, while an address may hide several. A step that another semaphore has
 // found is heard of, and what it takes from the windows is taken once: a reading of its own that shows the same
 // step later is no news. Source of the comparison: the ranges of clock offsets of Cristian, "Probabilistic clock
@@ -13,7 +13,7 @@ type ClockWatch struct {
 	taken time.Duration // what was taken from the windows for it
 }
 
-// newest is the reading that tells best what the server's clock shows now.
+// Newest is the reading that tells best what the server's clock shows now.
 func (w *ClockWatch) Newest() Reading {
 	if w.heard.Micros != 0 {
 		return w.heard
@@ -21,7 +21,7 @@ func (w *ClockWatch) Newest() Reading {
 	return w.last
 }
 
-// observe takes a reading of this semaphore's. forward is what the windows measured before it lose, and changed says
+// Observe takes a reading of this semaphore's. forward is what the windows measured before it lose, and changed says
 // that the clock is not the one that was known; both are zero where the step was heard of before.
 func (w *ClockWatch) Observe(r Reading) (forward time.Duration, changed bool) {
 	if r.Sent.Mono < w.last.Sent.Mono {
@@ -56,7 +56,7 @@ func (w *ClockWatch) sharper(r Reading) bool {
 	return w.last.Micros == 0 || r.width() <= w.last.width()+drift(elapsed) || suspended > drift(elapsed)
 }
 
-// hear takes a reading of another semaphore's that showed a step, and returns as observe does. Where it tells nothing
+// Hear takes a reading of another semaphore's that showed a step, and returns as observe does. Where it tells nothing
 // new of the clock that this one knows, nothing changes.
 func (w *ClockWatch) Hear(r Reading) (forward time.Duration, changed bool) {
 	if w.last.Micros == 0 || r.Received.Mono < w.last.Sent.Mono {
@@ -76,7 +76,7 @@ func (w *ClockWatch) Hear(r Reading) (forward time.Duration, changed bool) {
 	return forward, true
 }
 
-// behind is by how much the clock has been found ahead since the call of r ran: a window that its answer measures is
+// Behind is by how much the clock has been found ahead since the call of r ran: a window that its answer measures is
 // shorter by it.
 func (w *ClockWatch) Behind(r Reading) time.Duration {
 	newest := w.Newest()

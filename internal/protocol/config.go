@@ -2,7 +2,7 @@ package protocol
 
 import "time"
 
-// A stateConfig is what a semaphore's state goes by.
+// A Config is what a semaphore's state goes by.
 type Config struct {
 	Capacity      int // declared; at least 1
 	TTL           time.Duration
@@ -12,7 +12,7 @@ type Config struct {
 	MaxAttempts   int           // refusals; 0: no limit
 }
 
-// attempt is how long one attempt may take: two renewals that hang fit into a window, and a pipeline that
+// Attempt is how long one attempt may take: two renewals that hang fit into a window, and a pipeline that
 // hangs holds up the others for no longer than that.
 func (c *Config) Attempt() time.Duration { return min(c.TTL/8, maxAttempt) }
 

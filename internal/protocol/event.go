@@ -2,6 +2,7 @@ package protocol
 
 import "time"
 
+// EventKind is what has happened.
 type EventKind uint8
 
 const (
@@ -15,7 +16,7 @@ const (
 	EventDisagreement
 )
 
-// A stateEvent says what happened. Fields that it has nothing to say of are zero.
+// An Event says what happened. Fields that it has nothing to say of are zero.
 type Event struct {
 	Kind   EventKind
 	ID     string // of the permit

@@ -13,7 +13,7 @@ const (
 	gone                        // given back, lost, or expired
 )
 
-// A grant is what Redis gives this process under one id. Its state guards it, all but until, which the
+// A Grant is what Redis gives this process under one id. Its state guards it, all but until, which the
 // lease's context reads without a lock.
 type Grant struct {
 	ID     string
@@ -40,7 +40,7 @@ type Grant struct {
 	Holding *Holding // of the lease that it is for; nil when nobody has to be told
 }
 
-// A holding is what the state knows of a lease.
+// A Holding is what the state knows of a lease.
 type Holding struct {
 	// immutable
 	Holder  holder

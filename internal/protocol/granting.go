@@ -37,7 +37,7 @@ func (s *State) end(now Instant, h *Holding, state grantState, why *Reason) {
 	left.Ends = append(left.Ends, h)
 }
 
-// keep adds g to the grants that are renewed.
+// Keep adds g to the grants that are renewed.
 func (s *State) Keep(end Instant, g *Grant) {
 	g.State = Held
 	g.Until.set(end)
@@ -74,7 +74,7 @@ func cut(list []*Grant, g *Grant) []*Grant {
 	return list[:last]
 }
 
-// lose ends g, which its holder has not given back.
+// Lose ends g, which its holder has not given back.
 func (s *State) Lose(now Instant, g *Grant, why reasonKind) {
 	state := ended
 	if why == Removed {

@@ -5,9 +5,10 @@ import (
 	"time"
 )
 
+// Due reports whether at is set and has come.
 func Due(now, at Instant) bool { return !at.IsZero() && now.Reached(at) }
 
-// An instant is a moment of this process's life, read from both of its clocks. The monotonic clock
+// An Instant is a moment of this process's life, read from both of its clocks. The monotonic clock
 // stands still while a laptop, a lambda or a virtual machine is suspended; the wall clock steps when
 // somebody sets it. Time has passed when either says so: a step can cost a lease, and never keep one
 // alive too long.
@@ -16,16 +17,17 @@ type Instant struct {
 	Wall time.Duration // since the Unix epoch
 }
 
+// Add returns the moment d later.
 func (i Instant) Add(d time.Duration) Instant { return Instant{i.Mono + d, i.Wall + d} }
 
-// isZero reports whether i is unset. No reading is zero: the wall clock is far from the epoch, or the
+// IsZero reports whether i is unset. No reading is zero: the wall clock is far from the epoch, or the
 // epoch is where a mock clock starts, and then mono is shifted by one (see Manager.now).
 func (i Instant) IsZero() bool { return i == Instant{} }
 
-// reached reports whether at has come, by either clock.
+// Reached reports whether at has come, by either clock.
 func (i Instant) Reached(at Instant) bool { return i.Mono >= at.Mono || i.Wall >= at.Wall }
 
-// until is the time left before at, by the clock that leaves less.
+// Until is the time left before at, by the clock that leaves less.
 func (i Instant) Until(at Instant) time.Duration {
 	return min(at.Mono-i.Mono, at.Wall-i.Wall)
 }
@@ -38,7 +40,7 @@ func earlier(a, b Instant) Instant {
 	return a
 }
 
-// windowEnd is the end of the trust window of a grant: by the clock of this process, and before Redis
+// WindowEnd is the end of the trust window of a grant: by the clock of this process, and before Redis
 // gives the permit away. A server that read its clock as now (µs) did so after the call was sent; the
 // permit expires at expiry (ms) of the same clock; so it lives until sent + (expiry − now) at least.
 // Counting from the reply instead would add the time that the reply took.

@@ -2,7 +2,7 @@ package protocol
 
 import "time"
 
-// A notification is a message from another process's script, or from an operator's.
+// A Notification is a message from another process's script, or from an operator's.
 type Notification struct {
 	Verb   Notice
 	Expiry int64 // grant: ms of the server's clock; refuse: the capacity in force
@@ -12,13 +12,14 @@ type Notification struct {
 	Weight int // how many permits the id is for
 }
 
-// A pair is what a notification is measured by: when a call was sent, and what the server's clock showed while it
+// A clockSample is what a notification is measured by: when a call was sent, and what the server's clock showed while it
 // ran.
 type clockSample struct {
 	sent   Instant
 	micros int64
 }
 
+// Notice is what a notification tells.
 type Notice uint8
 
 const (
@@ -27,7 +28,7 @@ const (
 	Withdrawn
 )
 
-// pushed takes a message. It may be late, come twice, overtake the reply that queued its waiter, or be
+// Notified takes a message. It may be late, come twice, overtake the reply that queued its waiter, or be
 // for somebody who has left.
 func (s *State) Notified(now Instant, p Notification) {
 	s.Tick(now)
@@ -100,7 +101,7 @@ func (s *State) find(id string) *Grant {
 	return nil
 }
 
-// subscribed takes it that notifications arrive from now on, for the first time or again: one may have been lost
+// Subscribed takes it that notifications arrive from now on, for the first time or again: one may have been lost
 // before, and the server may be another.
 func (s *State) Subscribed(now Instant) {
 	if s.Waiting.Len > 0 {

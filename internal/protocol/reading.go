@@ -2,7 +2,7 @@ package protocol
 
 import "time"
 
-// A reading is what one batch told of a server's clock: it stood at micros somewhere between sent
+// A Reading is what one batch told of a server's clock: it stood at micros somewhere between sent
 // and received. The zero reading says nothing.
 type Reading struct {
 	Sent, Received Instant
@@ -29,7 +29,7 @@ func (r Reading) surelyAfter(micros int64) Instant {
 	return r.Received.Add(d + drift(d))
 }
 
-// jump compares a later reading with r. Either of them leaves a range for the difference between the
+// Jump compares a later reading with r. Either of them leaves a range for the difference between the
 // server's clock and ours; where the two ranges, widened by drift, do not meet, the server's clock is
 // not the one that we knew. changed reports that; forward is how far it may have jumped ahead.
 func (r Reading) Jump(later Reading) (forward time.Duration, changed bool) {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// A reason is why a lease ended, a wait was in vain, or a release was not confirmed. The public errors are made from
+// A Reason is why a lease ended, a wait was in vain, or a release was not confirmed. The public errors are made from
 // it where they are returned.
 type Reason struct {
 	Kind    reasonKind

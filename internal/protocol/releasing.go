@@ -101,7 +101,7 @@ func (s *State) nobodySeemsToWait(now Instant, c *Call) bool {
 	return true
 }
 
-// plain reports whether a release needs no script to take its ids out.
+// Plain reports whether a release needs no script to take its ids out.
 func (c *Call) Plain() bool {
 	return c.Verb == Release && !c.Queued && len(c.Grants) > 0 && c.Permits == len(c.Grants)
 }
@@ -116,7 +116,7 @@ func (s *State) addReleases(now Instant, ex *Batch) {
 	}
 }
 
-// firstDebt is when the first release is due.
+// firstRelease is when the first release is due.
 func (s *State) firstRelease() (at Instant) {
 	for _, g := range s.releasing {
 		at = earlier(at, g.releaseAt)

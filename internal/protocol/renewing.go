@@ -13,6 +13,7 @@ func (s *State) third() time.Duration { return time.Duration(float64(s.Window/3)
 // early is how much before its time a renewal may be taken along.
 func (s *State) early() time.Duration { return min(50*time.Millisecond, s.Window/8) }
 
+// RenewalDue reports whether what is held is to be renewed now, or soon enough to go along.
 func (s *State) RenewalDue(now Instant) bool { return Due(now.Add(s.early()), s.RenewAt) }
 
 // renewed takes the answer to a renewal.

@@ -2,10 +2,10 @@ package protocol
 
 import "time"
 
-// A state is one semaphore's state in this process: who waits, what is held, what is still to be given
-// back, and the one batch with Redis that is under way. It is pure. Its methods take the time and an
+// A State is one semaphore's state in this process: who waits, what is held, what is still to be given
+// back, and the one batch that is under way to Redis. It is pure. Its methods take the time and an
 // event; they change the state, wake waiters by closing their channels, and leave the leases that have
-// ended in left. They start nothing, block on nothing and read no clock, so that every race between a
+// ended in Effects. They start nothing, block on nothing and read no clock, so that every race between a
 // caller, a reply and the time is a sequence of calls that a test can write down.
 //
 // A driver guards it, sends what it wants sent and calls it at the time that it names.
@@ -67,7 +67,7 @@ type Effects struct {
 	Events   []Event
 }
 
-// after is where to add to what is left.
+// effectsToCome is where to add to what is left.
 func (s *State) effectsToCome() *Effects {
 	if s.effects == nil {
 		s.effects = &Effects{}
@@ -75,7 +75,7 @@ func (s *State) effectsToCome() *Effects {
 	return s.effects
 }
 
-// takeLeft hands over what is left.
+// TakeEffects hands over what is left.
 func (s *State) TakeEffects() (left Effects) {
 	if s.effects != nil {
 		left, s.effects = *s.effects, nil
@@ -83,12 +83,14 @@ func (s *State) TakeEffects() (left Effects) {
 	return left
 }
 
-// A note is for the log, once per semaphore and kind.
+// A Warning is for the log, once per semaphore and kind.
 type Warning struct {
-	Kind          WarningKind
-	Capacity, TTL int64
+	Kind     WarningKind
+	Capacity int           // Disagreement: what the other process declares
+	TTL      time.Duration // likewise
 }
 
+// WarningKind is what a warning is about.
 type WarningKind uint8
 
 const (
@@ -101,6 +103,8 @@ func (s *State) warn(n Warning) {
 	left.Warnings = append(left.Warnings, n)
 }
 
+// New makes the state of a semaphore. pace, from 0.9 to 1, keeps the renewals of processes apart; newID makes an id for so
+// many permits, and random returns a number in [0, 1).
 func New(cfg *Config, pace float64, newID func(weight int) string, random func() float64) State {
 	return State{
 		Config: cfg,
@@ -112,7 +116,7 @@ func New(cfg *Config, pace float64, newID func(weight int) string, random func()
 	}
 }
 
-// close ends everything at once; nothing is given back.
+// Close ends everything at once; nothing is given back.
 func (s *State) Close(now Instant) {
 	s.Fail(now, ReasonClosed)
 	for len(s.held) > 0 {
@@ -127,7 +131,7 @@ func (s *State) Close(now Instant) {
 	s.Batch, s.Queued, s.promoteAt = nil, false, Instant{}
 }
 
-// tick does what the time demands. It may be called at any time, and every reply calls it first, so
+// Tick does what the time demands. It may be called at any time, and every reply calls it first, so
 // that nothing that has ended is ever extended.
 func (s *State) Tick(now Instant) {
 	if s.Batch != nil && now.Reached(s.Batch.giveUp) {
@@ -148,7 +152,7 @@ func (s *State) Tick(now Instant) {
 	}
 }
 
-// fail ends the wait of everybody who waits.
+// Fail ends the wait of everybody who waits.
 func (s *State) Fail(now Instant, why *Reason) {
 	for _, l := range []*waitlist{&s.Waiting, &s.trying} {
 		for l.first != nil {
@@ -157,7 +161,7 @@ func (s *State) Fail(now Instant, why *Reason) {
 	}
 }
 
-// shorten takes back what a jump of the server's clock took from every window, and renews at once.
+// Shorten takes back what a jump of the server's clock took from every window, and renews at once.
 func (s *State) Shorten(now Instant, by time.Duration) {
 	s.sample = clockSample{}
 	for w := s.Waiting.first; w != nil && !w.requestedAt.IsZero(); w = w.next {
@@ -172,13 +176,13 @@ func (s *State) Shorten(now Instant, by time.Duration) {
 	s.Tick(now)
 }
 
-// idle reports whether nobody waits, nothing is held, to be released or under way.
+// Idle reports whether nobody waits, nothing is held, to be released or under way.
 func (s *State) Idle() bool {
 	return s.Waiting.Len == 0 && s.trying.Len == 0 && len(s.held) == 0 && len(s.releasing) == 0 &&
 		s.Batch == nil && !s.Queued && s.promoteAt.IsZero()
 }
 
-// next is when the state wants to be called at the latest, the ends of windows left aside: they have a
+// Next is when the state wants to be called at the latest, the ends of windows left aside: they have a
 // timer of their own.
 func (s *State) Next() Instant {
 	at := earlier(s.holdAt, s.endings.first())

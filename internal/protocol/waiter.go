@@ -2,7 +2,7 @@ package protocol
 
 import "time"
 
-// A waiter is one call of Acquire that has not returned.
+// A Waiter is one call of Acquire that has not returned.
 type Waiter struct {
 	// immutable
 	Holding     *Holding      // of the lease to be, filled in when a permit comes
@@ -27,7 +27,7 @@ type Waiter struct {
 	Failed      *Reason // why there is no lease; valid when done is closed
 }
 
-// A line is a queue from whose middle waiters can leave in constant time.
+// A waitlist is a queue from whose middle waiters can leave in constant time.
 type waitlist struct {
 	first, last *Waiter
 	Len         int

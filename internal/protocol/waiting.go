@@ -2,7 +2,7 @@ package protocol
 
 import "time"
 
-// lineOf returns the line that w stands in.
+// waitlistOf returns the line that w stands in.
 func (s *State) waitlistOf(w *Waiter) *waitlist {
 	if w.Once {
 		return &s.trying
@@ -10,7 +10,7 @@ func (s *State) waitlistOf(w *Waiter) *waitlist {
 	return &s.Waiting
 }
 
-// ask puts w in line. It asks Redis when w is among those that stand in the shared queue for this process.
+// Ask puts w in line. It asks Redis when w is among those that stand in the shared queue for this process.
 func (s *State) Ask(now Instant, w *Waiter) {
 	s.waitlistOf(w).push(now, w)
 	s.endings.add(w)
@@ -46,7 +46,7 @@ func (s *State) join(now Instant) {
 	s.joinAt = earlier(s.joinAt, at)
 }
 
-// leave ends w's wait. A permit that it may have got meanwhile goes back; leave reports
+// Leave ends w's wait. A permit that it may have got meanwhile goes back; leave reports
 // whether w was still waiting, so that a caller knows whether a lease had come first.
 func (s *State) Leave(now Instant, w *Waiter, why *Reason) bool {
 	if !w.inWaitlist {
@@ -91,7 +91,7 @@ func (s *State) detach(g *Grant) *Waiter {
 	return w
 }
 
-// retract gives up what w has asked for; it needs it no more.
+// withdraw gives up what w has asked for; it needs it no more.
 func (s *State) withdraw(now Instant, w *Waiter) {
 	g := w.grant
 	if g == nil {

@@ -36,11 +36,11 @@ type conn struct {
 	arrived  alarm      // queue, closed or gone changed
 
 	// To the client, guarded by mu.
-	pushes  *rand.Rand // draws what happens to pub/sub messages
-	inbound []chunk    // under way or to be read, in order
-	inbox   alarm      // inbound, closed or a deadline changed
-	reply   []byte     // answer of the request that is being executed
-	raw     []byte     // beginning of a frame, when subscribed
+	pushes   *rand.Rand // draws what happens to pub/sub messages
+	inbound  []chunk    // under way or to be read, in order
+	readable alarm      // inbound, closed or a deadline changed
+	reply    []byte     // answer of the request that is being executed
+	raw      []byte     // beginning of a frame, when subscribed
 
 	// What the connection has come to, guarded by mu.
 	subscribed    bool // it asked for pub/sub once
@@ -83,7 +83,7 @@ func newConn(h *Host) *conn {
 		pushes:   h.network.rand("pushes to " + name),
 	}
 	c.arrived.L = &c.mu
-	c.inbox.L = &c.mu
+	c.readable.L = &c.mu
 	c.peer = server.NewPeer(bufio.NewWriter((*sink)(c)))
 	h.conns[c] = struct{}{}
 	h.network.wg.Go(c.serve)
@@ -112,7 +112,7 @@ func (c *conn) Read(b []byte) (int, error) {
 				wake = first.arrives
 			}
 		}
-		c.inbox.wait(wake)
+		c.readable.wait(wake)
 	}
 }
 
@@ -186,8 +186,8 @@ func (c *conn) Close() error {
 	}
 	c.closed = true
 	c.inbound = nil
-	c.inbox.stop()
-	c.inbox.Broadcast()
+	c.readable.stop()
+	c.readable.Broadcast()
 	c.arrived.Broadcast()
 	return nil
 }
@@ -214,7 +214,7 @@ func (c *conn) setDeadlines(set func()) error {
 		return c.fail("set", net.ErrClosed)
 	}
 	set()
-	c.inbox.Broadcast()
+	c.readable.Broadcast()
 	return nil
 }
 

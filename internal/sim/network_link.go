@@ -183,12 +183,12 @@ func (c *conn) sendLocked(x chunk, d time.Duration) {
 		if x.err == nil && last.arrives.Equal(x.arrives) {
 			last.data = append(last.data, x.data...)
 			last.news = append(last.news, x.news...)
-			c.inbox.Broadcast()
+			c.readable.Broadcast()
 			return
 		}
 	}
 	c.inbound = append(c.inbound, x)
-	c.inbox.Broadcast()
+	c.readable.Broadcast()
 }
 
 // sink is where miniredis writes what it has to say on a connection: replies,

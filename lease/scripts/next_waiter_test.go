@@ -16,7 +16,7 @@ import (
 func TestReleaseScriptGivesOnePermitToTheNext(t *testing.T) {
 	onEachWay(t, func(s *scriptTest) {
 		ctx := context.Background()
-		me := s.inbox("me~1")
+		me := s.channelOf("me~1")
 		s.acquire(10*second, 1, 0, "a")
 		s.poll(10*second, 1, my(1), 0)
 		if r := s.release(1, "a"); r[0] != 0 {
@@ -43,7 +43,7 @@ func TestReleaseScriptGivesOnePermitToTheNext(t *testing.T) {
 func TestReleaseScriptMakesAFenceThatIsGone(t *testing.T) {
 	onEachWay(t, func(s *scriptTest) {
 		ctx := context.Background()
-		me := s.inbox("me~1")
+		me := s.channelOf("me~1")
 		s.acquire(10*second, 1, 0, "a")
 		s.poll(10*second, 1, my(1), 0)
 		s.client.Del(ctx, s.fence)
@@ -75,7 +75,7 @@ func TestReleaseScriptGivesItsKeysADay(t *testing.T) {
 
 func TestPromise10ReleaseScriptTokensGrowThoughTheClockGoesBack(t *testing.T) {
 	onEachWay(t, func(s *scriptTest) {
-		me := s.inbox("me~1")
+		me := s.channelOf("me~1")
 		s.acquire(10*second, 1, 0, "a")
 		s.poll(10*second, 1, my(1), 0)
 		ahead := time.Now().Add(time.Hour).UnixMicro()
@@ -89,7 +89,7 @@ func TestPromise10ReleaseScriptTokensGrowThoughTheClockGoesBack(t *testing.T) {
 
 func TestReleaseScriptPassesOverADeadHead(t *testing.T) {
 	onEachWay(t, func(s *scriptTest) {
-		me := s.inbox("me~1")
+		me := s.channelOf("me~1")
 		s.acquire(10*second, 1, 0, "a")
 		s.poll(10*second, 1, your(1), second)
 		s.poll(10*second, 1, my(1), 0)
@@ -141,7 +141,7 @@ func TestReleaseScriptLeavesWaitWhoDoesNotFit(t *testing.T) {
 
 func TestReleaseScriptServesAllThatFit(t *testing.T) {
 	onEachWay(t, func(s *scriptTest) {
-		me := s.inbox("me~1")
+		me := s.channelOf("me~1")
 		s.acquire(10*second, 3, 0, "a", "b", "c")
 		for i := range 4 {
 			s.poll(10*second, 3, my(i), time.Duration(9-i)*second)
@@ -165,7 +165,7 @@ func TestReleaseScriptServesAllThatFit(t *testing.T) {
 // An operator has taken a permit away: it goes by another name until its holder has given it back.
 func TestReleaseScriptCountsARevokedPermit(t *testing.T) {
 	onEachWay(t, func(s *scriptTest) {
-		me := s.inbox("me~1")
+		me := s.channelOf("me~1")
 		s.acquire(10*second, 2, 0, my(1), "b")
 		s.poll(10*second, 2, my(2), 0)
 		s.operate(Revoke, 2, my(1))

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Inbox is what the name of a process's channel begins with; its owner follows.
-const Inbox = "passbuddy:inbox:"
+// Channel is what the name of a process's channel begins with; its owner follows.
+const Channel = "passbuddy:inbox:"
 
 // A Notice is what a Notification tells.
 type Notice uint8

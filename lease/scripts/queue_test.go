@@ -41,9 +41,9 @@ func (s *scriptTest) operate(v Verb, capacity int, args ...any) []any {
 }
 
 // channel subscribes to an owner's pushes.
-func (s *scriptTest) inbox(owner string) <-chan *redis.Message {
+func (s *scriptTest) channelOf(owner string) <-chan *redis.Message {
 	s.Helper()
-	sub := s.client.Subscribe(context.Background(), Inbox+owner)
+	sub := s.client.Subscribe(context.Background(), Channel+owner)
 	s.Cleanup(func() { _ = sub.Close() })
 	if _, err := sub.Receive(context.Background()); err != nil {
 		s.Fatal(err)
@@ -89,7 +89,7 @@ func (s *scriptTest) aliveUntil(owner string) int64 {
 
 func TestPromise8ReleaseScriptServesWhoCameFirst(t *testing.T) {
 	onEachWay(t, func(s *scriptTest) {
-		me, you := s.inbox("me~1"), s.inbox("you~2")
+		me, you := s.channelOf("me~1"), s.channelOf("you~2")
 		s.acquire(10*second, 1, 0, "a")
 		s.poll(20*second, 1, your(1), 2*second)
 		s.poll(10*second, 1, my(2), second)
@@ -199,7 +199,7 @@ func TestPromise8LostPlaceCountsAgainFromThePollThatBringsIt(t *testing.T) {
 
 func TestPromoteDropsTheDeadWhereverTheyStand(t *testing.T) {
 	onEachWay(t, func(s *scriptTest) {
-		me := s.inbox("me~1")
+		me := s.channelOf("me~1")
 		s.acquire(10*second, 3, 0, "a", "b", "c")
 		s.poll(10*second, 3, your(1)+"#3", 3*second)
 		s.poll(10*second, 3, my(1), 2*second)
@@ -221,7 +221,7 @@ func TestPromoteDropsTheDeadWhereverTheyStand(t *testing.T) {
 
 func TestPromoteRefusesWhatACapacityHasMadeImpossible(t *testing.T) {
 	onEachWay(t, func(s *scriptTest) {
-		me, you := s.inbox("me~1"), s.inbox("you~2")
+		me, you := s.channelOf("me~1"), s.channelOf("you~2")
 		s.acquire(10*second, 3, 0, "a", "b", "c")
 		s.poll(10*second, 3, your(1)+"#3", 2*second)
 		s.poll(10*second, 3, my(1), second)
@@ -263,7 +263,7 @@ func TestPromoteSaysThatThereIsMore(t *testing.T) {
 // During a deploy from 2 to 5 the processes declare both. Who declares 2 must not refuse what 5 have room for.
 func TestPromoteRefusesNothingForANeighboursSmallerCapacity(t *testing.T) {
 	onEachWay(t, func(s *scriptTest) {
-		me, you := s.inbox("me~1"), s.inbox("you~2")
+		me, you := s.channelOf("me~1"), s.channelOf("you~2")
 		s.acquire(10*second, 5, 0, "a", "b", "c")
 		heavy := your(1) + "#3"
 		s.poll(10*second, 5, heavy, 2*second)
@@ -286,7 +286,7 @@ func TestPromoteRefusesNothingForANeighboursSmallerCapacity(t *testing.T) {
 
 func TestAHeavyRequestIsNotOvertaken(t *testing.T) {
 	onEachWay(t, func(s *scriptTest) {
-		me := s.inbox("me~1")
+		me := s.channelOf("me~1")
 		s.acquire(10*second, 3, 0, "a", "b", "c")
 		heavy := my(1) + "#2"
 		s.poll(10*second, 3, heavy, second)
@@ -312,7 +312,7 @@ func TestAHeavyRequestIsNotOvertaken(t *testing.T) {
 
 func TestPromise9APollThatPromotesItsOwnIsNotPushed(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
-		me, you := s.inbox("me~1"), s.inbox("you~2")
+		me, you := s.channelOf("me~1"), s.channelOf("you~2")
 		s.acquire(10*second, 2, 0, "a", "b")
 		s.poll(10*second, 2, my(1), second)
 		s.poll(10*second, 2, your(1), 0)
@@ -366,7 +366,7 @@ func TestNoScriptShortensANeighboursKeys(t *testing.T) {
 
 func TestPromise11ResizeWinsAndTakesNothingAway(t *testing.T) {
 	onEachWay(t, func(s *scriptTest) {
-		me := s.inbox("me~1")
+		me := s.channelOf("me~1")
 		s.acquire(10*second, 2, 0, "a", "b")
 		s.poll(10*second, 2, my(1), second)
 		s.operate(Resize, 2, "3")
@@ -400,7 +400,7 @@ func TestPromise11ResizeWinsAndTakesNothingAway(t *testing.T) {
 
 func TestRevokeScriptFreesNothing(t *testing.T) {
 	onEachWay(t, func(s *scriptTest) {
-		me := s.inbox("me~1")
+		me := s.channelOf("me~1")
 		id := my(1) + "#2"
 		until := s.acquire(10*second, 2, 0, id)[2]
 		s.poll(10*second, 2, your(1), 0)
@@ -428,7 +428,7 @@ func TestRevokeScriptFreesNothing(t *testing.T) {
 		if r := s.operate(Revoke, 2, your(9)+"#1000"); integer(r, 0) != 0 {
 			t.Errorf("one who is unknown: %v", r)
 		}
-		you := s.inbox("you~2")
+		you := s.channelOf("you~2")
 		s.release(2, id)
 		if p := s.mustHear(you); p.ID != your(1) {
 			t.Errorf("pushed %+v", p)
@@ -559,7 +559,7 @@ func TestPromotionGrantsForAsLongAsTheWaitersProcessIsAlive(t *testing.T) {
 // Its caller may have gone, and the request may have come late: its own process's next call finds it there.
 func TestAHeadThatIsTooHeavyForItsOwnProcessIsDropped(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
-		me := s.inbox("me~1")
+		me := s.channelOf("me~1")
 		s.acquire(10*second, 3, 0, "a")
 		s.poll(10*second, 3, my(1)+"#3", second)
 		s.client.ZRem(context.Background(), s.holders, "a")
