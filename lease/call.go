@@ -19,7 +19,7 @@ func scriptOf(v protocol.Verb) scripts.Verb {
 	return [...]scripts.Verb{protocol.Release: scripts.Release, protocol.Renew: scripts.Renew, protocol.Acquire: scripts.Acquire}[v]
 }
 
-// A request call knows whose it is.
+// A request is one call on its way, and knows whose it is.
 type request struct {
 	driver *driver
 	batch  *protocol.Batch

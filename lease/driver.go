@@ -22,13 +22,13 @@ type driver struct {
 	mu                sync.Mutex
 	state             protocol.State
 	dead              bool                // off the manager's list: find another
-	listens           bool                // counted by the channel
-	pipeline          *pipeline           // the pipeline that carries state.pipeline
+	listens           bool                // counted by the subscriber
+	pipeline          *pipeline           // that carries state.Batch
 	round             int                 // and which of its rounds
 	server            *serverTime         // who answered last
 	clock             protocol.ClockWatch // what its answers tell of its clock
 	idleAt            protocol.Instant    // since when there is nothing to do; zero: there is
-	immediateRenewals []immediateRenewal  // that callers wait for: extend.go
+	immediateRenewals []immediateRenewal  // that callers wait for: renew_now.go
 
 	work appointment // the renewer's
 	end  appointment // the watchdog's

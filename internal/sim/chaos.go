@@ -45,40 +45,62 @@ func (c *chaos) process() *process {
 	return alive[c.rand.IntN(len(alive))]
 }
 
+// A gentleKind is a trouble that costs no lease.
+type gentleKind int
+
+const (
+	refuse gentleKind = iota
+	stall
+	flushScripts
+	restart
+	errorReply
+	pauseProcess
+	loseQueue
+	publishGarbage
+	stepClock
+	moveSlot
+	fillMemory
+	farServer
+	slowScripts
+	shortReplies
+	otherNode
+	gentleKinds
+)
+
 // gentle makes trouble for d that costs no lease.
 func (c *chaos) gentle(d time.Duration) {
 	n := c.fleet.network
-	kind := c.rand.IntN(15)
-	if c.steps() && (kind == 2 || kind == 5 || kind == 7) {
-		kind = 8
+	kind := gentleKind(c.rand.IntN(int(gentleKinds)))
+	if c.steps() && (kind == flushScripts || kind == pauseProcess || kind == publishGarbage) {
+		kind = stepClock
 	}
-	if kind != 8 && kind != 14 { // steps of the clock
+	if kind != stepClock && kind != otherNode {
 		c.fleet.checker.blur(time.Hour)
 		defer c.fleet.checker.blur(2 * c.fleet.longestTTL())
 	}
 	c.fleet.checker.trouble(fmt.Sprintf("gentle %d", kind), d)
 	switch kind {
-	case 0:
+	case refuse:
 		p := c.process()
 		p.host.Refuse()
 		time.Sleep(d)
 		p.host.Heal()
-	case 1:
+	case stall:
 		n.Stall()
 		time.Sleep(d)
 		n.Resume()
-	case 2:
+	case flushScripts:
 		n.FlushScripts()
-	case 3:
+	case restart:
 		n.Restart(true)
-	case 4:
+	case errorReply:
 		n.SetError([]string{"LOADING loading", "READONLY replica", "CLUSTERDOWN down", "MASTERDOWN down", "BUSY script"}[c.rand.IntN(5)])
 		time.Sleep(d)
 		n.SetError("")
-	case 5:
+	case pauseProcess:
 		p := c.process()
 		c.pause(p, d)
-	case 6: // the queue is gone, and the permits are not
+	case loseQueue: // the queue is gone, and the permits are not
 		n.Look(func(r *miniredis.Miniredis) {
 			for _, s := range c.fleet.sems {
 				r.Del("{passbuddy-" + s.name + "}:queue")
@@ -88,31 +110,31 @@ func (c *chaos) gentle(d time.Duration) {
 			}
 			c.fleet.checker.lookAgain()
 		})
-	case 7:
+	case publishGarbage:
 		c.garbage()
-	case 8:
+	case stepClock:
 		if n.FlushScripts(); c.steps() {
 			c.step(c.smallStep(d))
 		}
-	case 9: // a slot takes longer than a TTL to move
+	case moveSlot: // a slot takes longer than a TTL to move
 		n.SetMoving(true)
 		time.Sleep(c.upTo(3 * c.fleet.longestTTL()))
 		n.SetMoving(false)
-	case 10: // nobody can be granted anything, for longer than a TTL
+	case fillMemory: // nobody can be granted anything, for longer than a TTL
 		n.SetMemoryFull(true)
 		time.Sleep(c.upTo(3 * c.fleet.longestTTL()))
 		n.SetMemoryFull(false)
-	case 11: // the way to the server is long, for longer than a TTL; not so long that no connection can be made anew
+	case farServer: // the way to the server is long, for longer than a TTL; not so long that no connection can be made anew
 		c.farAway(c.fleet.shortestTTL() / 10)
-	case 12: // and a script with many ids takes long
+	case slowScripts: // and a script with many ids takes long
 		n.SetSlowness(c.upTo(c.fleet.shortestTTL() / 10 / c.fleet.work()))
 		time.Sleep(c.upTo(3 * c.fleet.longestTTL()))
 		n.SetSlowness(0)
-	case 13: // something cuts what scripts answer
+	case shortReplies: // something cuts what scripts answer
 		n.SetShortReplies(true)
 		time.Sleep(d)
 		n.SetShortReplies(false)
-	case 14: // another node takes over; its clock is as far off as one may be set
+	case otherNode: // another node takes over; its clock is as far off as one may be set
 		by := time.Duration(0)
 		if c.steps() {
 			by = c.smallStep(d / 2)
@@ -169,7 +191,7 @@ func (c *chaos) step(by time.Duration) {
 	c.fleet.checker.epoch(func() { c.fleet.network.SetClockOffset(c.offset) })
 }
 
-// garbage is what other publishers say in an channel.
+// garbage is what other publishers say in a channel.
 func (c *chaos) garbage() {
 	c.fleet.checker.mu.Lock()
 	c.fleet.checker.garbage++
@@ -194,53 +216,71 @@ func (c *chaos) pause(p *process, d time.Duration) {
 	p.resume(func() { c.fleet.checker.ask(p) })
 }
 
+// A hardKind is any trouble.
+type hardKind int
+
+const (
+	anyGentle hardKind = iota
+	anyGentleToo
+	partition
+	killProcess
+	pauseLong
+	loseData
+	stepByHalfATTL
+	stallLong
+	setDate
+	otherClock
+	veryFar
+	hardKinds
+)
+
 // hard makes any trouble for d.
 func (c *chaos) hard(d time.Duration) {
 	n := c.fleet.network
-	kind := c.rand.IntN(11)
+	kind := hardKind(c.rand.IntN(int(hardKinds)))
 	if c.fleet.checker.plain && c.rand.IntN(2) == 0 {
-		kind = 8 // there it is judged most strictly
+		kind = setDate // there it is judged most strictly
 	}
-	if kind > 1 && kind != 6 && kind != 8 && kind != 9 { // steps of the clock, and what gentle sees to
+	if kind > anyGentleToo && kind != stepByHalfATTL && kind != setDate && kind != otherClock { // gentle sees to its own
 		c.fleet.checker.blur(time.Hour)
 		defer c.fleet.checker.blur(2 * c.fleet.longestTTL())
 	}
 	c.fleet.checker.trouble(fmt.Sprintf("hard %d", kind), d)
 	switch kind {
-	case 0, 1:
+	case anyGentle, anyGentleToo:
 		c.gentle(d)
-	case 2:
+	case partition:
 		p := c.process()
 		p.host.Partition()
 		time.Sleep(d)
 		p.host.Heal()
-	case 3:
+	case killProcess:
 		c.fleet.kill(c.process())
 		c.fleet.spawn(c.rand)
-	case 4:
+	case pauseLong:
 		p := c.process()
 		c.pause(p, 2*d)
-	case 5:
+	case loseData:
 		c.fleet.checker.epoch(func() { n.Restart(false); c.fleet.checker.empty() })
-	case 6:
+	case stepByHalfATTL:
 		by := c.upTo(c.fleet.longestTTL()) - c.fleet.longestTTL()/2
 		if c.fleet.clustered {
 			c.takeOver(c.anyStep())
 		} else {
 			c.step(by)
 		}
-	case 7:
+	case stallLong:
 		n.Stall()
 		time.Sleep(d)
 		if c.rand.IntN(2) == 0 {
 			n.Restart(true)
 		}
 		n.Resume()
-	case 8: // somebody sets the date
+	case setDate: // somebody sets the date
 		c.step(c.anyStep())
-	case 9:
+	case otherClock:
 		c.takeOver(c.anyStep())
-	case 10:
+	case veryFar:
 		c.farAway(c.fleet.shortestTTL())
 	}
 }
