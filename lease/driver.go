@@ -4,7 +4,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/eqworks/passbuddy/internal/hooks"
 	"github.com/eqworks/passbuddy/internal/protocol"
+	"github.com/eqworks/passbuddy/internal/transport"
 	"github.com/eqworks/passbuddy/lease/scripts"
 )
 
@@ -23,245 +25,265 @@ type driver struct {
 	state             protocol.State
 	dead              bool                // off the manager's list: find another
 	listens           bool                // counted by the subscriber
-	pipeline          *pipeline           // that carries state.Batch
-	round             int                 // and which of its rounds
-	server            *serverTime         // who answered last
+	round             transport.Round     // that carries state.Batch
+	server            *transport.Server   // who answered last
 	clock             protocol.ClockWatch // what its answers tell of its clock
 	idleAt            protocol.Instant    // since when there is nothing to do; zero: there is
-	immediateRenewals []immediateRenewal  // that callers wait for: renew_now.go
+	immediateRenewals []immediateRenewal  // that callers wait for: renewer.go
 
 	work appointment // the renewer's
 	end  appointment // the watchdog's
 }
 
-// unlock ends what a caller of state methods began with c.mu.Lock: it sees to the timers, lets go of the
+// unlock ends what a caller of state methods began with d.mu.Lock: it sees to the timers, lets go of the
 // lock, and only then ends the leases that the state has ended and sends what it wants sent. inline says
 // that the caller may carry the batch itself.
-func (c *driver) unlock(now protocol.Instant, inline bool) {
-	d := &c.state
-	c.confirmRenewals()
-	send := d.Wants(now)
+func (d *driver) unlock(now protocol.Instant, inline bool) {
+	s := &d.state
+	d.confirmRenewals()
+	send := s.Wants(now)
 	if send {
-		d.Queued = true
+		s.Queued = true
 	}
-	left := d.TakeEffects()
+	left := s.TakeEffects()
 	if len(left.Events) > 0 {
-		c.manager.notifier.add(c.cfg.Name, left.Events)
+		d.manager.notifier.add(d.cfg.Name, left.Events)
 	}
-	if d.Listening != c.listens {
-		c.listens = d.Listening
-		c.manager.subscriber.listen(c.listens)
+	if s.Listening != d.listens {
+		d.listens = s.Listening
+		d.manager.subscriber.Listen(d.listens)
 	}
-	var stuck *pipeline
-	round := c.round
-	if c.pipeline != nil && d.Batch == nil {
-		stuck, c.pipeline = c.pipeline, nil // the state gave it up
+	var stuck transport.Round
+	if s.Batch == nil {
+		stuck, d.round = d.round, transport.Round{} // the state gave it up, if there was one
 	}
-	if d.Idle() {
-		c.rest(now)
+	if s.Idle() {
+		d.rest(now)
 	} else {
-		c.idleAt = protocol.Instant{}
-		if at := d.Next(); !at.IsZero() {
-			c.manager.renewer.schedule(c, at)
+		d.idleAt = protocol.Instant{}
+		if at := s.Next(); !at.IsZero() {
+			d.manager.renewer.schedule(d, at)
 		}
-		c.watch()
+		d.watch()
 	}
-	c.mu.Unlock()
+	d.mu.Unlock()
 
 	for _, h := range left.Ends {
 		lost := h.Holder.(*hold)
 		lost.end(lost.errorOf(h.Ending))
 	}
-	if stuck != nil {
-		c.manager.transport.giveUp(stuck, round)
-	}
+	d.manager.transport.GiveUp(stuck)
 	if send && !inline {
-		c.manager.transport.send(c, false)
+		d.manager.transport.Send(d, false)
 	}
 	if len(left.Ends)+len(left.Warnings) > 0 {
 		go func() { // a slow logger holds up nothing, and may close the manager
 			for _, h := range left.Ends {
-				c.manager.report(h.Holder.(*hold))
+				d.manager.report(h.Holder.(*hold))
 			}
 			for _, n := range left.Warnings {
-				c.manager.note(c.cfg, n)
+				d.manager.note(d.cfg, n)
 			}
 		}()
 	}
 	if send && inline {
-		c.manager.transport.send(c, true)
+		d.manager.transport.Send(d, true)
 	}
 }
 
 // linger is how long a driver outlives its state's work.
 const linger = time.Second
 
-// rest retires c when it has had nothing to do for a while, or the manager is on its way out.
-func (c *driver) rest(now protocol.Instant) {
-	if c.idleAt.IsZero() {
-		c.idleAt = now
+// rest retires d when it has had nothing to do for a while, or the manager is on its way out.
+func (d *driver) rest(now protocol.Instant) {
+	if d.idleAt.IsZero() {
+		d.idleAt = now
 	}
-	until := c.idleAt.Add(linger)
-	if now.Reached(until) || c.manager.isDraining() {
-		c.retire()
+	until := d.idleAt.Add(linger)
+	if now.Reached(until) || d.manager.isDraining() {
+		d.retire()
 		return
 	}
-	c.manager.renewer.schedule(c, until)
+	d.manager.renewer.schedule(d, until)
 }
 
 // watch keeps the watchdog's appointment no later than the end of the first trust window. It depends on
 // nothing else: a renewal that never returns cannot hold it up. The appointment is not moved back when a
 // renewal moves the end: it looks too early once, and makes another.
-func (c *driver) watch() {
-	if at := c.state.EndAt; !at.IsZero() {
-		c.manager.watchdog.schedule(c, at)
+func (d *driver) watch() {
+	if at := d.state.EndAt; !at.IsZero() {
+		d.manager.watchdog.schedule(d, at)
 	}
 }
 
 // tick is the renewer's call, and the watchdog's.
-func (c *driver) tick() {
-	c.mu.Lock()
-	if c.dead {
-		c.mu.Unlock()
+func (d *driver) tick() {
+	d.mu.Lock()
+	if d.dead {
+		d.mu.Unlock()
 		return
 	}
-	now := c.manager.now()
-	c.state.Tick(now)
-	c.unlock(now, false)
+	now := d.manager.now()
+	d.state.Tick(now)
+	d.unlock(now, false)
 }
 
-// depart returns what the state sends now, nil if nothing.
-func (c *driver) depart(f *pipeline) *protocol.Batch {
-	c.mu.Lock()
-	if c.dead {
-		c.mu.Unlock()
+// Keys are the semaphore's, for the transport.
+func (d *driver) Keys() *scripts.Keys { return d.keys }
+
+// Depart returns what the state sends now, nil if nothing.
+func (d *driver) Depart(round transport.Round) *protocol.Batch {
+	d.mu.Lock()
+	if d.dead {
+		d.mu.Unlock()
 		return nil
 	}
-	now := c.manager.now()
-	known := c.clock.Newest()
+	now := d.manager.now()
+	known := d.clock.Newest()
 	if known.Micros == 0 {
-		known = c.server.reading()
+		known = d.server.Reading()
 	}
-	c.state.Needed = c.server.need()
-	ex := c.state.Depart(now, known)
-	if ex != nil {
-		c.pipeline, c.round = f, f.round
+	d.state.Needed = d.server.Needed()
+	batch := d.state.Depart(now, known)
+	if batch != nil {
+		d.round = round
 	}
-	c.unlock(now, false)
-	return ex
+	d.unlock(now, false)
+	return batch
 }
 
-// arrive takes what came of ex from the given server; nil: unknown.
-func (c *driver) arrive(ex *protocol.Batch, server *serverTime) {
-	c.mu.Lock()
-	now := c.manager.now()
-	sameServer := server == nil || c.server == server
+// Arrive takes what came of batch from the given server; nil: unknown.
+func (d *driver) Arrive(batch *protocol.Batch, server *transport.Server) {
+	d.mu.Lock()
+	now := d.manager.now()
+	sameServer := server == nil || d.server == server
 	if !sameServer {
-		c.server = server // its clock is compared with that of the one before
+		d.server = server // its clock is compared with that of the one before
 	}
-	if server != nil && ex.IsAnswered() {
-		server.answered(now.Mono - ex.Sent.Mono)
+	if server != nil && batch.IsAnswered() {
+		server.Answered(now.Mono - batch.Sent.Mono)
 	}
 	moved := false
 	var forward time.Duration
 	var step protocol.Reading
-	for i := range ex.Calls {
-		if call := &ex.Calls[i]; call.Failure.Err != nil {
-			moved = moved || isMoved(call.Failure.Err) && server != nil && server.forget()
+	for i := range batch.Calls {
+		if call := &batch.Calls[i]; call.Failure.Err != nil {
+			moved = moved || transport.IsMoved(call.Failure.Err) && server != nil && server.Forget()
 		} else if call.Verb != protocol.Release && server != nil {
-			r := protocol.Reading{Sent: ex.Sent, Received: now, Micros: call.Server}
-			server.observe(r)
-			if by, changed := c.clock.Observe(r); changed {
+			r := protocol.Reading{Sent: batch.Sent, Received: now, Micros: call.Server}
+			server.Observe(r)
+			if by, changed := d.clock.Observe(r); changed {
 				forward, step = max(forward, by), r
 			}
-			ex.Behind = max(ex.Behind, c.clock.Behind(r))
+			batch.Behind = max(batch.Behind, d.clock.Behind(r))
 		}
 	}
-	if c.dead {
-		c.mu.Unlock()
+	if d.dead {
+		d.mu.Unlock()
 		return
 	}
-	if c.state.Batch == ex {
-		c.pipeline = nil
+	if d.state.Batch == batch {
+		d.round = transport.Round{}
 	}
 	changed := step.Micros != 0
 	if changed && forward == 0 {
-		c.state.SetBack = true
+		d.state.SetBack = true
 	}
 	if changed || moved {
-		c.state.Shorten(now, forward) // before what ex brings: that is measured by the new clock
+		d.state.Shorten(now, forward) // before what batch brings: that is measured by the new clock
 	}
-	c.state.Arrive(now, ex)
-	c.unlock(now, false)
+	d.state.Arrive(now, batch)
+	d.unlock(now, false)
 	switch {
-	case changed && sameServer && server.isNews(step):
-		c.manager.clockStepped(c, server, step, forward)
+	case changed && sameServer && server.IsNews(step):
+		d.manager.clockStepped(d, server, step, forward)
 	case moved:
-		c.manager.serverMoved(c, server)
+		d.manager.serverMoved(d, server)
 	}
 }
 
 // notified takes a message from the channel.
-func (c *driver) notified(p protocol.Notification) {
-	c.mu.Lock()
-	if c.dead {
-		c.mu.Unlock()
+func (d *driver) notified(p protocol.Notification) {
+	d.mu.Lock()
+	if d.dead {
+		d.mu.Unlock()
 		return
 	}
-	now := c.manager.now()
-	c.state.Notified(now, p)
-	c.unlock(now, false)
+	now := d.manager.now()
+	d.state.Notified(now, p)
+	d.unlock(now, false)
 }
 
 // subscribed passes on that notifications arrive from now on.
-func (c *driver) subscribed() {
-	c.mu.Lock()
-	if c.dead {
-		c.mu.Unlock()
+func (d *driver) subscribed() {
+	d.mu.Lock()
+	if d.dead {
+		d.mu.Unlock()
 		return
 	}
-	now := c.manager.now()
-	c.state.Subscribed(now)
-	c.unlock(now, false)
+	now := d.manager.now()
+	d.state.Subscribed(now)
+	d.unlock(now, false)
 }
 
 // hear passes on that another semaphore has found a step of the server's clock: step.micros is 0 where the server only
 // may be another one from now on.
-func (c *driver) hear(server *serverTime, step protocol.Reading) {
-	c.mu.Lock()
-	if c.dead || c.server != server {
-		c.mu.Unlock()
+func (d *driver) hear(server *transport.Server, step protocol.Reading) {
+	d.mu.Lock()
+	if d.dead || d.server != server {
+		d.mu.Unlock()
 		return
 	}
-	forward, changed := c.clock.Hear(step)
+	forward, changed := d.clock.Hear(step)
 	if step.Micros != 0 && !changed {
-		c.mu.Unlock()
+		d.mu.Unlock()
 		return
 	}
-	now := c.manager.now()
+	now := d.manager.now()
 	if changed && forward == 0 {
-		c.state.SetBack = true
+		d.state.SetBack = true
 	}
-	c.state.Shorten(now, forward)
-	c.unlock(now, false)
+	d.state.Shorten(now, forward)
+	d.unlock(now, false)
 }
 
 // close ends everything; the manager is closed.
-func (c *driver) close() {
-	c.mu.Lock()
-	if c.dead {
-		c.mu.Unlock()
+func (d *driver) close() {
+	d.mu.Lock()
+	if d.dead {
+		d.mu.Unlock()
 		return
 	}
-	now := c.manager.now()
-	c.state.Close(now)
-	c.unlock(now, false)
+	now := d.manager.now()
+	d.state.Close(now)
+	d.unlock(now, false)
 }
 
-// retire takes c off the lists. A pipeline of it that was given up may still come back: to a dead state.
-func (c *driver) retire() {
-	c.dead = true
-	c.manager.renewer.forget(c)
-	c.manager.watchdog.forget(c)
-	c.manager.retired(c)
+// retire takes d off the lists. A pipeline of it that was given up may still come back: to a dead state.
+func (d *driver) retire() {
+	d.dead = true
+	d.manager.renewer.forget(d)
+	d.manager.watchdog.forget(d)
+	d.manager.retired(d)
+}
+
+// Package leasetest ends leases as a trust window's end does.
+func init() {
+	hooks.Lose = func(l any) { l.(*Lease).hold.lose() }
+}
+
+// lose does what the end of the trust window would do. Nothing happens to a lease that has ended.
+func (h *hold) lose() {
+	d := h.driver
+	d.mu.Lock()
+	if d.dead {
+		d.mu.Unlock()
+		return
+	}
+	now := d.manager.now()
+	d.state.Tick(now)
+	if g := h.Grant; g.State == protocol.Held && g.Holding == &h.Holding {
+		d.state.Lose(now, g, protocol.Expired)
+	}
+	d.unlock(now, false)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/eqworks/passbuddy/internal/protocol"
+	"github.com/eqworks/passbuddy/internal/transport"
 )
 
 // shared is a driver with a lease, whose manager sends nothing by itself.
@@ -19,33 +20,33 @@ func shared(t *testing.T, m *Manager, name string) (*driver, *protocol.Grant) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := m.driverOf(s, false)
+	d, err := m.driverOf(s, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.mu.Unlock()
+	defer d.mu.Unlock()
 	g := &protocol.Grant{ID: idOf(1, 1), Weight: 1}
-	h := &hold{semaphore: s, driver: c, Holding: protocol.Holding{Grant: g}}
+	h := &hold{semaphore: s, driver: d, Holding: protocol.Holding{Grant: g}}
 	h.Holder = h
 	g.Holding = &h.Holding
-	c.state.Keep(m.now().Add(c.state.Window), g)
-	return c, g
+	d.state.Keep(m.now().Add(d.state.Window), g)
+	return d, g
 }
 
 // renewedBy has the driver's renewal answered by a server whose clock is ahead of serverAt.
-func renewedBy(t *testing.T, c *driver, server *serverTime, offset time.Duration) {
+func renewedBy(t *testing.T, d *driver, server *transport.Server, offset time.Duration) {
 	t.Helper()
-	c.mu.Lock()
-	now := c.manager.now()
-	c.state.RenewAt, c.state.Queued = now, false
-	ex := c.state.Depart(now, protocol.Reading{})
-	c.mu.Unlock()
-	if ex == nil || ex.Calls[0].Verb != protocol.Renew {
-		t.Fatalf("sent %v, want a renewal", ex)
+	d.mu.Lock()
+	now := d.manager.now()
+	d.state.RenewAt, d.state.Queued = now, false
+	batch := d.state.Depart(now, protocol.Reading{})
+	d.mu.Unlock()
+	if batch == nil || batch.Calls[0].Verb != protocol.Renew {
+		t.Fatalf("sent %v, want a renewal", batch)
 	}
 	ms := offset.Milliseconds()
-	ex.Calls[0].Server, ex.Calls[0].Expiry = serverAt(now)+1000*ms, expiryAt(now)+ms
-	c.arrive(ex, server)
+	batch.Calls[0].Server, batch.Calls[0].Expiry = serverAt(now)+1000*ms, expiryAt(now)+ms
+	d.Arrive(batch, server)
 }
 
 // On a Cluster another node can take a semaphore's place; its address is another, and so is its clock.
@@ -53,33 +54,33 @@ func TestAnotherNodesClockShortensTheWindowsThatTheOneBeforeMeasured(t *testing.
 	for _, sameAddress := range []bool{true, false} {
 		t.Run(fmt.Sprintf("the same address: %v", sameAddress), func(t *testing.T) {
 			m := quietManager(t)
-			c, held := shared(t, m, "gpu")
-			before := m.serverAt("10.0.0.1:6379")
+			d, held := shared(t, m, "gpu")
+			before := m.transport.Server("10.0.0.1:6379")
 			after := before
 			if !sameAddress {
-				after = m.serverAt("10.0.0.2:6379")
+				after = m.transport.Server("10.0.0.2:6379")
 			}
-			renewedBy(t, c, before, 0)
+			renewedBy(t, d, before, 0)
 			end := held.Until.End()
 
 			m.clock.(*clock.Mock).Add(time.Second)
-			c.mu.Lock() // the node that takes over answers a request, and renews nothing
+			d.mu.Lock() // the node that takes over answers a request, and renews nothing
 			now := m.now()
 			w := &protocol.Waiter{Weight: 1, Done: make(chan struct{}), Holding: &protocol.Holding{Holder: held.Holding.Holder}}
-			c.state.Ask(now, w)
-			c.state.Queued = false
-			ex := c.state.Depart(now, protocol.Reading{})
-			c.mu.Unlock()
-			refuse(ex, now)
-			ex.Calls[0].Server += step.Microseconds()
-			c.arrive(ex, after)
+			d.state.Ask(now, w)
+			d.state.Queued = false
+			batch := d.state.Depart(now, protocol.Reading{})
+			d.mu.Unlock()
+			refuse(batch, now)
+			batch.Calls[0].Server += step.Microseconds()
+			d.Arrive(batch, after)
 
 			if lost := end.Mono - held.Until.End().Mono; lost < step || lost > step+10*time.Millisecond {
 				t.Errorf("the window is shorter by %v, want %v", lost, step)
 			}
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			if !c.state.RenewalDue(m.now()) {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			if !d.state.RenewalDue(m.now()) {
 				t.Error("no renewal is due")
 			}
 		})
@@ -89,19 +90,19 @@ func TestAnotherNodesClockShortensTheWindowsThatTheOneBeforeMeasured(t *testing.
 // Each of many semaphores finds the step in its own answer; the windows of all of them lose it once.
 func TestManySemaphoresLoseAStepOnce(t *testing.T) {
 	m := quietManager(t)
-	server := m.serverAt("")
+	server := m.transport.Server("")
 	const n = 50
 	var all []*driver
 	var grants []*protocol.Grant
 	for i := range n {
-		c, g := shared(t, m, fmt.Sprint("s", i))
-		renewedBy(t, c, server, 0)
-		all, grants = append(all, c), append(grants, g)
+		d, g := shared(t, m, fmt.Sprint("s", i))
+		renewedBy(t, d, server, 0)
+		all, grants = append(all, d), append(grants, g)
 	}
 	end := grants[n-1].Until.End()
 	m.clock.(*clock.Mock).Add(time.Second)
-	for _, c := range all[:n-1] {
-		renewedBy(t, c, server, step)
+	for _, d := range all[:n-1] {
+		renewedBy(t, d, server, step)
 	}
 	if lost := end.Mono - grants[n-1].Until.End().Mono; lost < step || lost > step+100*time.Millisecond {
 		t.Errorf("the last one's window is shorter by %v, want %v", lost, step)
@@ -116,21 +117,21 @@ func TestManySemaphoresLoseAStepOnce(t *testing.T) {
 // The renewal ran before the step, and its answer comes when another semaphore has found the step.
 func TestARenewalFromBeforeAStepExtendsTheLeaseByLess(t *testing.T) {
 	m := quietManager(t)
-	server := m.serverAt("")
-	c, g := shared(t, m, "gpu")
-	renewedBy(t, c, server, 0)
+	server := m.transport.Server("")
+	d, g := shared(t, m, "gpu")
+	renewedBy(t, d, server, 0)
 	m.clock.(*clock.Mock).Add(time.Second)
-	c.mu.Lock()
+	d.mu.Lock()
 	now := m.now()
-	c.state.RenewAt, c.state.Queued = now, false
-	ex := c.state.Depart(now, protocol.Reading{})
-	c.mu.Unlock()
-	ex.Calls[0].Server, ex.Calls[0].Expiry = serverAt(now), expiryAt(now)
+	d.state.RenewAt, d.state.Queued = now, false
+	batch := d.state.Depart(now, protocol.Reading{})
+	d.mu.Unlock()
+	batch.Calls[0].Server, batch.Calls[0].Expiry = serverAt(now), expiryAt(now)
 	m.clock.(*clock.Mock).Add(time.Second)
 	found := m.now()
-	c.hear(server, protocol.Reading{Sent: found, Received: found, Micros: serverAt(found) + step.Microseconds()})
-	c.arrive(ex, server)
-	want := protocol.WindowEnd(now, expiryAt(now), serverAt(now), c.state.Config.Margin+step)
+	d.hear(server, protocol.Reading{Sent: found, Received: found, Micros: serverAt(found) + step.Microseconds()})
+	d.Arrive(batch, server)
+	want := protocol.WindowEnd(now, expiryAt(now), serverAt(now), d.state.Config.Margin+step)
 	if end := g.Until.End(); end.Mono > want.Mono || end.Mono < want.Mono-10*time.Millisecond {
 		t.Errorf("the window ends at %v, want %v", end.Mono, want.Mono)
 	}
@@ -144,7 +145,7 @@ func quietManager(t *testing.T) *Manager {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.transport.close()
+	m.transport.Close()
 	t.Cleanup(func() {
 		_ = m.Close()
 		_ = client.Close()

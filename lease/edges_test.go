@@ -10,9 +10,6 @@ import (
 	"time"
 
 	"github.com/benbjohnson/clock"
-	"github.com/redis/go-redis/v9"
-
-	"github.com/eqworks/passbuddy/internal/protocol"
 )
 
 // Close comes between the end of the lease's contexts and the sending of the release.
@@ -61,31 +58,5 @@ func TestTheLogIsBoundedWhateverTheNumberOfNames(t *testing.T) {
 	m.clock.(*clock.Mock).Add(time.Hour)
 	if n := burst(); n != maxNamed+1 {
 		t.Errorf("%d lines in the next hour", n)
-	}
-}
-
-// A slot that moves and a memory that is full refuse the script; the ids have been taken out before it.
-func TestAReleaseWhosePromotionIsRefusedHasGivenBack(t *testing.T) {
-	for _, tc := range []struct {
-		taken, promoted error
-		back            bool
-	}{
-		{nil, redisError("TRYAGAIN Multiple keys request during rehashing of slot"), true},
-		{nil, redisError("OOM command not allowed when used memory > 'maxmemory'."), true},
-		{nil, redisError("ASK 13009 127.0.0.1:7001"), true},
-		{nil, redisError("ERR unknown command 'EVALSHA'"), false},
-		{nil, errNet, false},
-		{redisError("TRYAGAIN later"), redisError("TRYAGAIN later"), false},
-	} {
-		zrem, promotion := redis.NewIntCmd(t.Context()), redis.NewIntSliceCmd(t.Context())
-		zrem.SetVal(1)
-		zrem.SetErr(tc.taken)
-		promotion.SetErr(tc.promoted)
-		c := &protocol.Call{Verb: protocol.Release, Grants: []*protocol.Grant{{ID: idOf(1, 1), Weight: 1}}, Permits: 1, Promote: true}
-		o := &request{call: c, zrem: zrem, cmd: promotion}
-		o.finish()
-		if back := c.Failure.Err == nil && c.Unpromoted; back != tc.back {
-			t.Errorf("%v, then %v: given back %v, %v", tc.taken, tc.promoted, back, c.Failure.Err)
-		}
 	}
 }

@@ -4,13 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/eqworks/passbuddy/internal/protocol"
+	"github.com/eqworks/passbuddy/internal/transport"
 )
 
 // One sentinel for each meaning. The errors that are returned carry facts; errors.Is finds the
@@ -43,14 +41,6 @@ func public(trouble error) error {
 		return errUnanswered
 	}
 	return trouble
-}
-
-// failureOf says what an error of the client means to those who wait.
-func failureOf(err error) protocol.Failure {
-	if err == nil {
-		return protocol.Failure{}
-	}
-	return protocol.Failure{Err: err, Permanent: isPermanent(err), Silent: isTimeout(err)}
 }
 
 // An OptionError names an option and the value that was refused. It is an ErrOption.
@@ -202,7 +192,7 @@ func (e *RedisError) Unwrap() error { return e.Err }
 func hint(err error) string {
 	msg := err.Error()
 	switch {
-	case denied(err): // first: the message may have the user's name, which can be any
+	case transport.IsDenied(err): // first: the message may have the user's name, which can be any
 		return "the Redis user lacks a permission: the README lists what is needed"
 	case strings.Contains(msg, "WRONGTYPE"):
 		return "the semaphore's key holds something else: choose another Name or Prefix"
@@ -219,59 +209,4 @@ func isOldRedis(msg string) bool {
 	lower := strings.ToLower(msg)
 	return strings.Contains(lower, "unknown redis command") || strings.Contains(lower, "unknown command") ||
 		strings.Contains(lower, "syntax error") && !strings.Contains(lower, "compiling script")
-}
-
-// denied reports whether the Redis user may not run a command, or not on these keys or this channel.
-func denied(err error) bool {
-	return redis.HasErrorPrefix(err, "NOPERM") || deniedInScript(err)
-}
-
-// deniedInScript reports whether that is so for a command of a script. It comes with the code ERR, so the words have to
-// tell: the first are those of Redis 7.2 and later and of Valkey, the others those of Redis before.
-func deniedInScript(err error) bool {
-	var reply redis.Error
-	return errors.As(err, &reply) && says(reply, []string{"ACL failure in script:", "The user executing the script can't "})
-}
-
-// isPermanent reports whether err will be the same at the next try, so that waiting is of no use.
-// Everything else is transient, the network above all.
-func isPermanent(err error) bool {
-	if errors.Is(err, redis.ErrClosed) || denied(err) {
-		return true
-	}
-	var reply redis.Error
-	if !errors.As(err, &reply) || says(reply, transient) {
-		return false
-	}
-	return says(reply, []string{"WRONGTYPE", "NOAUTH", "WRONGPASS", "ERR "})
-}
-
-// transient are the words of a server that will soon think otherwise. Redis 6.2 wraps what a script's
-// command answers into an ERR of its own, so that they may stand anywhere.
-var transient = []string{
-	"LOADING", "READONLY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "BUSY", "MISCONF", "OOM ", "NOREPLICAS",
-	"max number of clients",
-}
-
-// isTransient reports whether the server itself says that it will soon think otherwise.
-func isTransient(err error) bool {
-	var reply redis.Error
-	return errors.As(err, &reply) && !denied(err) &&
-		(says(reply, transient) || redis.HasErrorPrefix(err, "ASK") || redis.HasErrorPrefix(err, "MOVED"))
-}
-
-func says(err error, words []string) bool {
-	return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(err.Error(), w) })
-}
-
-// isTimeout reports whether err says that there was no answer in time.
-func isTimeout(err error) bool {
-	var timeout interface{ Timeout() bool }
-	return errors.As(err, &timeout) && timeout.Timeout()
-}
-
-// isMoved reports whether err says that another server is in charge, or will be.
-func isMoved(err error) bool {
-	var reply redis.Error
-	return errors.As(err, &reply) && !denied(err) && says(reply, []string{"MOVED", "ASK ", "READONLY", "MASTERDOWN", "LOADING"})
 }

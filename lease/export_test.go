@@ -5,6 +5,6 @@ import "time"
 // SetQuiet changes for how long m's subscription outlasts the last waiter, and returns what it was. It comes before
 // the first use of m.
 func SetQuiet(m *Manager, d time.Duration) (was time.Duration) {
-	was, m.subscriber.quiet = m.subscriber.quiet, d
+	was, m.subscriber.Quiet = m.subscriber.Quiet, d
 	return was
 }

@@ -47,7 +47,7 @@ type hold struct {
 	lost       error // what ending says; made when first asked for
 	cancel     context.CancelCauseFunc
 	cancelHeld context.CancelCauseFunc
-	users      map[*user]struct{} // of a Permit: use.go
+	users      map[*user]struct{} // of a Permit: context.go
 }
 
 // newLease makes the lease on a permit that is still to come.
@@ -78,17 +78,17 @@ func (h *hold) valid() bool {
 	if !now.Reached(h.Grant.Until.End()) && !protocol.Due(now, h.EndsAt) {
 		return true
 	}
-	c := h.driver
-	c.mu.Lock()
-	if c.dead {
-		c.mu.Unlock()
+	d := h.driver
+	d.mu.Lock()
+	if d.dead {
+		d.mu.Unlock()
 	} else {
-		c.state.Tick(now)
-		c.unlock(now, false)
+		d.state.Tick(now)
+		d.unlock(now, false)
 	}
-	c.mu.Lock()
+	d.mu.Lock()
 	why := h.Ending
-	c.mu.Unlock()
+	d.mu.Unlock()
 	if why == nil {
 		return !h.done.Load() // renewed since the first look
 	}
@@ -134,12 +134,12 @@ func (h *hold) giveBack(wait bool) error {
 	h.valid() // a loss that nobody has noticed yet comes first
 	reason := h.end(ErrReleased)
 	m := h.semaphore.manager
-	c := h.driver
-	c.mu.Lock()
-	if c.dead { // lost, or over MaxHold, and nobody else uses the semaphore
-		c.mu.Unlock()
+	d := h.driver
+	d.mu.Lock()
+	if d.dead { // lost, or over MaxHold, and nobody else uses the semaphore
+		d.mu.Unlock()
 		var err error
-		if c, err = m.driverOf(h.semaphore, true); err != nil {
+		if d, err = m.driverOf(h.semaphore, true); err != nil {
 			if reason == ErrReleased {
 				return err // Close was faster, and gives nothing back
 			}
@@ -150,9 +150,9 @@ func (h *hold) giveBack(wait bool) error {
 		h.Confirmed = make(chan struct{})
 	}
 	now := m.now()
-	c.state.Release(now, &h.Holding)
+	d.state.Release(now, &h.Holding)
 	// Who waits anyway may carry it, if that cannot last for longer than the window.
-	c.unlock(now, wait && m.transport.bounded && now.Until(h.Grant.Until.End()) > c.state.Patience())
+	d.unlock(now, wait && m.transport.Bounded() && now.Until(h.Grant.Until.End()) > d.state.Patience())
 	if !wait {
 		return nil
 	}
@@ -162,47 +162,6 @@ func (h *hold) giveBack(wait bool) error {
 
 // giveUp returns a permit that never became a lease.
 func (h *hold) giveUp() { _ = h.giveBack(false) }
-
-// Context returns the context to work under: it carries the caller's values and deadline, and ends with
-// the caller's context, on release, and on loss. context.Cause and Lease.Err say why. Cancelling the
-// caller's context keeps the permit, renewed, until Release: teardown comes first, under Held.
-//
-// Its own Err and Done look at the clock: after a pause of the process they answer right at once, and
-// take along the contexts that derive from it. Those cannot look for themselves: before a step that
-// cannot be undone, ask Valid.
-func (l *Lease) Context() context.Context {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.ctx == nil {
-		l.ctx = l.derive(l.hold.parent, &l.hold.cancel)
-		l.ctx.parent, l.ctx.above = l.hold.parent, FromContext(l.hold.parent)
-	}
-	return l.ctx
-}
-
-// Held returns the context to clean up under: it carries the caller's values, and ends on release and
-// on loss, not with the caller's context. It has no deadline.
-func (l *Lease) Held() context.Context {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.heldCtx == nil {
-		l.heldCtx = l.derive(context.WithoutCancel(l.hold.parent), &l.hold.cancelHeld)
-	}
-	return l.heldCtx
-}
-
-func (l *Lease) derive(parent context.Context, where *context.CancelCauseFunc) *leaseContext {
-	inner, cancel := context.WithCancelCause(parent)
-	h := l.hold
-	h.mu.Lock()
-	*where = cancel
-	reason := h.reason
-	h.mu.Unlock()
-	if reason != nil {
-		cancel(reason)
-	}
-	return &leaseContext{Context: inner, lease: l}
-}
 
 // Valid reports whether the permit is trusted at this moment, by the clock. It goes by the permit alone:
 // it stays true when the caller's context has ended.
@@ -251,51 +210,14 @@ func (l *Lease) Release() error {
 	return h.back
 }
 
-type leaseKey struct{}
-
-// FromContext returns the lease that ctx belongs to, the innermost one, or nil.
-func FromContext(ctx context.Context) *Lease {
-	l, _ := ctx.Value(leaseKey{}).(*Lease)
-	return l
-}
-
-// A leaseContext looks at the clock before it answers. It answers with its inner context's own words,
-// after ending that: an error of its own would leave the children alive, and could come and go. Done is
-// the inner context's channel and Value passes through it, so that package context finds the inner
-// cancel context and needs no goroutine for the children.
-type leaseContext struct {
-	context.Context // derived from the caller's
-	lease           *Lease
-	parent          context.Context // the caller's; nil for Held
-	above           *Lease          // the lease that the caller's context belongs to
-}
-
-func (c *leaseContext) look() {
-	c.lease.hold.valid()
-	for l := c.above; l != nil; l = FromContext(l.hold.parent) {
-		l.hold.valid() // its end reaches this context before the call returns
-	}
-	if c.parent != nil {
-		_ = c.parent.Err() // a lease's context right above looks as well
-	}
-}
-
-// Done returns a channel that is closed when the lease ends or the caller's context does.
-func (c *leaseContext) Done() <-chan struct{} {
-	c.look()
-	return c.Context.Done()
-}
-
-// Err returns why the context ended, as package context has it; context.Cause tells the reason.
-func (c *leaseContext) Err() error {
-	c.look()
-	return c.Context.Err()
-}
-
-// Value returns the lease for FromContext, and the caller's values.
-func (c *leaseContext) Value(key any) any {
-	if key == (leaseKey{}) {
-		return c.lease
-	}
-	return c.Context.Value(key)
+// ReleaseNoWait is Release for callers that must not wait for Redis: it ends the contexts and returns. The
+// permit goes back in the background, at the latest when its TTL is over. A later Release returns at once:
+// the loss when the lease was lost before, nil otherwise.
+func (l *Lease) ReleaseNoWait() {
+	h := l.hold
+	h.released.Do(func() {
+		defer runtime.KeepAlive(l)
+		h.back = l.lostMeanwhile()
+		h.giveUp()
+	})
 }

@@ -2,23 +2,20 @@ package lease
 
 import (
 	"context"
-	crand "crypto/rand"
-	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"os"
 	"reflect"
-	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/benbjohnson/clock"
-	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/eqworks/passbuddy/internal/protocol"
+	"github.com/eqworks/passbuddy/internal/transport"
 	"github.com/eqworks/passbuddy/lease/scripts"
 )
 
@@ -59,16 +56,16 @@ type Manager struct {
 	notifier   notifier
 	renewer    *renewer // calls drivers to work
 	watchdog   *renewer // calls them where a trust window ends
-	transport  *transport
-	subscriber *subscriber
-	ctx        context.Context // ends with Close
+	transport  *transport.Transport
+	subscriber *transport.Subscriber // other processes' scripts push grants to it
+	ignored    atomic.Int64          // messages that made no sense
+	ctx        context.Context       // ends with Close
 	cancel     context.CancelCauseFunc
 
 	mu       sync.Mutex
-	drivers  map[string]*driver     // by name
-	servers  map[string]*serverTime // by address; "" where there is only one
-	draining bool                   // Shutdown or Close was called
-	drained  chan struct{}          // closed when draining and no driver is left
+	drivers  map[string]*driver // by name
+	draining bool               // Shutdown or Close was called
+	drained  chan struct{}      // closed when draining and no driver is left
 	closed   bool
 	said     map[string]*said // what the log knows, by cause
 }
@@ -115,7 +112,6 @@ func New(client redis.UniversalClient, opts Options) (*Manager, error) {
 		events:   opts.Events,
 		watched:  opts.Events.any(),
 		drivers:  map[string]*driver{},
-		servers:  map[string]*serverTime{},
 		drained:  make(chan struct{}),
 		said:     map[string]*said{},
 	}
@@ -130,39 +126,14 @@ func New(client redis.UniversalClient, opts Options) (*Manager, error) {
 	m.mint = m.newID
 	m.notifier = notifier{events: &m.events}
 	m.ctx, m.cancel = context.WithCancelCause(context.Background())
-	m.renewer = newRenewer(m, 50*time.Millisecond, func(c *driver) *appointment { return &c.work })
-	m.watchdog = newRenewer(m, 0, func(c *driver) *appointment { return &c.end })
-	m.transport = &transport{client: client, server: m.serverAt, ctx: m.ctx, bounded: isBounded(client)}
-	m.transport.cluster, _ = client.(*redis.ClusterClient)
-	m.subscriber = &subscriber{manager: m, channel: scripts.Channel + owner, quiet: 10 * time.Second}
+	m.renewer = newRenewer(m, 50*time.Millisecond, func(d *driver) *appointment { return &d.work })
+	m.watchdog = newRenewer(m, 0, func(d *driver) *appointment { return &d.end })
+	m.transport = transport.New(m.ctx, client)
+	m.subscriber = &transport.Subscriber{
+		Client: client, Clock: m.clock, Channel: scripts.Channel + owner, Quiet: 10 * time.Second,
+		Confirmed: m.subscribed, Received: m.received, Refused: m.notSubscribed,
+	}
 	return m, nil
-}
-
-// ownerOf returns the owner that stands in every id: a label, and a number of this manager's own.
-func ownerOf(label string) (string, error) {
-	if label == "" {
-		host, err := os.Hostname()
-		if err != nil {
-			host = "unknown"
-		}
-		label = sanitize(host) + "/" + strconv.Itoa(os.Getpid())
-	}
-	if bad := strings.IndexFunc(label, func(r rune) bool { return !labelRune(r) }); bad >= 0 || len(label) > 128 {
-		return "", &OptionError{"Options.Owner", label, "use up to 128 printable ASCII characters without spaces, '@', '~', '#', ','"}
-	}
-	id := uuid.New()
-	return fmt.Sprintf("%s~%x", label, id[:4]), nil
-}
-
-func labelRune(r rune) bool { return r > ' ' && r < 0x7f && !strings.ContainsRune("@~#,", r) }
-
-func sanitize(host string) string {
-	return strings.Map(func(r rune) rune {
-		if labelRune(r) {
-			return r
-		}
-		return '-'
-	}, host)
 }
 
 // Client returns the client that the manager talks through.
@@ -177,17 +148,6 @@ func (m *Manager) now() protocol.Instant {
 // timeOf turns an instant into a time of the wall clock.
 func (m *Manager) timeOf(i protocol.Instant) time.Time { return m.base.Add(i.Mono - 1) }
 
-func (m *Manager) serverAt(addr string) *serverTime {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	s := m.servers[addr]
-	if s == nil {
-		s = &serverTime{}
-		m.servers[addr] = s
-	}
-	return s
-}
-
 // driverOf returns the driver of a semaphore, locked, and makes it if there is none. alive says
 // that it is for a lease that lives, which is served while the manager drains.
 func (m *Manager) driverOf(s *Semaphore, alive bool) (*driver, error) {
@@ -198,38 +158,36 @@ func (m *Manager) driverOf(s *Semaphore, alive bool) (*driver, error) {
 			m.mu.Unlock()
 			return nil, ErrClosed
 		}
-		c := m.drivers[cfg.Name]
-		if c == nil {
-			c = &driver{manager: m, cfg: cfg, keys: s.keys}
-			c.state = protocol.New(&s.state, m.pace, m.mint, rand.Float64)
-			c.state.Watched = m.watched
-			c.state.Born = m.now()
-			if m.transport.cluster == nil {
-				c.server = m.theServer()
-			}
-			m.drivers[cfg.Name] = c
+		d := m.drivers[cfg.Name]
+		if d == nil {
+			d = &driver{manager: m, cfg: cfg, keys: s.keys}
+			d.state = protocol.New(&s.state, m.pace, m.mint, rand.Float64)
+			d.state.Watched = m.watched
+			d.state.Born = m.now()
+			d.server = m.transport.OnlyServer()
+			m.drivers[cfg.Name] = d
 		}
 		m.mu.Unlock()
-		c.mu.Lock() // a state that has just become idle is on its way out: this waits for it
+		d.mu.Lock() // a state that has just become idle is on its way out: this waits for it
 		m.mu.Lock()
 		late := m.draining && !alive
 		m.mu.Unlock()
 		switch {
-		case late && !c.dead:
-			c.unlock(m.now(), false)
+		case late && !d.dead:
+			d.unlock(m.now(), false)
 			return nil, ErrClosed
-		case c.dead:
-			c.mu.Unlock()
-		case c.cfg != cfg && *c.cfg != *cfg:
-			if c.state.Idle() {
-				c.retire()
-				c.mu.Unlock()
+		case d.dead:
+			d.mu.Unlock()
+		case d.cfg != cfg && *d.cfg != *cfg:
+			if d.state.Idle() {
+				d.retire()
+				d.mu.Unlock()
 				continue
 			}
-			c.mu.Unlock()
-			return nil, differ(c.cfg, cfg)
+			d.mu.Unlock()
+			return nil, differ(d.cfg, cfg)
 		default:
-			return c, nil
+			return d, nil
 		}
 	}
 }
@@ -237,193 +195,97 @@ func (m *Manager) driverOf(s *Semaphore, alive bool) (*driver, error) {
 // living returns the Config under which this process uses a name, nil if it does not.
 func (m *Manager) living(name string) *Config {
 	m.mu.Lock()
-	c := m.drivers[name]
+	d := m.drivers[name]
 	m.mu.Unlock()
-	if c == nil {
+	if d == nil {
 		return nil
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.dead || c.state.Idle() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.dead || d.state.Idle() {
 		return nil
 	}
-	return c.cfg
+	return d.cfg
 }
 
-// theServer is the clock of the only server, with m.mu held.
-func (m *Manager) theServer() *serverTime {
-	s := m.servers[""]
-	if s == nil {
-		s = &serverTime{}
-		m.servers[""] = s
-	}
-	return s
-}
-
-// newID returns <uuid>@<owner>, and #<weight> when that is not 1. The UUID begins with the time, by this
-// process's clock (RFC 9562, version 7), for people who look at holders and waiters.
-func (m *Manager) newID(weight int) string {
-	var u uuid.UUID
-	_, _ = crand.Read(u[:]) // never fails
-	ms := uint64(m.clock.Now().UnixMilli())
-	u[0], u[1], u[2], u[3], u[4], u[5] = byte(ms>>40), byte(ms>>32), byte(ms>>24), byte(ms>>16), byte(ms>>8), byte(ms)
-	u[6] = 0x70 | u[6]&0x0f
-	u[8] = 0x80 | u[8]&0x3f
-	var buf [128]byte
-	id := append(hex.AppendEncode(buf[:0], u[:4]), '-')
-	id = append(hex.AppendEncode(id, u[4:6]), '-')
-	id = append(hex.AppendEncode(id, u[6:8]), '-')
-	id = append(hex.AppendEncode(id, u[8:10]), '-')
-	id = append(hex.AppendEncode(id, u[10:]), '@')
-	id = append(id, m.owner...)
-	if weight != 1 {
-		id = strconv.AppendInt(append(id, '#'), int64(weight), 10)
-	}
-	return string(id)
-}
-
-// validWeight reports whether the weight in an id is one that newID writes.
-func validWeight(id string) bool {
-	_, weight, found := strings.Cut(id, "#")
-	n, err := strconv.Atoi(weight)
-	return !found || err == nil && n > 1 && n <= maxWeight && strconv.Itoa(n) == weight
-}
-
-// weightOf reads the weight in an id.
-func weightOf(id string) int {
-	if _, weight, found := strings.Cut(id, "#"); found {
-		if n, err := strconv.Atoi(weight); err == nil && n > 0 {
-			return n
-		}
-	}
-	return 1
-}
-
-// retired takes c off the list; c.mu is held.
-func (m *Manager) retired(c *driver) {
+// retired takes d off the list; d.mu is held.
+func (m *Manager) retired(d *driver) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.drivers[c.cfg.Name] == c {
-		delete(m.drivers, c.cfg.Name)
+	if m.drivers[d.cfg.Name] == d {
+		delete(m.drivers, d.cfg.Name)
 	}
 	m.drainedLocked()
-}
-
-func (m *Manager) drainedLocked() {
-	if m.draining && len(m.drivers) == 0 {
-		select {
-		case <-m.drained:
-		default:
-			close(m.drained)
-		}
-	}
-}
-
-func (m *Manager) isDraining() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.draining
 }
 
 func (m *Manager) all() []*driver {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	all := make([]*driver, 0, len(m.drivers))
-	for _, c := range m.drivers {
-		all = append(all, c)
+	for _, d := range m.drivers {
+		all = append(all, d)
 	}
 	return all
 }
 
+// subscribed tells all drivers that notifications arrive from now on.
+func (m *Manager) subscribed() {
+	for _, d := range m.all() {
+		d.subscribed()
+	}
+}
+
+func (m *Manager) notSubscribed(err error) {
+	m.warn("", "subscribe", "lease: this Redis user may not SUBSCRIBE to "+scripts.Channel+"*: waiters learn of free permits by polling only", "error", err)
+}
+
+// received hands a message from the channel to the driver that it is for. Anybody may publish anything.
+func (m *Manager) received(payload string) {
+	n, ok := scripts.ParseNotification(payload)
+	name, ours := strings.CutPrefix(n.Holders, m.prefix+"-")
+	if !ok || !ours || !validWeight(n.ID) || !strings.HasSuffix(strings.SplitN(n.ID, "#", 2)[0], "@"+m.owner) {
+		m.ignored.Add(1)
+		m.warn("", "garbage", "lease: a message in the channel makes no sense and is ignored; does somebody else publish there?", "channel", m.subscriber.Channel, "bytes", len(payload))
+		return
+	}
+	verbs := [...]protocol.Notice{scripts.Granted: protocol.Granted, scripts.Refused: protocol.Refused, scripts.Withdrawn: protocol.Withdrawn}
+	m.notified(name, protocol.Notification{Verb: verbs[n.Notice], Expiry: n.Expiry, Token: n.Token, Server: n.ServerTime, ID: n.ID, Weight: weightOf(n.ID)})
+}
+
+// notified hands a notification to the driver of a semaphore. Where there is none, nobody waits any more, and what was
+// waited for was given back.
+func (m *Manager) notified(name string, n protocol.Notification) {
+	m.mu.Lock()
+	d := m.drivers[name]
+	m.mu.Unlock()
+	if d != nil {
+		d.notified(n)
+	}
+}
+
+// IgnoredMessages returns how many messages in this manager's channel made no sense: they were truncated, for
+// another manager, or somebody else's.
+func (m *Manager) IgnoredMessages() int64 { return m.ignored.Load() }
+
 // clockStepped tells the other semaphores of a server that its clock has stepped: each takes from its windows what the
 // step may have taken, once, and renews at once.
-func (m *Manager) clockStepped(by *driver, server *serverTime, step protocol.Reading, forward time.Duration) {
+func (m *Manager) clockStepped(by *driver, server *transport.Server, step protocol.Reading, forward time.Duration) {
 	m.warn("", "clock", "lease: the server's clock jumped, or another server took over; renewing at once", "forward", forward)
-	for _, c := range m.all() {
-		if c != by {
-			c.hear(server, step)
+	for _, d := range m.all() {
+		if d != by {
+			d.hear(server, step)
 		}
 	}
 }
 
 // serverMoved tells them that another server may answer from now on: each renews at once.
-func (m *Manager) serverMoved(by *driver, server *serverTime) {
+func (m *Manager) serverMoved(by *driver, server *transport.Server) {
 	m.warn("", "clock", "lease: the server's clock jumped, or another server took over; renewing at once", "forward", time.Duration(0))
-	for _, c := range m.all() {
-		if c != by {
-			c.hear(server, protocol.Reading{})
+	for _, d := range m.all() {
+		if d != by {
+			d.hear(server, protocol.Reading{})
 		}
 	}
-}
-
-// Shutdown drains the manager: new acquires are refused and waiters fail with ErrClosed; leases go on
-// and are renewed until their holders release them. It returns nil when the last one is given back, and
-// then the manager is closed. When ctx ends first it returns the context's cause and says how many
-// semaphores are still in use; the manager goes on draining, and Close ends it.
-func (m *Manager) Shutdown(ctx context.Context) error {
-	m.drain()
-	closed := make(chan error, 1)
-	go func() {
-		select {
-		case <-m.drained:
-			closed <- m.Close() // a call under way may take the client's time
-		case <-ctx.Done():
-		}
-	}()
-	select {
-	case err := <-closed:
-		return err
-	case <-ctx.Done():
-		return fmt.Errorf("lease: shutdown with %d semaphores still in use: %w", len(m.all()), context.Cause(ctx))
-	}
-}
-
-// drain refuses new acquires and ends all waits.
-func (m *Manager) drain() {
-	m.mu.Lock()
-	m.draining = true
-	m.drainedLocked()
-	m.mu.Unlock()
-	for _, c := range m.all() {
-		c.mu.Lock()
-		if c.dead {
-			c.mu.Unlock()
-			continue
-		}
-		now := m.now()
-		c.state.Fail(now, protocol.ReasonClosed)
-		c.unlock(now, false)
-	}
-}
-
-// Close ends every lease's contexts with ErrClosed, stops renewing, and waits for the manager's own goroutines,
-// all but those that call Events and the Logger: these may call Close, and end when they have told what has
-// happened. Permits whose holders have not released them are not given back: their work may still be
-// going on, and time takes them. Close also closes the client, if Open made it. Calling it again does
-// nothing.
-func (m *Manager) Close() error {
-	m.mu.Lock()
-	if m.closed {
-		m.mu.Unlock()
-		return nil
-	}
-	m.closed = true
-	m.mu.Unlock()
-	m.drain()
-	m.renewer.stop()
-	m.watchdog.stop()
-	m.subscriber.stop()
-	m.transport.close()
-	for _, c := range m.all() {
-		c.close()
-	}
-	m.cancel(ErrClosed)
-	var err error
-	if m.owned {
-		err = m.client.Close()
-	}
-	m.transport.wait()
-	return err
 }
 
 // isNil also finds a nil pointer in the interface.

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/redis/go-redis/v9"
 
 	"github.com/eqworks/passbuddy/internal/protocol"
 	"github.com/eqworks/passbuddy/lease/scripts"
@@ -217,20 +216,12 @@ func (s *Semaphore) run(ctx context.Context, v scripts.Verb, read func(reply []a
 	if closed {
 		return ErrClosed
 	}
-	cmd := func(source bool) *redis.SliceCmd {
-		c := routed(redis.NewSliceCmd(ctx, append(s.keys.Command(nil, v, source), args...)...))
-		_ = m.client.Process(ctx, c)
-		return c
-	}
-	reply, err := cmd(false).Result()
-	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
-		reply, err = cmd(true).Result()
-	}
+	reply, err := m.transport.Script(ctx, s.keys, v, args...)
 	if err == nil {
 		err = read(reply)
 	}
 	if err != nil {
-		return &RedisError{Op: v.String(), Name: s.cfg.Name, Err: explain(v, err)}
+		return &RedisError{Op: v.String(), Name: s.cfg.Name, Err: err}
 	}
 	return nil
 }

@@ -5,8 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/eqworks/passbuddy/internal/protocol"
 	"github.com/eqworks/passbuddy/lease/scripts"
 )
@@ -27,31 +25,20 @@ func (m *Manager) Ping(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	state := cfg.forState()
-	c := &driver{manager: m, cfg: &cfg, keys: scripts.KeysOf(m.prefix, cfg.Name, cfg.TTL, cfg.Capacity)}
-	c.state = protocol.New(&state, 1, m.newID, func() float64 { return 0 })
 	grants := []*protocol.Grant{{ID: m.newID(1), Weight: 1}}
-	ex := &protocol.Batch{}
 	calls := []protocol.Call{
 		{Verb: protocol.Acquire, Grants: grants, Ages: []int64{protocol.Once}},
 		{Verb: protocol.Renew, Grants: grants},
 		{Verb: protocol.Release, Grants: grants, Queued: true, Promote: true},
 	}
-	out := make([]request, len(calls))
-	for i := range calls {
-		out[i] = request{driver: c, batch: ex, call: &calls[i]}
-	}
-	execute(ctx, m.client, m.client.Pipeline(), out)
+	m.transport.Run(ctx, scripts.KeysOf(m.prefix, cfg.Name, cfg.TTL, cfg.Capacity), calls)
 	for i := range calls {
 		if err := calls[i].Failure.Err; err != nil {
 			return fail(err)
 		}
 	}
-	if cc := m.transport.cluster; cc != nil {
-		err := cc.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error { return node.Ping(ctx).Err() })
-		if err != nil {
-			return fail(err)
-		}
+	if err := m.transport.PingMasters(ctx); err != nil {
+		return fail(err)
 	}
 	m.warnOfEviction(ctx)
 	return nil

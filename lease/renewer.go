@@ -1,7 +1,9 @@
 package lease
 
 import (
+	"cmp"
 	"container/heap"
+	"context"
 	"sync"
 	"time"
 
@@ -42,17 +44,17 @@ func newRenewer(m *Manager, slack time.Duration, of func(*driver) *appointment) 
 	return &renewer{clock: m.clock, now: m.now, slack: slack, due: dueHeap{of: of}}
 }
 
-// schedule sees to it that c is called at at, or earlier.
-func (r *renewer) schedule(c *driver, at protocol.Instant) {
+// schedule sees to it that d is called at at, or earlier.
+func (r *renewer) schedule(d *driver, at protocol.Instant) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.stopped {
 		return
 	}
-	switch due := r.due.of(c); {
+	switch due := r.due.of(d); {
 	case due.index == 0:
 		due.at = at
-		heap.Push(&r.due, c)
+		heap.Push(&r.due, d)
 	case at.Mono < due.at.Mono:
 		due.at = at
 		heap.Fix(&r.due, due.index-1)
@@ -62,11 +64,11 @@ func (r *renewer) schedule(c *driver, at protocol.Instant) {
 	r.armLocked()
 }
 
-// forget takes c off the list.
-func (r *renewer) forget(c *driver) {
+// forget takes d off the list.
+func (r *renewer) forget(d *driver) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if due := r.due.of(c); due.index > 0 && !r.stopped {
+	if due := r.due.of(d); due.index > 0 && !r.stopped {
 		heap.Remove(&r.due, due.index-1)
 	}
 }
@@ -108,8 +110,8 @@ func (r *renewer) fire() {
 		}
 	}
 	r.mu.Unlock()
-	for _, c := range batch {
-		c.tick() // it says again when it wants to be called
+	for _, d := range batch {
+		d.tick() // it says again when it wants to be called
 	}
 	r.mu.Lock()
 	r.armLocked()
@@ -144,16 +146,82 @@ func (h *dueHeap) Swap(i, j int) {
 }
 
 func (h *dueHeap) Push(x any) {
-	c := x.(*driver)
-	h.list = append(h.list, c)
-	h.of(c).index = len(h.list)
+	d := x.(*driver)
+	h.list = append(h.list, d)
+	h.of(d).index = len(h.list)
 }
 
 func (h *dueHeap) Pop() any {
 	last := len(h.list) - 1
-	c := h.list[last]
+	d := h.list[last]
 	h.list[last] = nil
 	h.list = h.list[:last]
-	h.of(c).index = 0
-	return c
+	h.of(d).index = 0
+	return d
+}
+
+// An immediateRenewal is a caller who waits for a renewal that was sent since it asked.
+type immediateRenewal struct {
+	grant *protocol.Grant
+	end   protocol.Instant // a window that ends then or later comes from such a renewal
+	done  chan bool
+}
+
+// renewNow renews the permit at once and waits for Redis's answer. Trouble is ridden out, as by any renewal.
+// It returns nil when the permit was renewed, and the reason when the lease ended first or ctx did.
+func (h *hold) renewNow(ctx context.Context) error {
+	d := h.driver
+	d.mu.Lock()
+	if d.dead {
+		d.mu.Unlock()
+		return h.endAsDecided()
+	}
+	now := d.manager.now()
+	d.state.Tick(now)
+	x := immediateRenewal{grant: h.Grant, end: now.Add(d.state.Window), done: make(chan bool, 1)}
+	d.immediateRenewals = append(d.immediateRenewals, x)
+	if h.Grant.State == protocol.Held {
+		d.state.RenewAt = now
+	}
+	d.unlock(now, false)
+	select {
+	case renewed := <-x.done:
+		if renewed {
+			return nil
+		}
+		return h.endAsDecided()
+	case <-ctx.Done():
+		return h.semaphore.waitEnded(ctx, nil)
+	}
+}
+
+// endAsDecided ends the lease of a permit that the state no longer holds, and returns why. Whoever took it
+// away may not have come to that yet.
+func (h *hold) endAsDecided() error {
+	h.driver.mu.Lock()
+	why := h.Ending
+	h.driver.mu.Unlock()
+	return h.end(cmp.Or(h.errorOf(why), ErrReleased))
+}
+
+// confirmRenewals tells those whose permit was renewed, or is no longer held. d.mu is held.
+func (d *driver) confirmRenewals() {
+	if len(d.immediateRenewals) == 0 {
+		return
+	}
+	waiting := d.immediateRenewals[:0]
+	for _, x := range d.immediateRenewals {
+		switch {
+		case x.grant.State != protocol.Held:
+			x.done <- false
+		case x.grant.Until.End().Mono >= x.end.Mono:
+			x.done <- true
+		default:
+			waiting = append(waiting, x)
+		}
+	}
+	clear(d.immediateRenewals[len(waiting):])
+	if d.immediateRenewals = waiting; len(waiting) == 0 {
+		d.immediateRenewals = nil
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/eqworks/passbuddy/internal/protocol"
@@ -136,20 +137,20 @@ func (s *Semaphore) acquire(ctx context.Context, o acquireOptions) (*Lease, erro
 		if ctx.Err() != nil {
 			return nil, s.waitEnded(ctx, public(w.Trouble))
 		}
-		c, err := m.driverOf(s, false)
+		d, err := m.driverOf(s, false)
 		if err != nil {
 			return nil, err
 		}
 		w.Done = make(chan struct{})
-		l := newLease(&hold{semaphore: s, driver: c, parent: ctx, Holding: protocol.Holding{MaxHold: o.maxHold}})
+		l := newLease(&hold{semaphore: s, driver: d, parent: ctx, Holding: protocol.Holding{MaxHold: o.maxHold}})
 		w.Holding = &l.hold.Holding
 		now := m.now()
-		c.state.Ask(now, w)
-		c.unlock(now, ctx.Done() == nil && w.Deadline.IsZero()) // nobody waits for this goroutine to look up
+		d.state.Ask(now, w)
+		d.unlock(now, ctx.Done() == nil && w.Deadline.IsZero()) // nobody waits for this goroutine to look up
 		select {
 		case <-w.Done:
 		case <-ctx.Done():
-			s.cancel(c, w)
+			s.cancel(d, w)
 			return nil, s.waitEnded(ctx, public(w.Trouble))
 		}
 		if w.Failed != nil {
@@ -169,14 +170,14 @@ func (s *Semaphore) acquire(ctx context.Context, o acquireOptions) (*Lease, erro
 
 // cancel ends the wait of a caller whose context has ended. If the permit was faster, it goes back all
 // the same: a caller that gave up gets no lease.
-func (s *Semaphore) cancel(c *driver, w *protocol.Waiter) {
-	c.mu.Lock()
+func (s *Semaphore) cancel(d *driver, w *protocol.Waiter) {
+	d.mu.Lock()
 	now := s.manager.now()
-	waited := !c.dead && c.state.Leave(now, w, protocol.ReasonCancelled)
-	if c.dead {
-		c.mu.Unlock()
+	waited := !d.dead && d.state.Leave(now, w, protocol.ReasonCancelled)
+	if d.dead {
+		d.mu.Unlock()
 	} else {
-		c.unlock(now, false)
+		d.unlock(now, false)
 	}
 	if !waited && w.Failed == nil {
 		w.Holding.Holder.(*hold).giveUp()
@@ -227,3 +228,49 @@ func (s *Semaphore) Do(ctx context.Context, fn func(context.Context) error, opts
 	}
 	return l.run(fn)
 }
+
+// run runs fn with the lease's context, and releases the permit when fn has returned, panicked or called
+// runtime.Goexit. Semaphore.Do says what it returns.
+func (l *Lease) run(fn func(context.Context) error) (err error) {
+	s := l.hold.semaphore
+	returned := false
+	defer func() {
+		lost := l.lostMeanwhile()
+		back := l.Release()
+		if lost == nil && errors.Is(back, ErrLost) {
+			lost = back
+		}
+		if lost == nil && back != nil {
+			s.manager.warn(s.cfg.Name, "release", "lease: a permit was not given back; its TTL frees it", "semaphore", s.cfg.Name, "error", back)
+		}
+		if returned {
+			err = withLoss(err, lost)
+		}
+	}()
+	err = fn(l.Context())
+	returned = true
+	return err
+}
+
+// lostMeanwhile returns why the lease ended without its holder's doing, nil if it did not.
+func (l *Lease) lostMeanwhile() error {
+	if reason := l.hold.over(); reason != ErrReleased {
+		return reason
+	}
+	return nil
+}
+
+// withLoss adds the loss of the lease to the error of the work that was done under it.
+func withLoss(err, lost error) error {
+	switch {
+	case lost == nil || errors.Is(err, lost):
+		return err
+	case err == nil:
+		return lost
+	default:
+		return fmt.Errorf("%w (%w)", err, lost)
+	}
+}
+
+// Logger returns the logger of the semaphore's manager: Options.Logger, or what stands in for it.
+func (s *Semaphore) Logger() *slog.Logger { return s.manager.log }

@@ -4,6 +4,7 @@ const (
 	clockWatch = "internal/protocol/clockwatch.go"
 	longest    = "lease/scripts/include/longest.lua"
 	driverGo   = "lease/driver.go"
+	managerGo  = "lease/manager.go"
 )
 
 // Steps of the server's clock, other clocks, and what is measured by them.
@@ -13,15 +14,15 @@ var clockMutants = []mutant{
 	state("a step of the server's clock told again and again", "Step",
 		edit{clockWatch, "	w.heard = r\n	forward = max(forward-w.taken, 0)", "	w.heard = r"}),
 	unit("a step of the server's clock told to nobody", "Step",
-		edit{"lease/manager.go", "			c.hear(server, step)\n", ""}),
+		edit{managerGo, "			d.hear(server, step)\n", ""}),
 	state("a slow answer hides a step of the server's clock", "Step",
 		edit{clockWatch, "return w.last.Micros == 0 ||", "return true ||"}),
 	state("after a suspension the server's clock is guessed by the answer before", "Suspended",
 		edit{clockWatch, " || suspended > drift(elapsed)", " || suspended < 0"}),
 	unit("an answer from before a step measures a whole window", "Step",
-		edit{driverGo, "ex.Behind = max(ex.Behind, c.clock.Behind(r))", "_ = ex.Behind"}),
+		edit{driverGo, "batch.Behind = max(batch.Behind, d.clock.Behind(r))", "_ = batch.Behind"}),
 	unit("another node's clock is compared with nothing", "AnotherNode",
-		edit{driverGo, "		c.server = server // its", "		c.server, c.clock = server, protocol.ClockWatch{} // its"}),
+		edit{driverGo, "		d.server = server // its", "		d.server, d.clock = server, protocol.ClockWatch{} // its"}),
 	state("a request that is late by a step waits as after trouble", "LateByAStep",
 		edit{batchGo, "		if !now.Reached(ex.giveUp) {\n			again = now ", "		if !now.Reached(ex.giveUp) && false {\n			again = now "}),
 	script("a permit from before a step back is not drawn in", "DrawnIn",
@@ -56,9 +57,9 @@ var clockMutants = []mutant{
 	state("an answer from before a silence measures a notification", "MeasuresNoPush",
 		edit{batchGo, "	s.learnPart(now, ex)\n	s.sample = clockSample{} // another server may take over\n", "	s.learnPart(now, ex)\n"}),
 	state("an old answer measures a notification", "MeasuresNoPush",
-		edit{pushGo, " && !now.Reached(s.sample.sent.Add(s.Config.TTL))", ""}),
+		edit{notifyGo, " && !now.Reached(s.sample.sent.Add(s.Config.TTL))", ""}),
 	state("the answer of another clock measures a notification", "MeasuresNoPush",
-		edit{pushGo, "passed <= elapsed+drift(elapsed)", "passed <= elapsed+time.Hour"}),
+		edit{notifyGo, "passed <= elapsed+drift(elapsed)", "passed <= elapsed+time.Hour"}),
 	state("the server's clock never runs fast", "RunFastOrSlow",
 		edit{"internal/protocol/reading.go", "(d + drift(d)).Microseconds()", "d.Microseconds()"}),
 	state("the server's clock never runs slow", "RunFastOrSlow",
@@ -69,13 +70,13 @@ var clockMutants = []mutant{
 	// The same in a fleet, where no test knows what to look for.
 	fleet("in a fleet, a step of the server's clock taken by each semaphore that finds it",
 		edit{clockWatch, "		forward, changed = 0, false\n", ""},
-		edit{driverGo, "case changed && sameServer && server.isNews(step):", "case changed && sameServer:"},
+		edit{driverGo, "case changed && sameServer && server.IsNews(step):", "case changed && sameServer:"},
 		edit{clockWatch, "	if w.heard.Micros != 0 {\n		if _, news := w.heard.Jump(r); !news {\n			return 0, false\n		}\n	}\n", ""},
 		edit{clockWatch, "forward = max(forward-w.taken, 0)\n	w.taken", "w.taken"}),
 	rare("in a fleet, another node's clock is compared with nothing",
-		edit{driverGo, "		c.server = server // its", "		c.server, c.clock = server, protocol.ClockWatch{} // its"}),
+		edit{driverGo, "		d.server = server // its", "		d.server, d.clock = server, protocol.ClockWatch{} // its"}),
 	rare("in a fleet, a step of the server's clock told to nobody",
-		edit{"lease/manager.go", "			c.hear(server, step)\n", ""}),
+		edit{managerGo, "			d.hear(server, step)\n", ""}),
 	fleet("in a fleet, a permit from before a step back is not drawn in",
 		edit{longest, "    drawInOf(holders, '@')\n", ""}),
 	fleet("in a fleet, an alive mark from before a step back is not drawn in",

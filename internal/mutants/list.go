@@ -5,7 +5,7 @@ const (
 	batchGo     = "internal/protocol/batch.go"
 	grant       = "internal/protocol/grant.go"
 	leaseGo     = "lease/lease.go"
-	call        = "lease/call.go"
+	call        = "internal/transport/call.go"
 	acquire     = "lease/scripts/acquire.lua"
 	renew       = "lease/scripts/renew.lua"
 	clockLua    = "lease/scripts/include/clock.lua"
@@ -20,9 +20,9 @@ const (
 	callsGo     = "lease/scripts/calls.go"
 	repliesGo   = "lease/scripts/replies.go"
 	revoke      = "lease/scripts/revoke.lua"
-	pushGo      = "internal/protocol/push.go"
-	renewals    = "internal/protocol/renewals.go"
-	wireGo      = "lease/transport.go"
+	notifyGo    = "internal/protocol/notification.go"
+	renewals    = "internal/protocol/renewing.go"
+	pipelineGo  = "internal/transport/pipeline.go"
 )
 
 // unit are the tests of package lease that need no real time.
@@ -79,7 +79,8 @@ var mutants = []mutant{
 	fleet("client clock in a script",
 		edit{clockLua, "now = seconds * 1000000 + micros ", "now = tonumber(string.match(ARGV[1], ':(%d+)') or seconds * 1000000 + micros) "},
 		edit{shared, "local ttl, capacity = ARGV[1] + 0,", "local ttl, capacity = tonumber(string.match(ARGV[1], '%d+')),"},
-		edit{call, "	return routed(redis.NewIntSliceCmd(ctx, args...))", "	args[8] = fmt.Sprintf(\"%d:%d\", args[8], o.driver.manager.clock.Now().UnixMicro())\n	return routed(redis.NewIntSliceCmd(ctx, args...))"}),
+		edit{call, "	return routed(redis.NewIntSliceCmd(ctx, args...))", "	args[8] = fmt.Sprintf(\"%d:%d\", args[8], r.batch.Sent.Wall.Microseconds())\n	return routed(redis.NewIntSliceCmd(ctx, args...))"},
+		edit{call, "import (\n\t\"context\"\n", "import (\n\t\"context\"\n\t\"fmt\"\n"}),
 
 	// Promise 2, told in time.
 	state("window from receipt", "State",
@@ -88,7 +89,7 @@ var mutants = []mutant{
 		edit{batchGo, "s.granted(now, ex.Sent, g, WindowEnd(ex.Sent, expiry, server, s.Config.Margin+ex.Behind)", "s.granted(now, ex.Sent, g, WindowEnd(now, expiry, server, 0)"},
 		edit{batchGo, "end := WindowEnd(ex.Sent, c.Expiry, c.Server, s.Config.Margin+ex.Behind)", "end := WindowEnd(now, c.Expiry, c.Server, 0)"}),
 	unit("timer tied to the renewer", "Promise2",
-		edit{"lease/driver.go", "if at := c.state.EndAt; !at.IsZero() {", "if at := c.state.EndAt; !at.IsZero() && false {"}),
+		edit{driverGo, "if at := d.state.EndAt; !at.IsZero() {", "if at := d.state.EndAt; !at.IsZero() && false {"}),
 	state("margin dropped", "Window",
 		edit{grant, "time.Microsecond - margin)", "time.Microsecond)"}),
 	script("expiry counted for longer than Redis keeps it", "Script",
@@ -271,23 +272,23 @@ var mutants = []mutant{
 
 	// Pushes that are late, come twice, or overtake.
 	state("a notification trusted from its receipt", "State",
-		edit{pushGo, "end := WindowEnd(s.sample.sent, p.Expiry, s.sample.micros, s.Config.Margin)", "end := WindowEnd(now, p.Expiry, p.Server, s.Config.Margin)"}),
+		edit{notifyGo, "end := WindowEnd(s.sample.sent, p.Expiry, s.sample.micros, s.Config.Margin)", "end := WindowEnd(now, p.Expiry, p.Server, s.Config.Margin)"}),
 	fleet("a notification trusted from its receipt, in a fleet",
-		edit{pushGo, "end := WindowEnd(s.sample.sent, p.Expiry, s.sample.micros, s.Config.Margin)", "end := WindowEnd(now, p.Expiry, p.Server, s.Config.Margin)"}),
+		edit{notifyGo, "end := WindowEnd(s.sample.sent, p.Expiry, s.sample.micros, s.Config.Margin)", "end := WindowEnd(now, p.Expiry, p.Server, s.Config.Margin)"}),
 	state("a late notification releases a held grant", "State",
-		edit{pushGo, "		// held already\n", "		s.drop(g)\n		s.giveBack(now, g)\n"}),
+		edit{notifyGo, "		// held already\n", "		s.drop(g)\n		s.giveBack(now, g)\n"}),
 	fleet("a late notification releases a held grant, in a fleet",
-		edit{pushGo, "		// held already\n", "		s.drop(g)\n		s.giveBack(now, g)\n"}),
+		edit{notifyGo, "		// held already\n", "		s.drop(g)\n		s.giveBack(now, g)\n"}),
 	state("a late notification that comes twice makes a lease", "ComesTwice",
-		edit{pushGo, "queued: true, released: true}", "queued: true}"}),
+		edit{notifyGo, "queued: true, released: true}", "queued: true}"}),
 	rare("a late notification that comes twice makes a lease, in a fleet",
-		edit{pushGo, "queued: true, released: true}", "queued: true}"}),
+		edit{notifyGo, "queued: true, released: true}", "queued: true}"}),
 	state("a late notification gives back what a lease of this state held", "State",
-		edit{pushGo, "p.Token <= s.lapsed || !s.ours(p)", "!s.ours(p)"}),
+		edit{notifyGo, "p.Token <= s.lapsed || !s.ours(p)", "!s.ours(p)"}),
 	state("a late notification gives back what a lease of the state before held", "State",
-		edit{pushGo, "p.Token <= s.lapsed || !s.ours(p)", "p.Token <= s.lapsed"}),
+		edit{notifyGo, "p.Token <= s.lapsed || !s.ours(p)", "p.Token <= s.lapsed"}),
 	state("a notification that overtakes its reply is ignored", "State",
-		edit{pushGo, "	case g.State != asked && g.State != releasing:\n", "	case g.State != asked && g.State != releasing || g.unanswered > 0:\n"}),
+		edit{notifyGo, "	case g.State != asked && g.State != releasing:\n", "	case g.State != asked && g.State != releasing || g.unanswered > 0:\n"}),
 	state("a reply that says waiting takes a pushed grant away", "State",
 		edit{batchGo, "		case g.State == asked && expiry > 0:\n", "		case g.State == Held && expiry == 0:\n			s.drop(g)\n			s.giveBack(now, g)\n		case g.State == asked && expiry > 0:\n"}),
 	state("a hand-over that overtakes a poll: its request is forgotten", "State",

@@ -2,12 +2,12 @@ package main
 
 const (
 	permit      = "lease/permit.go"
-	use         = "lease/users.go"
-	extend      = "lease/renew_now.go"
+	holdingGo   = "lease/holding.go"
+	use         = "lease/context.go"
+	extend      = "lease/renewer.go"
 	bind        = "lease/bind.go"
 	group       = "lease/group.go"
-	adapter     = "lease/adapter.go"
-	runGo       = "lease/run.go"
+	semaphoreGo = "lease/semaphore.go"
 	limitGo     = "lease/leasehttp/limit.go"
 	optionsHTTP = "lease/leasehttp/options.go"
 	answer      = "lease/leasehttp/answer.go"
@@ -16,7 +16,7 @@ const (
 // Permit, Bind, Group and package leasehttp.
 var uses = []mutant{
 	unit("a permit that is taken for its first caller only", "ACaller",
-		edit{permit, "context.WithCancel(context.Background())", "context.WithCancel(ctx)"}),
+		edit{holdingGo, "context.WithCancel(context.Background())", "context.WithCancel(ctx)"}),
 	unit("an acquire that nobody wants any more", "AllCallersGiveUp",
 		edit{permit, "		p.leaveLocked(t)\n		t.cancel()\n	}\n	if late {", "	}\n	if late {"}),
 	unit("a waiting user who does not count yet", "Users|Release|Everything",
@@ -42,9 +42,9 @@ var uses = []mutant{
 	unit("Acquire that does not extend", "Extends",
 		edit{permit, "if t.lease.hold.renewNow(ctx) == nil {", "if t != nil {"}),
 	unit("an immediate renewal that takes an older renewal for its own", "Extends",
-		edit{extend, "end: now.Add(c.state.Window)", "end: now"}),
+		edit{extend, "end: now.Add(d.state.Window)", "end: now"}),
 	unit("an immediate renewal that waits for the next renewal", "Extends",
-		edit{extend, "		c.state.RenewAt = now\n", "		_ = now\n"}),
+		edit{extend, "		d.state.RenewAt = now\n", "		_ = now\n"}),
 	unit("an immediate renewal of what is lost", "LostPermit",
 		edit{extend, "x.done <- false", "x.done <- true"}, edit{extend, "		if renewed {", "		if renewed || true {"}),
 	unit("users who are not told", "Users|Pause|LostPermit",
@@ -65,7 +65,7 @@ var uses = []mutant{
 		edit{group, "g.explain(fn(ctx), ctx)", "fn(ctx)"}),
 	unit("a group whose lost lease is not told", "Group",
 		edit{group, "withLoss(g.explain(fn(ctx), ctx), l.lostMeanwhile())", "g.explain(fn(ctx), ctx)"},
-		edit{runGo, "			err = withLoss(err, lost)\n", ""}),
+		edit{semaphoreGo, "			err = withLoss(err, lost)\n", ""}),
 	unit("a permit that goes back before the group knows of the error", "Group",
 		edit{group, "			g.fail(err) // before the permit goes back: the next function must not start with it\n", ""}),
 	unit("a group that waits on after its first error", "Group",
@@ -75,12 +75,12 @@ var uses = []mutant{
 	unit("trouble that TryGo takes for a full semaphore", "TryGo",
 		edit{group, "		g.fail(err)\n	}\n	return false", "	}\n	return false"}),
 	unit("Wait that is back before the permits are", "Group",
-		edit{runGo, "		back := l.Release()", "		var back error\n		l.ReleaseNoWait()"}),
+		edit{semaphoreGo, "		back := l.Release()", "		var back error\n		l.ReleaseNoWait()"}),
 
 	unit("a release that waits for Redis", "ReleaseNoWaitReturns",
-		edit{adapter, "		h.giveUp()\n", "		_ = h.giveBack(true)\n"}),
+		edit{leaseGo, "		h.giveUp()\n", "		_ = h.giveBack(true)\n"}),
 	unit("a bound of one caller that is not used", "UseWithin",
-		edit{adapter, "return p.use(ctx, &maxWait)", "return p.use(ctx, nil)"}),
+		edit{leaseGo, "return p.use(ctx, &maxWait)", "return p.use(ctx, nil)"}),
 
 	handler("a request that waits without a bound", "Request",
 		edit{optionsHTTP, "cmp.Or(o.MaxWait, s.Config().MaxWait, defaultMaxWait)", "cmp.Or(o.MaxWait, s.Config().MaxWait, defaultMaxWait*100)"}),
@@ -109,7 +109,7 @@ var uses = []mutant{
 		edit{promote, "while held < limit and waiting > 0 do", "while held < limit + 1 and waiting > 0 do"}),
 
 	unit("Lose that gives the permit to others", "LoseEnds",
-		edit{"lease/testhook.go", "c.state.Lose(now, g, protocol.Expired)", "c.state.Release(now, &h.Holding)"}).of("./lease/leasetest"),
+		edit{driverGo, "d.state.Lose(now, g, protocol.Expired)", "d.state.Release(now, &h.Holding)"}).of("./lease/leasetest"),
 
 	unit("Node's permits that are dropped before their time", "TTLOfNode|MixedFleet",
 		edit{purgeLua, "whole(math.floor(now / 1000))", "whole(math.floor(now / 1000) + 1000)"}),

@@ -5,9 +5,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"os/exec"
-	"slices"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,23 +14,6 @@ import (
 	"github.com/eqworks/passbuddy/lease"
 	"github.com/eqworks/passbuddy/lease/leasetest"
 )
-
-// A web server is linked into the programs that have one. Package leasehttp is for those.
-func TestPackageLeaseDoesNotImportNetHTTP(t *testing.T) {
-	out, err := exec.Command("go", "list", "-deps", ".").Output()
-	if err != nil {
-		t.Fatalf("go list: %v", err)
-	}
-	packages := strings.Fields(string(out))
-	if !slices.Contains(packages, "github.com/eqworks/passbuddy/lease") || !slices.Contains(packages, "net") {
-		t.Fatalf("go list names %q", packages)
-	}
-	for _, p := range packages {
-		if p == "net/http" || strings.HasPrefix(p, "net/http/") {
-			t.Errorf("package lease depends on %s", p)
-		}
-	}
-}
 
 func TestReleaseNoWaitReturnsBeforeRedisAnswers(t *testing.T) {
 	inAnHour(t, func(w *world) {

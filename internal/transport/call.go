@@ -1,11 +1,7 @@
-package lease
+package transport
 
 import (
 	"context"
-	"fmt"
-	"regexp"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -21,11 +17,11 @@ func scriptOf(v protocol.Verb) scripts.Verb {
 
 // A request is one call on its way, and knows whose it is.
 type request struct {
-	driver *driver
-	batch  *protocol.Batch
-	call   *protocol.Call
-	zrem   *redis.IntCmd // a plain release: takes the ids out, before cmd
-	cmd    redis.Cmder   // the script, or what a plain release does instead; nil: nothing
+	keys  *scripts.Keys
+	batch *protocol.Batch
+	call  *protocol.Call
+	zrem  *redis.IntCmd // a plain release: takes the ids out, before cmd
+	cmd   redis.Cmder   // the script, or what a plain release does instead; nil: nothing
 }
 
 // A processor runs one command: a client, or one of its connections.
@@ -33,53 +29,53 @@ type processor interface {
 	Process(ctx context.Context, cmd redis.Cmder) error
 }
 
-// execute runs calls in order and fills in their replies. A server that does not know a script says
+// execute runs requests in order and fills in their replies. A server that does not know a script says
 // NOSCRIPT; the calls then go on from the first that failed, in order, and carry the source. Those that
 // run twice by that find their work done: every script is safe against it.
-func execute(ctx context.Context, client processor, pipe redis.Pipeliner, calls []request) {
+func execute(ctx context.Context, client processor, pipe redis.Pipeliner, requests []request) {
 	const passes = 3 // a server may restart between two of them
 	for pass := 1; ; pass++ {
 		var loaded [protocol.Acquire + 1]bool
-		for i := range calls {
-			o := &calls[i]
-			if o.plainRelease(ctx) {
+		for i := range requests {
+			r := &requests[i]
+			if r.plainRelease(ctx) {
 				continue
 			}
-			v := o.call.Verb
+			v := r.call.Verb
 			source := pass > 1 && !loaded[v]
 			loaded[v] = true
-			o.cmd = o.command(ctx, source)
+			r.cmd = r.command(ctx, source)
 		}
-		if len(calls) == 1 && calls[0].zrem == nil {
-			_ = client.Process(ctx, calls[0].cmd)
+		if len(requests) == 1 && requests[0].zrem == nil {
+			_ = client.Process(ctx, requests[0].cmd)
 		} else {
-			for i := range calls {
-				if calls[i].zrem != nil {
-					_ = pipe.Process(ctx, calls[i].zrem)
+			for i := range requests {
+				if requests[i].zrem != nil {
+					_ = pipe.Process(ctx, requests[i].zrem)
 				}
-				if calls[i].cmd != nil {
-					_ = pipe.Process(ctx, calls[i].cmd)
+				if requests[i].cmd != nil {
+					_ = pipe.Process(ctx, requests[i].cmd)
 				}
 			}
 			_, _ = pipe.Exec(ctx)
 		}
 		missing := -1
-		for i := range calls {
-			calls[i].finish()
-			if err := calls[i].call.Failure.Err; missing < 0 && err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
+		for i := range requests {
+			requests[i].finish()
+			if err := requests[i].call.Failure.Err; missing < 0 && err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
 				missing = i
 			}
 		}
 		if missing < 0 || pass == passes {
 			return
 		}
-		calls = calls[missing:]
+		requests = requests[missing:]
 	}
 }
 
 // command is the call as Redis wants it: with the script's name, or with its source.
-func (o *request) command(ctx context.Context, source bool) redis.Cmder {
-	c, k := o.call, o.driver.keys
+func (r *request) command(ctx context.Context, source bool) redis.Cmder {
+	c, k := r.call, r.keys
 	args := make([]any, 0, 2+len(k)+3+2*len(c.Grants))
 	args = k.Command(args, scriptOf(c.Verb), source)
 	switch c.Verb {
@@ -89,10 +85,10 @@ func (o *request) command(ctx context.Context, source bool) redis.Cmder {
 		args = append(args, scripts.ReleaseFlags(c.Queued, c.Promote, len(c.Grants) == 0))
 	case protocol.Acquire:
 		flags := scripts.AcquireFlags(c.Refresh, c.Permits > len(c.Grants), c.Stood)
-		args = append(args, &o.batch.NotAfter, flags, &c.Behind)
+		args = append(args, &r.batch.NotAfter, flags, &c.Behind)
 	}
 	for i, g := range c.Grants {
-		if o.zrem != nil {
+		if r.zrem != nil {
 			break // which has taken them out
 		}
 		args = append(args, &g.ID)
@@ -117,9 +113,9 @@ func routed[C redis.Cmder](cmd C) C {
 //
 // Where the script promotes, it helps all the same: a server answers last whom it has answered first, so the
 // waiter's push leaves before the answer to the release does.
-func (o *request) plainRelease(ctx context.Context) (done bool) {
-	o.zrem, o.cmd = nil, nil
-	c, k := o.call, o.driver.keys
+func (r *request) plainRelease(ctx context.Context) (done bool) {
+	r.zrem, r.cmd = nil, nil
+	c, k := r.call, r.keys
 	if !c.Plain() {
 		return false
 	}
@@ -127,9 +123,9 @@ func (o *request) plainRelease(ctx context.Context) (done bool) {
 	for _, g := range c.Grants {
 		args = append(args, &g.ID)
 	}
-	o.zrem = redis.NewIntCmd(ctx, args...)
+	r.zrem = redis.NewIntCmd(ctx, args...)
 	if c.Look {
-		o.cmd = redis.NewIntCmd(ctx, "exists", k.Queue())
+		r.cmd = redis.NewIntCmd(ctx, "exists", k.Queue())
 	}
 	return !c.Promote
 }
@@ -143,13 +139,13 @@ func age(c *protocol.Call, i int) any {
 }
 
 // finish takes the commands' answers over.
-func (o *request) finish() {
-	c := o.call
-	if o.zrem != nil {
-		c.Removed += int(o.zrem.Val()) // a second pass finds nothing any more
+func (r *request) finish() {
+	c := r.call
+	if r.zrem != nil {
+		c.Removed += int(r.zrem.Val()) // a second pass finds nothing any more
 	}
-	err := o.trouble()
-	if err != nil && o.zrem != nil && o.zrem.Err() == nil && isTransient(err) {
+	err := r.trouble()
+	if err != nil && r.zrem != nil && r.zrem.Err() == nil && isTransient(err) {
 		// The permits are back. Only the server cannot promote now: its slot moves, or its memory is full.
 		c.Unpromoted, c.Failure = true, protocol.Failure{}
 		return
@@ -157,7 +153,7 @@ func (o *request) finish() {
 	if err != nil {
 		err = explain(scriptOf(c.Verb), err)
 	}
-	switch cmd := o.cmd.(type) {
+	switch cmd := r.cmd.(type) {
 	case *redis.IntSliceCmd:
 		if err == nil {
 			err = take(c, cmd.Val())
@@ -216,35 +212,12 @@ func takeAnswers(c *protocol.Call, r *scripts.Acquired) {
 }
 
 // trouble is the first error of the commands.
-func (o *request) trouble() error {
-	if o.zrem != nil && o.zrem.Err() != nil {
-		return o.zrem.Err()
+func (r *request) trouble() error {
+	if r.zrem != nil && r.zrem.Err() != nil {
+		return r.zrem.Err()
 	}
-	if o.cmd != nil {
-		return o.cmd.Err()
+	if r.cmd != nil {
+		return r.cmd.Err()
 	}
 	return nil
-}
-
-var (
-	scriptLine = regexp.MustCompile(`user_script:(\d+)`)
-	scriptCall = regexp.MustCompile(`redis\.p?call\('(\w+)'`)
-)
-
-// explain adds to an error about permissions the command that stands in the script's line: Redis before 7.2 names the
-// line alone, and no server names the command whose key or channel it denies.
-func explain(v scripts.Verb, err error) error {
-	if !deniedInScript(err) {
-		return err
-	}
-	command := "a command of the script"
-	if at := scriptLine.FindStringSubmatch(err.Error()); at != nil {
-		n, _ := strconv.Atoi(at[1])
-		if lines := strings.Split(v.Source(), "\n"); n >= 1 && n <= len(lines) {
-			if call := scriptCall.FindStringSubmatch(lines[n-1]); call != nil {
-				command = call[1]
-			}
-		}
-	}
-	return fmt.Errorf("NOPERM %s: %w", command, err)
 }

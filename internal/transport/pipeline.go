@@ -1,0 +1,192 @@
+package transport
+
+import (
+	"context"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/eqworks/passbuddy/internal/protocol"
+)
+
+// A pipeline is one goroutine that carries pipelines, one after the other.
+type pipeline struct {
+	transport *Transport
+	stuck     bool // guarded by transport.mu: a sender gave this round up
+	round     int  // guarded by transport.mu, written by its own goroutine only
+	senders   []Sender
+	entries   []entry
+	requests  []request
+	pipe      redis.Pipeliner // empty between two rounds
+
+	ctx      context.Context // bounds a round
+	deadline time.Time
+	cancel   context.CancelFunc
+}
+
+type entry struct {
+	sender Sender
+	batch  *protocol.Batch
+}
+
+// pipelineLocked returns a pipeline that is not used, and counts it.
+func (t *Transport) pipelineLocked() *pipeline {
+	t.underWay++
+	t.running.Add(1)
+	if n := len(t.idle) - 1; n >= 0 {
+		p := t.idle[n]
+		t.idle = t.idle[:n]
+		return p
+	}
+	return t.newPipeline()
+}
+
+func (t *Transport) newPipeline() *pipeline {
+	return &pipeline{transport: t, pipe: t.client.Pipeline(), cancel: func() {}}
+}
+
+// run carries what is ready until nothing is, or until its pipeline was given up: then another pipeline
+// has taken its place. once: what is left goes to another goroutine.
+func (p *pipeline) run(once bool) {
+	t := p.transport
+	defer t.running.Done()
+	for first := true; ; first = false {
+		if !once {
+			// The callers that the last replies woke run first: what they ask for goes along. Without
+			// this, the first of them leaves alone and the others wait for the next round.
+			runtime.Gosched()
+		}
+		t.mu.Lock()
+		p.round++
+		if p.stuck {
+			t.stuck--
+			p.stuck = false
+			if t.underWay >= maxPipelines {
+				t.mu.Unlock()
+				return
+			}
+			t.underWay++
+		}
+		n := min(len(t.ready), maxCalls)
+		if n == 0 || t.closed {
+			t.underWay--
+			t.idle = append(t.idle, p)
+			t.mu.Unlock()
+			return
+		}
+		if once && !first {
+			t.running.Add(1)
+			t.mu.Unlock()
+			go p.run(false)
+			return
+		}
+		p.senders = append(p.senders, t.ready[:n]...)
+		t.ready = slices.Delete(t.ready, 0, n)
+		t.mu.Unlock()
+		p.carry()
+	}
+}
+
+// carry takes one batch of each of its senders to Redis and back.
+func (p *pipeline) carry() {
+	p.entries = p.entries[:0]
+	for _, s := range p.senders {
+		if batch := s.Depart(Round{p, p.round}); batch != nil {
+			p.entries = append(p.entries, entry{sender: s, batch: batch})
+		}
+	}
+	clear(p.senders)
+	p.senders = p.senders[:0]
+	if len(p.entries) == 0 {
+		return
+	}
+	if p.transport.cluster == nil {
+		p.deliver(p.entries, p.transport.Server(""))
+		return
+	}
+	// One pipeline for each node: a dead one cannot hold up the answers of the living.
+	ctx := p.attempt(p.entries)
+	nodes := map[string][]entry{}
+	for _, e := range p.entries {
+		addr := ""
+		if node, err := p.transport.cluster.MasterForKey(ctx, e.sender.Keys().Holders().(string)); err == nil {
+			addr = node.Options().Addr
+		}
+		nodes[addr] = append(nodes[addr], e)
+	}
+	var others sync.WaitGroup
+	for addr, entries := range nodes {
+		others.Go(func() {
+			q := p.transport.newPipeline()
+			q.deliver(entries, p.transport.Server(addr))
+			q.cancel()
+		})
+	}
+	others.Wait()
+	clear(p.entries)
+}
+
+// deliver runs the calls of entries in one pipeline and hands each sender what came of its own.
+func (p *pipeline) deliver(entries []entry, server *Server) {
+	ctx := p.attempt(entries)
+	p.requests = p.requests[:0]
+	for _, e := range entries {
+		for i := range e.batch.Calls {
+			p.requests = append(p.requests, request{keys: e.sender.Keys(), batch: e.batch, call: &e.batch.Calls[i]})
+		}
+	}
+	p.execute(ctx, entries)
+	for _, e := range entries {
+		e.sender.Arrive(e.batch, server)
+	}
+	clear(p.requests)
+	clear(entries)
+}
+
+// execute runs the requests. Several calls that renew go over a connection that is there, rather than over one that
+// has to be made: go-redis has a pool for pipelines alone, and far away a connection takes three round trips.
+func (p *pipeline) execute(ctx context.Context, entries []entry) {
+	if len(p.requests) > 1 && slices.ContainsFunc(entries, func(e entry) bool { return e.batch.Renews > 0 }) {
+		if conn := idleConn(p.transport.client); conn != nil {
+			execute(ctx, conn, conn.Pipeline(), p.requests)
+			_ = conn.Close() // it goes back to its pool
+			return
+		}
+	}
+	execute(ctx, p.transport.client, p.pipe, p.requests)
+}
+
+// idleConn is a connection of the client's that is idle, where none for pipelines is; nil: there is no such.
+func idleConn(client redis.UniversalClient) *redis.Conn {
+	c, ok := client.(*redis.Client)
+	if !ok {
+		return nil
+	}
+	s := c.PoolStats()
+	if s.IdleConns == 0 || s.PipelineStats == nil || s.PipelineStats.IdleConns > 0 {
+		return nil
+	}
+	return c.Conn()
+}
+
+// attempt bounds what the client does for entries, where the client lets a context bound it. The states give up by
+// themselves, before; the client has the time to connect, and for its own retries, whose error says more than a
+// deadline.
+//
+// To make such a context takes longer than all else that is made for a round trip. One bounds the rounds of a
+// pipeline until a quarter of its time is over.
+func (p *pipeline) attempt(entries []entry) context.Context {
+	var longest time.Duration
+	for _, e := range entries {
+		longest = max(longest, e.batch.Patience)
+	}
+	if left := time.Until(p.deadline); left < longest/4*3 || left > longest {
+		p.cancel()
+		p.deadline = time.Now().Add(longest)
+		p.ctx, p.cancel = context.WithDeadline(p.transport.ctx, p.deadline)
+	}
+	return p.ctx
+}

@@ -1,0 +1,188 @@
+// Package transport carries the calls of protocol states to Redis and back: many states' calls in one pipeline, scripts
+// by their hash or with their source, each to the node of the Cluster that is in charge. It also keeps the pub/sub
+// subscription over which other processes tell of grants, and knows what each server's clock says.
+//
+// It decides nothing about permits: what to send comes out of a state (internal/protocol), and what came of it goes
+// back into the state. How a verb is called and what its reply means is in lease/scripts.
+package transport
+
+import (
+	"context"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/eqworks/passbuddy/internal/protocol"
+	"github.com/eqworks/passbuddy/lease/scripts"
+)
+
+const (
+	maxPipelines = 4    // pipelines at a time
+	maxStuck     = 256  // more that were given up and have not come back
+	maxCalls     = 1000 // in one pipeline
+)
+
+// A Sender is one semaphore whose batches the transport carries.
+type Sender interface {
+	// Keys are the semaphore's keys in Redis. They never change.
+	Keys() *scripts.Keys
+	// Depart returns what the semaphore sends in this round, nil if nothing. Whoever gives the batch up passes the
+	// round to GiveUp.
+	Depart(Round) *protocol.Batch
+	// Arrive takes back what Depart returned, with the answers filled in. server has answered, or would have; nil:
+	// it is not known which.
+	Arrive(batch *protocol.Batch, server *Server)
+}
+
+// A Transport carries batches to Redis and back, many senders' in one pipeline, and is the only place that
+// runs scripts. A lone batch goes straight out. While maxPipelines pipelines are under way, the next
+// batches gather and share the next one, so that batches come by themselves under load.
+// Safe for concurrent use.
+type Transport struct {
+	// immutable
+	client  redis.UniversalClient
+	cluster *redis.ClusterClient // client, if it is one
+	ctx     context.Context      // ends what is under way
+	bounded bool                 // a context bounds the client's calls
+
+	mu       sync.Mutex
+	ready    []Sender // with something to send
+	underWay int
+	stuck    int
+	idle     []*pipeline
+	closed   bool
+	running  sync.WaitGroup
+
+	servers servers
+}
+
+// New makes a transport that sends through client until ctx ends. It does no I/O.
+func New(ctx context.Context, client redis.UniversalClient) *Transport {
+	t := &Transport{client: client, ctx: ctx, bounded: isBounded(client)}
+	t.cluster, _ = client.(*redis.ClusterClient)
+	return t
+}
+
+// Bounded reports whether a call ends with its context. Where it does not, a call may last for as long as the
+// client's own timeouts let it.
+func (t *Transport) Bounded() bool { return t.bounded }
+
+// Server returns what is known of the server at an address; "" is the only one of a client that is no Cluster's.
+func (t *Transport) Server(addr string) *Server { return t.servers.at(addr) }
+
+// OnlyServer returns the server that answers all calls; nil on a Cluster, where each call has its own.
+func (t *Transport) OnlyServer() *Server {
+	if t.cluster != nil {
+		return nil
+	}
+	return t.servers.at("")
+}
+
+// Send carries the sender's batch, now or with the next pipeline. inline: the calling goroutine carries it,
+// if it can go at once.
+func (t *Transport) Send(s Sender, inline bool) {
+	t.mu.Lock()
+	if t.closed {
+		t.mu.Unlock()
+		return
+	}
+	if t.underWay >= maxPipelines || t.stuck >= maxStuck {
+		t.ready = append(t.ready, s)
+		t.mu.Unlock()
+		return
+	}
+	inline = inline && len(t.ready) == 0
+	t.ready = append(t.ready, s)
+	p := t.pipelineLocked()
+	t.mu.Unlock()
+	if !inline {
+		go p.run(false)
+		return
+	}
+	p.run(true)
+}
+
+// Run runs calls in order over a connection of its own choice and fills in their replies. It is for calls that no state
+// waits for, and returns when all are answered or ctx ends, where the client lets it.
+func (t *Transport) Run(ctx context.Context, keys *scripts.Keys, calls []protocol.Call) {
+	batch := &protocol.Batch{}
+	requests := make([]request, len(calls))
+	for i := range calls {
+		requests[i] = request{keys: keys, batch: batch, call: &calls[i]}
+	}
+	execute(ctx, t.client, t.client.Pipeline(), requests)
+}
+
+// Script runs one of the scripts for operators and returns its reply. It waits for as long as the client lets it, or until
+// ctx ends.
+func (t *Transport) Script(ctx context.Context, keys *scripts.Keys, v scripts.Verb, args ...any) ([]any, error) {
+	run := func(source bool) ([]any, error) {
+		cmd := routed(redis.NewSliceCmd(ctx, append(keys.Command(nil, v, source), args...)...))
+		_ = t.client.Process(ctx, cmd)
+		return cmd.Result()
+	}
+	reply, err := run(false)
+	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
+		reply, err = run(true)
+	}
+	if err != nil {
+		return nil, explain(v, err)
+	}
+	return reply, nil
+}
+
+// PingMasters pings every master of a Cluster, and returns the first error; elsewhere it does nothing.
+func (t *Transport) PingMasters(ctx context.Context) error {
+	if t.cluster == nil {
+		return nil
+	}
+	return t.cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error { return node.Ping(ctx).Err() })
+}
+
+// A Round is one turn of a pipeline: Depart is told of it. The zero Round is none.
+type Round struct {
+	pipeline *pipeline
+	number   int
+}
+
+// GiveUp takes a round off the pipelines that count: it may hang for as long as the client lets it. Nothing
+// happens when another sender has given the round up before, or when it has come back. The zero Round is ignored.
+func (t *Transport) GiveUp(round Round) {
+	p := round.pipeline
+	if p == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if p.stuck || p.round != round.number {
+		return
+	}
+	p.stuck = true
+	t.underWay--
+	t.stuck++
+	if len(t.ready) > 0 && !t.closed && t.stuck < maxStuck {
+		go t.pipelineLocked().run(false)
+	}
+}
+
+// isBounded reports whether a context bounds the client's calls.
+func isBounded(client redis.UniversalClient) bool {
+	switch c := client.(type) {
+	case *redis.Client:
+		return c.Options().ContextTimeoutEnabled
+	case *redis.ClusterClient:
+		return c.Options().ContextTimeoutEnabled
+	}
+	return false
+}
+
+// Close refuses what is ready and what comes. What is under way ends with the context of New, where the client lets it.
+func (t *Transport) Close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed, t.ready = true, nil
+}
+
+// Wait returns when nothing is under way any more. A call that the client does not let a context end
+// lasts until the client's own timeouts end it.
+func (t *Transport) Wait() { t.running.Wait() }

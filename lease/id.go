@@ -1,0 +1,78 @@
+package lease
+
+import (
+	crand "crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/google/uuid"
+)
+
+// ownerOf returns the owner that stands in every id: a label, and a number of this manager's own.
+func ownerOf(label string) (string, error) {
+	if label == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			host = "unknown"
+		}
+		label = sanitize(host) + "/" + strconv.Itoa(os.Getpid())
+	}
+	if bad := strings.IndexFunc(label, func(r rune) bool { return !labelRune(r) }); bad >= 0 || len(label) > 128 {
+		return "", &OptionError{"Options.Owner", label, "use up to 128 printable ASCII characters without spaces, '@', '~', '#', ','"}
+	}
+	id := uuid.New()
+	return fmt.Sprintf("%s~%x", label, id[:4]), nil
+}
+
+func labelRune(r rune) bool { return r > ' ' && r < 0x7f && !strings.ContainsRune("@~#,", r) }
+
+func sanitize(host string) string {
+	return strings.Map(func(r rune) rune {
+		if labelRune(r) {
+			return r
+		}
+		return '-'
+	}, host)
+}
+
+// newID returns <uuid>@<owner>, and #<weight> when that is not 1. The UUID begins with the time, by this
+// process's clock (RFC 9562, version 7), for people who look at holders and waiters.
+func (m *Manager) newID(weight int) string {
+	var u uuid.UUID
+	_, _ = crand.Read(u[:]) // never fails
+	ms := uint64(m.clock.Now().UnixMilli())
+	u[0], u[1], u[2], u[3], u[4], u[5] = byte(ms>>40), byte(ms>>32), byte(ms>>24), byte(ms>>16), byte(ms>>8), byte(ms)
+	u[6] = 0x70 | u[6]&0x0f
+	u[8] = 0x80 | u[8]&0x3f
+	var buf [128]byte
+	id := append(hex.AppendEncode(buf[:0], u[:4]), '-')
+	id = append(hex.AppendEncode(id, u[4:6]), '-')
+	id = append(hex.AppendEncode(id, u[6:8]), '-')
+	id = append(hex.AppendEncode(id, u[8:10]), '-')
+	id = append(hex.AppendEncode(id, u[10:]), '@')
+	id = append(id, m.owner...)
+	if weight != 1 {
+		id = strconv.AppendInt(append(id, '#'), int64(weight), 10)
+	}
+	return string(id)
+}
+
+// validWeight reports whether the weight in an id is one that newID writes.
+func validWeight(id string) bool {
+	_, weight, found := strings.Cut(id, "#")
+	n, err := strconv.Atoi(weight)
+	return !found || err == nil && n > 1 && n <= maxWeight && strconv.Itoa(n) == weight
+}
+
+// weightOf reads the weight in an id.
+func weightOf(id string) int {
+	if _, weight, found := strings.Cut(id, "#"); found {
+		if n, err := strconv.Atoi(weight); err == nil && n > 0 {
+			return n
+		}
+	}
+	return 1
+}

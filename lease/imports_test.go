@@ -1,0 +1,57 @@
+package lease_test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The arrows between the packages run one way: docs/architecture.md draws them. Each line has all packages of this
+// module that a package may import, and whether it may talk to Redis.
+func TestArrowsRunOneWay(t *testing.T) {
+	const module = "github.com/eqworks/passbuddy/"
+	for name, may := range map[string][]string{
+		"internal/backoff":   {},
+		"internal/hooks":     {},
+		"internal/protocol":  {"internal/backoff"},
+		"lease/scripts":      {},
+		"internal/transport": {"internal/backoff", "internal/protocol", "lease/scripts", "go-redis"},
+		"lease":              {"internal/hooks", "internal/protocol", "internal/transport", "lease/scripts", "go-redis"},
+		"lease/leasehttp":    {"lease"},
+		"lease/leasetest":    {"internal/hooks", "lease"},
+	} {
+		for _, path := range list(t, "-f", `{{join .Imports "\n"}}`, module+name) {
+			imported, ours := strings.CutPrefix(path, module)
+			if strings.HasPrefix(path, "github.com/redis/go-redis/") {
+				imported, ours = "go-redis", true
+			}
+			if ours && !slices.Contains(may, imported) {
+				t.Errorf("%s imports %s; it may import %q", name, imported, may)
+			}
+		}
+	}
+}
+
+// A web server is linked into the programs that have one. Package leasehttp is for those.
+func TestPackageLeaseDoesNotImportNetHTTP(t *testing.T) {
+	packages := list(t, "-deps", ".")
+	if !slices.Contains(packages, "github.com/eqworks/passbuddy/lease") || !slices.Contains(packages, "net") {
+		t.Fatalf("go list names %q", packages)
+	}
+	for _, p := range packages {
+		if p == "net/http" || strings.HasPrefix(p, "net/http/") {
+			t.Errorf("package lease depends on %s", p)
+		}
+	}
+}
+
+// list is what go list prints, by words.
+func list(t *testing.T, args ...string) []string {
+	t.Helper()
+	out, err := exec.Command("go", append([]string{"list"}, args...)...).Output()
+	if err != nil {
+		t.Fatalf("go list %q: %v", args, err)
+	}
+	return strings.Fields(string(out))
+}

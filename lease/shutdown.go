@@ -1,0 +1,94 @@
+package lease
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/eqworks/passbuddy/internal/protocol"
+)
+
+// Shutdown drains the manager: new acquires are refused and waiters fail with ErrClosed; leases go on
+// and are renewed until their holders release them. It returns nil when the last one is given back, and
+// then the manager is closed. When ctx ends first it returns the context's cause and says how many
+// semaphores are still in use; the manager goes on draining, and Close ends it.
+func (m *Manager) Shutdown(ctx context.Context) error {
+	m.drain()
+	closed := make(chan error, 1)
+	go func() {
+		select {
+		case <-m.drained:
+			closed <- m.Close() // a call under way may take the client's time
+		case <-ctx.Done():
+		}
+	}()
+	select {
+	case err := <-closed:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("lease: shutdown with %d semaphores still in use: %w", len(m.all()), context.Cause(ctx))
+	}
+}
+
+// drain refuses new acquires and ends all waits.
+func (m *Manager) drain() {
+	m.mu.Lock()
+	m.draining = true
+	m.drainedLocked()
+	m.mu.Unlock()
+	for _, d := range m.all() {
+		d.mu.Lock()
+		if d.dead {
+			d.mu.Unlock()
+			continue
+		}
+		now := m.now()
+		d.state.Fail(now, protocol.ReasonClosed)
+		d.unlock(now, false)
+	}
+}
+
+// Close ends every lease's contexts with ErrClosed, stops renewing, and waits for the manager's own goroutines,
+// all but those that call Events and the Logger: these may call Close, and end when they have told what has
+// happened. Permits whose holders have not released them are not given back: their work may still be
+// going on, and time takes them. Close also closes the client, if Open made it. Calling it again does
+// nothing.
+func (m *Manager) Close() error {
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return nil
+	}
+	m.closed = true
+	m.mu.Unlock()
+	m.drain()
+	m.renewer.stop()
+	m.watchdog.stop()
+	m.subscriber.Stop()
+	m.transport.Close()
+	for _, d := range m.all() {
+		d.close()
+	}
+	m.cancel(ErrClosed)
+	var err error
+	if m.owned {
+		err = m.client.Close()
+	}
+	m.transport.Wait()
+	return err
+}
+
+func (m *Manager) drainedLocked() {
+	if m.draining && len(m.drivers) == 0 {
+		select {
+		case <-m.drained:
+		default:
+			close(m.drained)
+		}
+	}
+}
+
+func (m *Manager) isDraining() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.draining
+}
