@@ -19,7 +19,6 @@ import (
 type checker struct {
 	network *Network
 	sems    []*watched
-	tracing bool
 	soon    time.Duration // how long a call takes to follow another, while all is well
 
 	mu          sync.Mutex
@@ -37,7 +36,7 @@ type checker struct {
 	garbage     int // how often others published
 	longestWait time.Duration
 	violations  []string
-	trace       []string // the latest commands, if they are wanted
+	trace       []event // the latest commands and troubles
 }
 
 // watched is what the checker knows of one semaphore.
@@ -260,9 +259,7 @@ func (c *checker) check(host string, now time.Time, cmd []string) {
 		w.last = seen
 		c.judgeLives(w, seen, now)
 	}
-	if c.tracing {
-		c.note(host, now, script)
-	}
+	c.note(now, script)
 	c.said = c.said[:0]
 }
 

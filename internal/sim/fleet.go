@@ -28,8 +28,6 @@ type Plan struct {
 	// Gentle keeps every trouble shorter than a third of the shortest TTL, with quiet between: then no
 	// lease may be lost, but to an operator.
 	Gentle bool
-
-	Trace bool // violations come with the commands that led to them
 }
 
 // A Report is what a fleet did. Violations is empty when every promise was kept.
@@ -87,7 +85,7 @@ func live(plan Plan) Report {
 	f.network.Server().ClockTTL(true)
 	f.trouble(f.network, true)
 	f.checker = newChecker(f.network, f.sems)
-	f.checker.tracing, f.checker.soon = plan.Trace, 6*f.trip()+10*time.Millisecond
+	f.checker.soon = 6*f.trip() + 10*time.Millisecond
 	f.checker.plain, f.checker.clustered = f.hops.CutReply == 0, f.clustered
 	for range 2 + r.IntN(3) {
 		f.spawn(r)

@@ -23,7 +23,6 @@ var (
 	seeds = flag.Int("seeds", 12, "how many fleets to simulate")
 	seed  = flag.Uint64("seed", 0, "the only seed to simulate, to replay it")
 	from  = flag.Uint64("from", 1, "the first seed")
-	trace = flag.Bool("trace", false, "show the commands that led to a violation")
 	first = flag.Bool("first", false, "begin no fleet after the first violation")
 	life_ = flag.Duration("life", 3*time.Minute, "how long each fleet lives, in its own time")
 )
@@ -45,7 +44,7 @@ func TestFleetKeepsItsPromises(t *testing.T) {
 			if *first && violated.Load() {
 				return
 			}
-			r := Run(t, Plan{Seed: s, For: *life_, Gentle: s%2 == 0, Trace: *trace})
+			r := Run(t, Plan{Seed: s, For: *life_, Gentle: s%2 == 0})
 			t.Log(r)
 			violated.Store(violated.Load() || len(r.Violations) > 0)
 			for _, v := range r.Violations {
