@@ -24,7 +24,7 @@ var clockMutants = []mutant{
 	unit("another node's clock is compared with nothing", "AnotherNode",
 		edit{driverGo, "		d.server = server // its", "		d.server, d.clock = server, protocol.ClockWatch{} // its"}),
 	state("a request that is late by a step waits as after trouble", "LateByAStep",
-		edit{batchGo, "		if !now.Reached(ex.giveUp) {\n			again = now ", "		if !now.Reached(ex.giveUp) && false {\n			again = now "}),
+		edit{batchGo, "		if !now.Reached(batch.giveUp) {\n			again = now ", "		if !now.Reached(batch.giveUp) && false {\n			again = now "}),
 	script("a permit from before a step back is not drawn in", "DrawnIn",
 		edit{longest, "    drawInOf(holders, '@')\n", ""}),
 	script("PassBuddy's own permits are drawn in", "DrawnIn",
@@ -55,7 +55,7 @@ var clockMutants = []mutant{
 	state("an answer from before an error measures a notification", "MeasuresNoPush",
 		edit{batchGo, "	if trouble != nil {\n		s.sample = clockSample{} // another server may take over\n	}\n", ""}),
 	state("an answer from before a silence measures a notification", "MeasuresNoPush",
-		edit{batchGo, "	s.learnPart(now, ex)\n	s.sample = clockSample{} // another server may take over\n", "	s.learnPart(now, ex)\n"}),
+		edit{batchGo, "	s.learnPart(now, batch)\n	s.sample = clockSample{} // another server may take over\n", "	s.learnPart(now, batch)\n"}),
 	state("an old answer measures a notification", "MeasuresNoPush",
 		edit{notifyGo, " && !now.Reached(s.sample.sent.Add(s.Config.TTL))", ""}),
 	state("the answer of another clock measures a notification", "MeasuresNoPush",
@@ -65,7 +65,7 @@ var clockMutants = []mutant{
 	state("the server's clock never runs slow", "RunFastOrSlow",
 		edit{"internal/protocol/reading.go", "r.Received.Add(d + drift(d))", "r.Received.Add(d)"}),
 	state("a request counts as too late once it is given up", "LimitOfTheRequest",
-		edit{batchGo, "		ex.lateBy = server.surelyAfter(ex.NotAfter)\n", "		_ = server.surelyAfter\n"}),
+		edit{batchGo, "		batch.lateBy = server.surelyAfter(batch.NotAfter)\n", "		_ = server.surelyAfter\n"}),
 
 	// The same in a fleet, where no test knows what to look for.
 	fleet("in a fleet, a step of the server's clock taken by each semaphore that finds it",

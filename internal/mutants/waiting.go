@@ -3,9 +3,9 @@ package main
 // What waiting costs, how long it goes on, and what releases and hand-overs may do.
 var waitingMutants = []mutant{
 	state("a release asks again for all who wait", "State",
-		edit{batchGo, "		speak = speak && ahead <= freed\n", "		speak = speak && (ahead <= freed || true)\n"}),
+		edit{batchGo, "		askAgain = askAgain && ahead <= freedWeight\n", "		askAgain = askAgain && (ahead <= freedWeight || true)\n"}),
 	state("a release puts the poll of those it does not ask for off", "State",
-		edit{batchGo, "all && frees && s.Config.MaxAttempts == 0", "(all || frees) && s.Config.MaxAttempts == 0"}),
+		edit{batchGo, "askedForAll && releases && s.Config.MaxAttempts == 0", "(askedForAll || releases) && s.Config.MaxAttempts == 0"}),
 	state("retries that follow the TTL", "StateGivesBack",
 		edit{batchGo, "Max: min(s.Config.TTL/16, maxDelay),", "Max: s.Config.TTL / 16,"}),
 	state("a pause that a process was told of does not end hand-over", "Pause",

@@ -16,47 +16,47 @@ type occupancySeen struct {
 // poll. Where the batch frees permits, it asks for the first of them too, as many as those permits can serve
 // and one more: what the script grants those whom it speaks for needs no notification. All of them would make the cost
 // of a lease grow with the callers that wait.
-func (s *State) addRequests(now Instant, ex *Batch) {
-	ex.poll = Due(now, s.pollAt)
-	freed, frees := ex.frees(), len(ex.Calls) > 0
-	speak := frees
-	all := true // are asked for
+func (s *State) addRequests(now Instant, batch *Batch) {
+	batch.poll = Due(now, s.pollAt)
+	freedWeight, releases := batch.frees(), len(batch.Calls) > 0
+	askAgain := releases
+	askedForAll := true // are asked for
 	s.joinAt = Instant{}
-	ahead, oneMore := 0, false
+	ahead, pastCapacity := 0, false
 	var behind int64 // the latest place of those in front
-	youngest := now.Mono
-	for w := s.Waiting.first; w != nil && !oneMore; w = w.next {
-		oneMore = ahead >= s.capacity()
+	maxAge := now.Mono
+	for w := s.Waiting.first; w != nil && !pastCapacity; w = w.next {
+		pastCapacity = ahead >= s.capacity()
 		ahead += w.Weight
 		age := now.Mono - w.since.Mono
 		if w.place == 0 {
-			age = min(age, youngest)
+			age = min(age, maxAge)
 		}
-		if ex.poll || speak || w.grant == nil || !w.grant.waits || w.grant.unanswered > 0 {
-			s.request(now, ex, w, age.Microseconds(), behind)
+		if batch.poll || askAgain || w.grant == nil || !w.grant.waits || w.grant.unanswered > 0 {
+			s.request(now, batch, w, age.Microseconds(), behind)
 		} else {
-			all = false
+			askedForAll = false
 		}
-		speak = speak && ahead <= freed
+		askAgain = askAgain && ahead <= freedWeight
 		behind = max(behind, w.place)
 		if w.place == 0 && !w.grant.waits && !w.requestedAt.IsZero() {
 			// What it asked for has not been answered: that may be carried out as late as now.
-			youngest = min(youngest, w.requestedAt.Mono-w.since.Mono)
+			maxAge = min(maxAge, w.requestedAt.Mono-w.since.Mono)
 		}
 	}
-	if ex.poll || all && frees && s.Config.MaxAttempts == 0 { // which counts polls
+	if batch.poll || askedForAll && releases && s.Config.MaxAttempts == 0 { // which counts polls
 		s.pollAt = now.Add(s.interval()) // the answer says when it is next
 	}
 	for w := s.trying.first; w != nil; w = w.next {
-		s.request(now, ex, w, Once, 0)
+		s.request(now, batch, w, Once, 0)
 	}
 }
 
 // frees is the weight of what ex gives back: of permits, and of places in the queue, behind which others may
 // find room.
-func (ex *Batch) frees() (weight int) {
-	for i := range ex.Calls {
-		if c := &ex.Calls[i]; c.Verb == Release {
+func (b *Batch) frees() (weight int) {
+	for i := range b.Calls {
+		if c := &b.Calls[i]; c.Verb == Release {
 			weight += c.Permits
 		}
 	}
@@ -65,7 +65,7 @@ func (ex *Batch) frees() (weight int) {
 
 // request asks for w, which has waited for age µs. The server takes that from its time when it carries the call
 // out, and not when it was sent: who comes behind w may be in a quicker call, and must not be in front for that.
-func (s *State) request(now Instant, ex *Batch, w *Waiter, age, behind int64) {
+func (s *State) request(now Instant, batch *Batch, w *Waiter, age, behind int64) {
 	g := w.grant
 	if g == nil {
 		g = &Grant{ID: s.newID(w.Weight), Weight: int32(w.Weight)}
@@ -78,13 +78,13 @@ func (s *State) request(now Instant, ex *Batch, w *Waiter, age, behind int64) {
 		g.unanswered = 0
 	}
 	g.unanswered++
-	if g.lateBy.Mono < ex.lateBy.Mono {
-		g.lateBy = ex.lateBy
+	if g.lateBy.Mono < batch.lateBy.Mono {
+		g.lateBy = batch.lateBy
 	}
 	if w.requestedAt.IsZero() {
 		w.requestedAt = now
 	}
-	c := ex.add(Acquire, g)
+	c := batch.add(Acquire, g)
 	c.Refresh = now.Reached(s.refreshAt)
 	if w.place != 0 && c.Stood == len(c.Ages) {
 		c.Stood++
@@ -126,13 +126,13 @@ const maxSilent = 3
 const otherClock = 1000
 
 // acquired takes the answer to a request.
-func (s *State) acquired(now Instant, ex *Batch, c *Call) {
+func (s *State) acquired(now Instant, batch *Batch, c *Call) {
 	server, late := c.Server, c.Late
 	s.status(now, c)
 	before := s.Seen
 	if !late {
 		s.learn(now, c)
-		if s.Seen.asOf = ex.Sent; before.asOf.Mono > ex.Sent.Mono { // a notification, or a later answer, came first
+		if s.Seen.asOf = batch.Sent; before.asOf.Mono > batch.Sent.Mono { // a notification, or a later answer, came first
 			s.Seen.asOf, s.Seen.overfull = before.asOf, before.overfull
 		}
 	}
@@ -144,7 +144,7 @@ func (s *State) acquired(now Instant, ex *Batch, c *Call) {
 		if c.Ages[i] != Once {
 			place = max(server-c.Ages[i], place+1)
 		}
-		if g.unanswered > 0 && !now.Reached(ex.lateBy) {
+		if g.unanswered > 0 && !now.Reached(batch.lateBy) {
 			g.unanswered--
 		}
 		if late {
@@ -156,7 +156,7 @@ func (s *State) acquired(now Instant, ex *Batch, c *Call) {
 		expiry, token := c.Answers[i].Expiry, c.Answers[i].Token
 		switch {
 		case g.State == asked && expiry > 0:
-			s.granted(now, ex.Sent, g, WindowEnd(ex.Sent, expiry, server, s.Config.Margin+ex.Behind), token)
+			s.granted(now, batch.Sent, g, WindowEnd(batch.Sent, expiry, server, s.Config.Margin+batch.Behind), token)
 		case g.State == asked && expiry == answerRevoked:
 			// Granted by a reply that was lost, and revoked since: nobody has used it. Its waiter asks again.
 			s.detach(g)
@@ -168,19 +168,19 @@ func (s *State) acquired(now Instant, ex *Batch, c *Call) {
 		case g.State == asked:
 			g.waits = true
 			if c.Refresh {
-				s.refreshAt = ex.Sent.Add(s.Config.TTL / 2)
+				s.refreshAt = batch.Sent.Add(s.Config.TTL / 2)
 			}
 			g.waiter.stands(server, place)
-			s.refused(now, ex, g.waiter)
+			s.refused(now, batch, g.waiter)
 		case g.State == releasing && expiry > 0:
-			s.adopt(now, ex.Sent, g, WindowEnd(ex.Sent, expiry, server, s.Config.Margin+ex.Behind), token)
+			s.adopt(now, batch.Sent, g, WindowEnd(batch.Sent, expiry, server, s.Config.Margin+batch.Behind), token)
 		case g.State == releasing && g.isQuiet(now) && !g.deferred:
 			g.releaseAt = now
 		}
 	}
 	if late {
 		again := now.Add(s.delay(1))
-		if !now.Reached(ex.giveUp) {
+		if !now.Reached(batch.giveUp) {
 			again = now // the server's clock had stepped ahead: this very answer tells how far
 		}
 		s.joinAt = earlier(s.joinAt, again)
@@ -190,11 +190,11 @@ func (s *State) acquired(now Instant, ex *Batch, c *Call) {
 }
 
 // polled counts a poll that found no room for those as well who are not in the shared queue.
-func (s *State) polled(now Instant, ex *Batch) {
+func (s *State) polled(now Instant, batch *Batch) {
 	for w := s.Waiting.first; w != nil; {
 		next := w.next
-		if w.grant == nil && w.since.Mono < ex.Sent.Mono {
-			s.refused(now, ex, w)
+		if w.grant == nil && w.since.Mono < batch.Sent.Mono {
+			s.refused(now, batch, w)
 		}
 		w = next
 	}
@@ -218,8 +218,8 @@ func (s *State) learn(now Instant, c *Call) {
 	}
 }
 
-func (s *State) refused(now Instant, ex *Batch, w *Waiter) {
-	if ex.poll || w.attempts == 0 {
+func (s *State) refused(now Instant, batch *Batch, w *Waiter) {
+	if batch.poll || w.attempts == 0 {
 		w.attempts++
 	}
 	if !w.answered && !w.Once {

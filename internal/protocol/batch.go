@@ -47,53 +47,53 @@ func (s *State) Depart(now Instant, server Reading) *Batch {
 	if !s.Wants(now) {
 		return nil
 	}
-	ex := &Batch{Sent: now, giveUp: now.Add(s.bound()), Patience: s.Patience()}
-	ex.lateBy = ex.giveUp
-	if ex.NotAfter = server.notAfter(ex.giveUp); ex.NotAfter > 0 {
-		ex.lateBy = server.surelyAfter(ex.NotAfter)
+	batch := &Batch{Sent: now, giveUp: now.Add(s.bound()), Patience: s.Patience()}
+	batch.lateBy = batch.giveUp
+	if batch.NotAfter = server.notAfter(batch.giveUp); batch.NotAfter > 0 {
+		batch.lateBy = server.surelyAfter(batch.NotAfter)
 	}
-	ex.Calls = ex.single.call[:0]
+	batch.Calls = batch.single.call[:0]
 	asks := Due(now, s.pollAt) || Due(now, s.joinAt)
 	if Due(now, s.releaseDue) || asks {
-		s.addReleases(now, ex)
+		s.addReleases(now, batch)
 	}
-	releases := len(ex.Calls)
+	lastRelease := len(batch.Calls) - 1 // which alone promotes; -1: none
 	if s.RenewalDue(now) {
-		s.addRenewals(now, ex)
+		s.addRenewals(now, batch)
 	}
-	if asks || releases > 0 && s.Waiting.Len > 0 {
-		s.addRequests(now, ex)
+	if asks || lastRelease >= 0 && s.Waiting.Len > 0 {
+		s.addRequests(now, batch)
 	}
-	if n := len(ex.Calls); n == 0 || ex.Calls[n-1].Verb != Acquire {
-		if Due(now, s.promoteAt) && releases == 0 {
-			ex.Calls = append(ex.Calls, Call{Verb: Release})
-			releases = len(ex.Calls)
+	if n := len(batch.Calls); n == 0 || batch.Calls[n-1].Verb != Acquire {
+		if Due(now, s.promoteAt) && lastRelease < 0 {
+			lastRelease = len(batch.Calls)
+			batch.Calls = append(batch.Calls, Call{Verb: Release})
 		}
-		if releases > 0 {
-			c := &ex.Calls[releases-1]
+		if lastRelease >= 0 {
+			c := &batch.Calls[lastRelease]
 			c.Look = s.nobodySeemsToWait(now, c)
 			c.Promote = !c.Look
 		}
 	}
 	s.promoteAt = Instant{}
-	if len(ex.Calls) == 0 {
+	if len(batch.Calls) == 0 {
 		s.reschedule()
 		return nil
 	}
-	s.Batch = ex
-	return ex
+	s.Batch = batch
+	return batch
 }
 
 // add puts g into the latest call of the verb, or into a new one when that is full.
-func (ex *Batch) add(v Verb, g *Grant) *Call {
-	if n := len(ex.Calls); n == 0 || ex.Calls[n-1].Verb != v || !ex.Calls[n-1].hasRoom(g) {
-		ex.Calls = append(ex.Calls, Call{Verb: v})
+func (b *Batch) add(v Verb, g *Grant) *Call {
+	if n := len(b.Calls); n == 0 || b.Calls[n-1].Verb != v || !b.Calls[n-1].hasRoom(g) {
+		b.Calls = append(b.Calls, Call{Verb: v})
 		if n == 0 {
-			ex.Calls[0].Grants, ex.Calls[0].Ages = ex.single.grant[:0], ex.single.age[:0]
-			ex.Calls[0].Answers = ex.single.answer[:0]
+			b.Calls[0].Grants, b.Calls[0].Ages = b.single.grant[:0], b.single.age[:0]
+			b.Calls[0].Answers = b.single.answer[:0]
 		}
 	}
-	c := &ex.Calls[len(ex.Calls)-1]
+	c := &b.Calls[len(b.Calls)-1]
 	c.Grants = append(c.Grants, g)
 	c.Permits += int(g.Weight)
 	return c
@@ -101,41 +101,41 @@ func (ex *Batch) add(v Verb, g *Grant) *Call {
 
 // giveUp stops waiting for the batch that is under way. What it asked for may still be carried out.
 func (s *State) giveUp(now Instant) {
-	ex := s.Batch
+	batch := s.Batch
 	s.Batch = nil
 	s.failures++
 	s.Trouble = noReply.Err
-	s.learnPart(now, ex)
+	s.learnPart(now, batch)
 	s.sample = clockSample{} // another server may take over
-	for i := range ex.Calls {
-		s.failed(now, &ex.Calls[i], noReply)
+	for i := range batch.Calls {
+		s.failed(now, &batch.Calls[i], noReply)
 	}
 	s.reschedule()
 }
 
 // Arrive takes what came of ex, also when it was given up before.
-func (s *State) Arrive(now Instant, ex *Batch) {
-	current := s.Batch == ex
+func (s *State) Arrive(now Instant, batch *Batch) {
+	current := s.Batch == batch
 	if current {
 		s.Batch = nil
 	}
 	s.Tick(now)
 	var trouble error
 	renewed := false
-	for i := range ex.Calls {
-		c := &ex.Calls[i]
+	for i := range batch.Calls {
+		c := &batch.Calls[i]
 		if c.Failure.Err != nil && trouble == nil {
 			trouble = c.Failure.Err
 		}
-		if c.Failure.Err == nil && c.Verb != Release && ex.Sent.Mono >= s.sample.sent.Mono {
-			s.sample = clockSample{sent: ex.Sent, micros: c.Server}
+		if c.Failure.Err == nil && c.Verb != Release && batch.Sent.Mono >= s.sample.sent.Mono {
+			s.sample = clockSample{sent: batch.Sent, micros: c.Server}
 		}
 	}
 	if trouble != nil {
 		s.sample = clockSample{} // another server may take over
 	}
-	if ex.IsAnswered() {
-		s.learnTrip(now.Mono - ex.Sent.Mono)
+	if batch.IsAnswered() {
+		s.learnTrip(now.Mono - batch.Sent.Mono)
 	}
 	if current {
 		s.Trouble = trouble
@@ -147,8 +147,8 @@ func (s *State) Arrive(now Instant, ex *Batch) {
 	} else if trouble == nil {
 		s.failures = 0 // the server answers, only later than it was given time for
 	}
-	for i := range ex.Calls {
-		switch c := &ex.Calls[i]; {
+	for i := range batch.Calls {
+		switch c := &batch.Calls[i]; {
 		case c.Failure.Err != nil:
 			if current {
 				s.failed(now, c, c.Failure)
@@ -162,22 +162,22 @@ func (s *State) Arrive(now Instant, ex *Batch) {
 		case c.Verb == Release:
 			s.released(now, c)
 		case c.Verb == Renew:
-			s.renewed(now, ex, c, current)
+			s.renewed(now, batch, c, current)
 			renewed = true
 		case c.Verb == Acquire:
-			s.acquired(now, ex, c)
+			s.acquired(now, batch, c)
 		}
 	}
 	if renewed {
 		s.EndAt = s.firstEnd()
 		if current {
-			s.learnPart(now, ex)
+			s.learnPart(now, batch)
 		} else if trouble == nil {
-			s.learnLate(now, ex)
+			s.learnLate(now, batch)
 		}
 	}
-	if ex.poll && trouble == nil && s.Seen.busy && s.Config.MaxAttempts > 0 {
-		s.polled(now, ex)
+	if batch.poll && trouble == nil && s.Seen.busy && s.Config.MaxAttempts > 0 {
+		s.polled(now, batch)
 	}
 	s.reschedule()
 }
@@ -246,6 +246,6 @@ func (s *State) Patience() time.Duration {
 }
 
 // IsAnswered reports whether the server answered any call of ex.
-func (ex *Batch) IsAnswered() bool {
-	return slices.ContainsFunc(ex.Calls, func(c Call) bool { return c.Failure.Err == nil })
+func (b *Batch) IsAnswered() bool {
+	return slices.ContainsFunc(b.Calls, func(c Call) bool { return c.Failure.Err == nil })
 }

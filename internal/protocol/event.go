@@ -47,6 +47,6 @@ func (s *State) happened(now Instant, h *Holding, e Event) {
 			e.Lost = h
 		}
 	}
-	left := s.effectsToCome()
-	left.Events = append(left.Events, e)
+	effects := s.effectsToCome()
+	effects.Events = append(effects.Events, e)
 }

@@ -33,8 +33,8 @@ func (s *State) end(now Instant, h *Holding, state grantState, why *Reason) {
 	s.drop(g)
 	g.State, g.Holding = state, nil
 	s.lapsed = max(s.lapsed, g.token)
-	left := s.effectsToCome()
-	left.Ends = append(left.Ends, h)
+	effects := s.effectsToCome()
+	effects.Ends = append(effects.Ends, h)
 }
 
 // Keep adds g to the grants that are renewed.

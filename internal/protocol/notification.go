@@ -30,40 +30,40 @@ const (
 
 // Notified takes a message. It may be late, come twice, overtake the reply that queued its waiter, or be
 // for somebody who has left.
-func (s *State) Notified(now Instant, p Notification) {
+func (s *State) Notified(now Instant, n Notification) {
 	s.Tick(now)
-	g := s.find(p.ID)
+	g := s.find(n.ID)
 	switch {
-	case p.Verb == Withdrawn:
+	case n.Verb == Withdrawn:
 		if g != nil && g.State == Held {
 			s.Lose(now, g, Revoked)
 		}
-	case p.Verb == Refused:
+	case n.Verb == Refused:
 		if g != nil && g.State == asked {
 			g.queued = false
-			s.Seen.Capacity, s.Seen.busy = int(p.Expiry), true
+			s.Seen.Capacity, s.Seen.busy = int(n.Expiry), true
 			s.Leave(now, g.waiter, s.tooHeavy())
 		}
-	case g == nil && (p.Token <= s.lapsed || !s.ours(p)):
+	case g == nil && (n.Token <= s.lapsed || !s.ours(n)):
 		// perhaps of a lease that ended, and its holder has not released it
 	case g == nil:
 		// It was released before, or asked for by a request that came twice, the second time late.
-		s.giveBack(now, &Grant{ID: p.ID, Weight: int32(p.Weight), queued: true, released: true})
+		s.giveBack(now, &Grant{ID: n.ID, Weight: int32(n.Weight), queued: true, released: true})
 	case g.State != asked && g.State != releasing:
 		// held already
-	case !s.measures(now, p):
+	case !s.measures(now, n):
 		if g.State == releasing {
 			g.releaseAt, g.deferred = now, false
 		} else {
 			s.pollAt = now
 		}
 	default:
-		at := s.sample.sent.Add(time.Duration(p.Server-s.sample.micros) * time.Microsecond)
-		end := WindowEnd(s.sample.sent, p.Expiry, s.sample.micros, s.Config.Margin)
+		at := s.sample.sent.Add(time.Duration(n.Server-s.sample.micros) * time.Microsecond)
+		end := WindowEnd(s.sample.sent, n.Expiry, s.sample.micros, s.Config.Margin)
 		if g.State == releasing {
-			s.adopt(now, at, g, end, p.Token)
+			s.adopt(now, at, g, end, n.Token)
 		} else {
-			s.granted(now, at, g, end, p.Token)
+			s.granted(now, at, g, end, n.Token)
 		}
 	}
 	s.reschedule()
@@ -71,17 +71,17 @@ func (s *State) Notified(now Instant, p Notification) {
 
 // measures reports whether the latest answer of the server tells how long a notification can be trusted: it is there,
 // not old, and by the same clock as far as can be seen. Otherwise the notification is only a reason to poll.
-func (s *State) measures(now Instant, p Notification) bool {
+func (s *State) measures(now Instant, n Notification) bool {
 	elapsed := now.Mono - s.sample.sent.Mono
-	passed := time.Duration(p.Server-s.sample.micros) * time.Microsecond
+	passed := time.Duration(n.Server-s.sample.micros) * time.Microsecond
 	return s.sample.micros != 0 && !now.Reached(s.sample.sent.Add(s.Config.TTL)) && passed <= elapsed+drift(elapsed)
 }
 
 // ours reports whether the server made a grant since this state began. States come and go with their work, and the
 // one before may have left a lease that ended and has not been released: this one cannot tell.
-func (s *State) ours(p Notification) bool {
+func (s *State) ours(n Notification) bool {
 	before := s.sample.sent.Mono - s.Born.Mono
-	return s.sample.micros != 0 && p.Token > s.sample.micros-(before-drift(before)).Microseconds()
+	return s.sample.micros != 0 && n.Token > s.sample.micros-(before-drift(before)).Microseconds()
 }
 
 // find returns the grant of an id, nil when this state does not know it.

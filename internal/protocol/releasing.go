@@ -106,10 +106,10 @@ func (c *Call) Plain() bool {
 	return c.Verb == Release && !c.Queued && len(c.Grants) > 0 && c.Permits == len(c.Grants)
 }
 
-func (s *State) addReleases(now Instant, ex *Batch) {
+func (s *State) addReleases(now Instant, batch *Batch) {
 	for _, g := range s.releasing {
 		if now.Reached(g.releaseAt) || g.deferred && g.isQuiet(now) {
-			c := ex.add(Release, g)
+			c := batch.add(Release, g)
 			c.Queued = c.Queued || g.queued || g.unanswered > 0 || g.released
 			g.released, g.final = true, g.isQuiet(now)
 		}

@@ -17,8 +17,8 @@ func (s *State) early() time.Duration { return min(50*time.Millisecond, s.Window
 func (s *State) RenewalDue(now Instant) bool { return Due(now.Add(s.early()), s.RenewAt) }
 
 // renewed takes the answer to a renewal.
-func (s *State) renewed(now Instant, ex *Batch, c *Call, current bool) {
-	end := WindowEnd(ex.Sent, c.Expiry, c.Server, s.Config.Margin+ex.Behind)
+func (s *State) renewed(now Instant, batch *Batch, c *Call, current bool) {
+	end := WindowEnd(batch.Sent, c.Expiry, c.Server, s.Config.Margin+batch.Behind)
 	s.status(now, c)
 	lost := c.Lost
 	if s.Watched {
@@ -47,9 +47,9 @@ func (s *State) renewed(now Instant, ex *Batch, c *Call, current bool) {
 		}
 	}
 	if current && len(s.held) > 0 {
-		next := ex.Sent.Add(s.third())
-		if !ex.rest.IsZero() {
-			next = ex.rest
+		next := batch.Sent.Add(s.third())
+		if !batch.rest.IsZero() {
+			next = batch.rest
 		}
 		s.RenewAt = earlier(s.RenewAt, next)
 	}
@@ -98,7 +98,7 @@ const (
 
 // addRenewals has what is held renewed: all of it, or those leases whose windows end first, if it is much. What is left
 // over goes with the batch after this one.
-func (s *State) addRenewals(now Instant, ex *Batch) {
+func (s *State) addRenewals(now Instant, batch *Batch) {
 	s.dropOrphans(now)
 	s.RenewAt = Instant{}
 	due := s.held
@@ -107,12 +107,12 @@ func (s *State) addRenewals(now Instant, ex *Batch) {
 		slices.SortFunc(due, func(a, b *Grant) int { return cmp.Compare(a.Until.End().Mono, b.Until.End().Mono) })
 	}
 	for _, g := range due {
-		if ex.Renews > 0 && ex.Renews+int(g.Weight) > s.part {
-			ex.rest = g.Until.End().Add(s.third() - s.Window)
+		if batch.Renews > 0 && batch.Renews+int(g.Weight) > s.part {
+			batch.rest = g.Until.End().Add(s.third() - s.Window)
 			return
 		}
-		ex.add(Renew, g).SetBack = s.SetBack
-		ex.Renews += int(g.Weight)
+		batch.add(Renew, g).SetBack = s.SetBack
+		batch.Renews += int(g.Weight)
 	}
 	s.SetBack = false // a step that is found from now on may come after what is sent
 }
@@ -120,29 +120,29 @@ func (s *State) addRenewals(now Instant, ex *Batch) {
 // learnPart sees to the size of the next part, by how long this one took beside the way there and back: a server that is
 // far away is no quicker with a smaller one. A batch that was given up took too long, and so did one that was slow;
 // but where as many permits were renewed in good time before, something else may have been the reason, once.
-func (s *State) learnPart(now Instant, ex *Batch) {
-	if ex.Renews == 0 {
+func (s *State) learnPart(now Instant, batch *Batch) {
+	if batch.Renews == 0 {
 		return
 	}
-	work, bound := now.Mono-ex.Sent.Mono-s.trip, ex.giveUp.Mono-ex.Sent.Mono
+	work, bound := now.Mono-batch.Sent.Mono-s.trip, batch.giveUp.Mono-batch.Sent.Mono
 	if work <= bound/2 {
-		s.proven = max(s.proven, ex.Renews)
-		if work < bound/8 && ex.Renews > s.part/2 {
+		s.proven = max(s.proven, batch.Renews)
+		if work < bound/8 && batch.Renews > s.part/2 {
 			s.part = min(2*s.part, mostPart)
 		}
 		return
 	}
-	if ex.Renews > s.proven {
-		s.part = max(ex.Renews/2, leastPart)
+	if batch.Renews > s.proven {
+		s.part = max(batch.Renews/2, leastPart)
 	}
-	s.proven = min(s.proven, ex.Renews/2)
+	s.proven = min(s.proven, batch.Renews/2)
 }
 
 // learnLate takes it that a part was answered after it had been given up. Where the next attempt may take as long, as
 // many permits may go with it.
-func (s *State) learnLate(now Instant, ex *Batch) {
-	if now.Mono-ex.Sent.Mono <= s.Window/2 {
-		s.part, s.proven = max(s.part, ex.Renews), max(s.proven, ex.Renews)
+func (s *State) learnLate(now Instant, batch *Batch) {
+	if now.Mono-batch.Sent.Mono <= s.Window/2 {
+		s.part, s.proven = max(s.part, batch.Renews), max(s.proven, batch.Renews)
 	}
 }
 

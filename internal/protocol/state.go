@@ -99,8 +99,8 @@ const (
 )
 
 func (s *State) warn(n Warning) {
-	left := s.effectsToCome()
-	left.Warnings = append(left.Warnings, n)
+	effects := s.effectsToCome()
+	effects.Warnings = append(effects.Warnings, n)
 }
 
 // New makes the state of a semaphore. pace, from 0.9 to 1, keeps the renewals of processes apart; newID makes an id for so
