@@ -36,7 +36,7 @@ compare:
 sim:
 	go test ./internal/sim -run TestFleetKeepsItsPromises -seeds $(SEEDS) -life 10m -timeout 0
 
-## mutants: break the code on purpose and see the simulation find it
+## mutants: make one mistake in the code after the other and see a test fail
 mutants:
 	go run ./internal/mutants
 

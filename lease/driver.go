@@ -10,11 +10,11 @@ import (
 	"github.com/eqworks/passbuddy/lease/scripts"
 )
 
-// A driver is a state at work: its lock, its places in the renewer's, the watchdog's and the transport's
-// lists. It exists while its state has something to do, and lingers for a moment:
-// who uses a semaphore once will soon use it again.
+// A driver runs the state of one semaphore: it locks the state, sends its batches, keeps its appointments with the renewer
+// and the watchdog, and ends its leases. It exists while its state has something to do, and a second longer: who uses a
+// semaphore once will soon use it again.
 //
-// Its lock comes before those of manager, renewer and transport; no lease and no context is ended under it.
+// Its lock comes before those of manager, renewer and transport. It is never held while a lease or a context ends.
 type driver struct {
 	// immutable
 	manager *Manager
@@ -35,9 +35,12 @@ type driver struct {
 	end  appointment // the watchdog's
 }
 
-// unlock ends what a caller of state methods began with d.mu.Lock: it sees to the timers, lets go of the
-// lock, and only then ends the leases that the state has ended and sends what it wants sent. inline says
-// that the caller may carry the batch itself.
+// unlock is called after the methods of the state, with the lock held. It does what the state has decided:
+//
+//  1. It tells the callers of renewNow, the events and the subscriber, and makes the appointments.
+//  2. It releases the lock.
+//  3. It ends the leases that the state has ended, and sends what the state wants sent. inline says that this goroutine
+//     may carry the batch itself.
 func (d *driver) unlock(now protocol.Instant, inline bool) {
 	s := &d.state
 	d.confirmRenewals()
@@ -107,9 +110,9 @@ func (d *driver) rest(now protocol.Instant) {
 	d.manager.renewer.schedule(d, until)
 }
 
-// watch keeps the watchdog's appointment no later than the end of the first trust window. It depends on
-// nothing else: a renewal that never returns cannot hold it up. The appointment is not moved back when a
-// renewal moves the end: it looks too early once, and makes another.
+// watch tells the watchdog when the first trust window ends. That depends on nothing else: a renewal that never returns
+// cannot hold it up. When a renewal moves the end, the appointment stays: the watchdog then calls tick too early, and
+// watch makes another appointment.
 func (d *driver) watch() {
 	if at := d.state.EndAt; !at.IsZero() {
 		d.manager.watchdog.schedule(d, at)
@@ -152,7 +155,7 @@ func (d *driver) Depart(round transport.Round) *protocol.Batch {
 	return batch
 }
 
-// Arrive takes what came of batch from the given server; nil: unknown.
+// Arrive takes the answers to batch from the given server; nil: unknown.
 func (d *driver) Arrive(batch *protocol.Batch, server *transport.Server) {
 	d.mu.Lock()
 	now := d.manager.now()
@@ -226,8 +229,8 @@ func (d *driver) subscribed() {
 	d.unlock(now, false)
 }
 
-// hear passes on that another semaphore has found a step of the server's clock: step.micros is 0 where the server only
-// may be another one from now on.
+// hear says that another semaphore has found a step of the server's clock. step.Micros is 0 where all that is known is
+// that another server may answer from now on.
 func (d *driver) hear(server *transport.Server, step protocol.Reading) {
 	d.mu.Lock()
 	if d.dead || d.server != server {
@@ -267,7 +270,7 @@ func (d *driver) retire() {
 	d.manager.retired(d)
 }
 
-// Package leasetest ends leases as a trust window's end does.
+// leasetest.Lose ends a lease as the end of its trust window does.
 func init() {
 	hooks.Lose = func(l any) { l.(*Lease).hold.lose() }
 }

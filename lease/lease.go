@@ -44,7 +44,7 @@ type hold struct {
 
 	mu         sync.Mutex
 	reason     error // why the contexts ended, first of all
-	lost       error // what ending says; made when first asked for
+	lost       error // what Ending says; made when first asked for
 	cancel     context.CancelCauseFunc
 	cancelHeld context.CancelCauseFunc
 	users      map[*user]struct{} // of a Permit: context.go

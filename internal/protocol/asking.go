@@ -11,20 +11,23 @@ type occupancySeen struct {
 	asOf                    Instant // when this was so, at the earliest: what was asked was sent then
 }
 
-// addRequests asks for the oldest waiters, as many as could fill the capacity and one more, and for those
-// who make one attempt. Those who stand in the shared queue already are left alone, unless it is time to
-// poll. Where the batch frees permits, it asks for the first of them too, as many as those permits can serve
-// and one more: what the script grants those whom it speaks for needs no notification. All of them would make the cost
-// of a lease grow with the callers that wait.
+// addRequests adds a request for each of the oldest waiters, as many as could fill the capacity and one more, and for
+// those who make one attempt. A waiter that is in the queue already is left out, unless it is time to poll. Where the
+// batch releases permits, it also asks for the first of those in the queue, as many as these permits can serve and one
+// more: a waiter that the script finds among the requests gets its grant in the reply, and needs no notification. To
+// ask for all of them would make the cost of a lease grow with the number of callers that wait.
+//
+// Each request says for how long its caller has waited: acquire.lua computes the place in the queue from it. So a poll
+// gives a waiter its place back when an outage has lost the queue.
 func (s *State) addRequests(now Instant, batch *Batch) {
 	batch.poll = Due(now, s.pollAt)
 	freedWeight, releases := batch.frees(), len(batch.Calls) > 0
 	askAgain := releases
-	askedForAll := true // are asked for
+	askedForAll := true
 	s.joinAt = Instant{}
-	ahead, pastCapacity := 0, false
-	var behind int64 // the latest place of those in front
-	maxAge := now.Mono
+	ahead, pastCapacity := 0, false // the waiter after the capacity is the last
+	var behind int64                // the latest place of those in front
+	maxAge := now.Mono              // no limit yet
 	for w := s.Waiting.first; w != nil && !pastCapacity; w = w.next {
 		pastCapacity = ahead >= s.capacity()
 		ahead += w.Weight
@@ -40,11 +43,11 @@ func (s *State) addRequests(now Instant, batch *Batch) {
 		askAgain = askAgain && ahead <= freedWeight
 		behind = max(behind, w.place)
 		if w.place == 0 && !w.grant.waits && !w.requestedAt.IsZero() {
-			// What it asked for has not been answered: that may be carried out as late as now.
+			// Redis may run its first request as late as now: a waiter behind it must not seem to be older.
 			maxAge = min(maxAge, w.requestedAt.Mono-w.since.Mono)
 		}
 	}
-	if batch.poll || askedForAll && releases && s.Config.MaxAttempts == 0 { // which counts polls
+	if batch.poll || askedForAll && releases && s.Config.MaxAttempts == 0 { // MaxAttempts counts polls: this is none
 		s.pollAt = now.Add(s.interval()) // the answer says when it is next
 	}
 	for w := s.trying.first; w != nil; w = w.next {
@@ -52,7 +55,7 @@ func (s *State) addRequests(now Instant, batch *Batch) {
 	}
 }
 
-// frees is the weight of what ex gives back: of permits, and of places in the queue, behind which others may
+// frees is the weight of what b releases: of permits, and of places in the queue, behind which others may
 // find room.
 func (b *Batch) frees() (weight int) {
 	for i := range b.Calls {
@@ -63,8 +66,9 @@ func (b *Batch) frees() (weight int) {
 	return weight
 }
 
-// request asks for w, which has waited for age µs. The server takes that from its time when it carries the call
-// out, and not when it was sent: who comes behind w may be in a quicker call, and must not be in front for that.
+// request adds a request for w, which has waited for age µs. The script subtracts the age from the server's time when it
+// runs, so that a slow call gives a later place. behind keeps the waiters after w behind it, also when their call runs
+// sooner.
 func (s *State) request(now Instant, batch *Batch, w *Waiter, age, behind int64) {
 	g := w.grant
 	if g == nil {
@@ -100,9 +104,9 @@ func (s *State) interval() time.Duration {
 	return time.Duration(float64(s.Config.RetryInterval) * (0.75 + 0.25*s.random()))
 }
 
-// notAnswered takes it that an attempt of w brought no answer; w may have been served since. A waiter
-// that Redis has answered before keeps waiting. One that has never been answered fails with the client's error;
-// time-outs are tolerated maxSilent times first.
+// notAnswered records that an attempt of w brought no answer; w may have been served since. A waiter
+// that Redis has answered before keeps waiting, through an outage too. One that has never been answered fails with the
+// client's error; time-outs are tolerated maxSilent times first.
 func (s *State) notAnswered(now Instant, w *Waiter, why Failure) {
 	if w == nil || !w.inWaitlist {
 		return
@@ -121,8 +125,8 @@ func (s *State) notAnswered(now Instant, w *Waiter, why Failure) {
 // maxSilent is how many attempts a caller may need for its first answer from Redis.
 const maxSilent = 3
 
-// otherClock is from how far ahead of the server's time on, in µs, acquire.lua takes a place to be by a clock that
-// has been set back since. The callers of one call stand a microsecond apart, which can lead a little ahead.
+// A place that is this far or farther ahead of the server's time, in µs, was given before the server's clock was set
+// back: acquire.lua ignores it. The callers of one call stand a microsecond apart, which can lead a little ahead.
 const otherClock = 1000
 
 // acquired takes the answer to a request.
@@ -136,7 +140,7 @@ func (s *State) acquired(now Instant, batch *Batch, c *Call) {
 			s.Seen.asOf, s.Seen.overfull = before.asOf, before.overfull
 		}
 	}
-	place := int64(0) // as the script counts it
+	place := int64(0) // the latest that the script can have given
 	for i, g := range c.Grants {
 		if i == c.Stood && c.Behind-server < otherClock {
 			place = max(place, c.Behind)

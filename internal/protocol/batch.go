@@ -8,18 +8,18 @@ import (
 )
 
 // A Batch is what a state sends to Redis together: releases first, because they make room, then renewals,
-// then requests. It is numbered by its pointer: a state that gave one up may still get its reply later,
-// after newer ones, and every script and every method here is safe against that.
+// then requests. A batch is known by its pointer. Its reply may arrive after the state gave it up, and after the
+// replies of newer batches; every script and every method here is safe against that.
 type Batch struct {
 	Sent     Instant       // read before the first byte left
 	giveUp   Instant       // when its state stops waiting for it
 	Patience time.Duration // after which the client drops it, given up or not
 	NotAfter int64         // µs of the server's clock: past it no permit is granted; 0: unlimited
-	lateBy   Instant       // when the server's clock has passed notAfter for certain
+	lateBy   Instant       // from then on Redis refuses its requests for certain: its clock has passed NotAfter
 	Renews   int           // permits
-	rest     Instant       // when the leases that this part of a renewal leaves over are due; zero: none is left
+	rest     Instant       // when the next part of this renewal is due; zero: it renews everything
 	poll     bool          // its requests are a poll, which counts for MaxAttempts
-	Behind   time.Duration // by how much the server's clock was found to be ahead after its calls had run
+	Behind   time.Duration // a later reading showed that the server's clock had jumped ahead by this: windows are shorter by it
 	Calls    []Call
 	single   single
 }
@@ -113,7 +113,7 @@ func (s *State) giveUp(now Instant) {
 	s.reschedule()
 }
 
-// Arrive takes what came of ex, also when it was given up before.
+// Arrive takes the answers to ex, also when it was given up before.
 func (s *State) Arrive(now Instant, batch *Batch) {
 	current := s.Batch == batch
 	if current {
@@ -152,7 +152,7 @@ func (s *State) Arrive(now Instant, batch *Batch) {
 		case c.Failure.Err != nil:
 			if current {
 				s.failed(now, c, c.Failure)
-			} else if c.Verb == Acquire && !c.Failure.Silent { // that it was silent was counted when it was given up
+			} else if c.Verb == Acquire && !c.Failure.Silent { // giveUp has already counted that it was silent
 				for _, g := range c.Grants {
 					if w := g.waiter; w != nil && !w.answered {
 						s.notAnswered(now, w, c.Failure)
@@ -182,9 +182,8 @@ func (s *State) Arrive(now Instant, batch *Batch) {
 	s.reschedule()
 }
 
-// delay is the time before the next try after so many failures in a row. It has a bound of its own: what a
-// server that is back is told late, a permit that is free or a window that can be moved, is late by as much, and a
-// long TTL is no reason to wait.
+// delay is the time before the next try after so many failures in a row. It is a second at most, whatever the TTL:
+// when the server is back, a release or a renewal is late by no more than that.
 func (s *State) delay(failures int) time.Duration {
 	return backoff.Policy{
 		Min: min(s.Config.TTL/64, maxDelay/4),
@@ -194,7 +193,7 @@ func (s *State) delay(failures int) time.Duration {
 
 const maxDelay = time.Second
 
-// failed takes a call that brought no answer: its outcome is unknown.
+// failed handles a call that brought no answer: Redis may have run it or not.
 func (s *State) failed(now Instant, c *Call, why Failure) {
 	again := now.Add(s.delay(s.failures))
 	switch c.Verb {
@@ -225,7 +224,7 @@ func (s *State) failed(now Instant, c *Call, why Failure) {
 	}
 }
 
-// status takes what every reply says besides.
+// status handles the flags of a reply: there is more to promote, and notifications are not permitted.
 func (s *State) status(now Instant, c *Call) {
 	if c.More {
 		s.promoteAt, s.promoteBy = now, Instant{}
@@ -235,9 +234,9 @@ func (s *State) status(now Instant, c *Call) {
 	}
 }
 
-// Patience is how long the client may go on with a batch that was given up. What comes late still counts, tells how
-// long the server needs, and leaves a connection: where the server is far away, to make one takes several round trips,
-// and must not begin from the start with each attempt.
+// Patience is how long the client may go on with a batch, also after the state has given it up. An answer that comes
+// then still extends windows, and tells how long the server needs. And the client keeps the connection: where the
+// server is far away, a new one takes several round trips, and the next attempt must not begin with that again.
 func (s *State) Patience() time.Duration {
 	if s.Needed == 0 || s.Needed > s.Config.Attempt()/4 {
 		return s.Window

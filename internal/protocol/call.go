@@ -17,12 +17,12 @@ const (
 
 func (v Verb) String() string { return [...]string{"release", "renew", "acquire"}[v] }
 
-// A Call is one script with its ids. The transport fills in the answer, or err.
+// A Call is one script with its ids. The transport fills in the answer, or Failure.
 type Call struct {
 	Verb    Verb
 	Grants  []*Grant
 	Permits int     // of all grants together
-	Ages    []int64 // acquire: for how many µs each has waited; once: it does not wait
+	Ages    []int64 // acquire: for how many µs each has waited; Once: it does not wait
 	Stood   int     // acquire: the first so many have a place in the queue
 	Behind  int64   // acquire: and the others come after this place
 	Refresh bool    // acquire: see to the queue's lifetime
@@ -33,7 +33,7 @@ type Call struct {
 	SetBack bool    // renew: the server's clock was set back: what it said before is too far ahead
 
 	// The answer.
-	Late       bool       // acquire: it ran past its notAfter and asked for nothing
+	Late       bool       // acquire: it ran past its NotAfter and asked for nothing
 	Muted      bool       // a notification was not permitted
 	More       bool       // there is somebody to promote
 	Unpromoted bool       // release, a plain one: the ids are out, and promoting has to be tried again

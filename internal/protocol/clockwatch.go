@@ -37,7 +37,7 @@ func (w *ClockWatch) Observe(r Reading) (forward time.Duration, changed bool) {
 	_, contradictsHeard := w.heard.Jump(r)
 	switch {
 	case !changed && contradictsHeard && r.Sent.Mono < w.heard.Received.Mono:
-		return 0, false // it ran before the step: see behind
+		return 0, false // it ran before the step: see Behind
 	case changed && contradictsHeard:
 		forward = max(forward-w.taken, 0)
 	default: // the step that was heard of, or none here
@@ -56,7 +56,7 @@ func (w *ClockWatch) sharper(r Reading) bool {
 	return w.last.Micros == 0 || r.width() <= w.last.width()+drift(elapsed) || suspended > drift(elapsed)
 }
 
-// Hear takes a reading of another semaphore's that showed a step, and returns as observe does. Where it tells nothing
+// Hear takes a reading of another semaphore's that showed a step, and returns as Observe does. Where it tells nothing
 // new of the clock that this one knows, nothing changes.
 func (w *ClockWatch) Hear(r Reading) (forward time.Duration, changed bool) {
 	if w.last.Micros == 0 || r.Received.Mono < w.last.Sent.Mono {
@@ -86,7 +86,7 @@ func (w *ClockWatch) Behind(r Reading) time.Duration {
 	if _, changed := r.Jump(newest); !changed {
 		return 0
 	}
-	// The window would count from r.sent by the clock before. By the newest, the expiry comes earlier by this at most.
+	// The window would count from r.Sent by the clock before. By the newest, the expiry comes earlier by this at most.
 	return max(time.Duration(newest.Micros-r.Micros)*time.Microsecond-(newest.Sent.Mono-r.Sent.Mono), 0)
 }
 

@@ -22,14 +22,14 @@ type Event struct {
 	ID     string // of the permit
 	Token  int64
 	Weight int
-	Waited time.Duration // eventAcquired
-	Held   time.Duration // eventLost, eventReleased: since the lease began
-	Leases int           // eventRenewed, eventRenewalFailed: how many
-	Slack  time.Duration // eventRenewed: what was left of the shortest of their windows
-	Err    error         // eventRenewalFailed
-	Lost   *Holding      // eventLost
+	Waited time.Duration // EventAcquired
+	Held   time.Duration // EventLost, eventReleased: since the lease began
+	Leases int           // EventRenewed, eventRenewalFailed: how many
+	Slack  time.Duration // EventRenewed: what was left of the shortest of their windows
+	Err    error         // EventRenewalFailed
+	Lost   *Holding      // EventLost
 
-	Capacity int           // eventDisagreement: what the other process declares
+	Capacity int           // EventDisagreement: what the other process declares
 	TTL      time.Duration // likewise
 }
 

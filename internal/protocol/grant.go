@@ -13,8 +13,8 @@ const (
 	gone                        // given back, lost, or expired
 )
 
-// A Grant is what Redis gives this process under one id. Its state guards it, all but until, which the
-// lease's context reads without a lock.
+// A Grant is what Redis gives this process under one id. The driver's lock guards it, all but Until, which the
+// lease's context reads without the lock.
 type Grant struct {
 	ID     string
 	Until  window // end of the trust window
@@ -25,14 +25,14 @@ type Grant struct {
 	handed int32 // how often it was handed over inside this process
 	State  grantState
 
-	queued   bool // it may be in the shared queue
+	queued   bool // it may be in the queue
 	waits    bool // Redis has said that it is
 	released bool // a release of it was sent: the id is never used again
-	final    bool // and when it left, no request could take a permit for g any more
+	final    bool // and when it was sent, no request could take a permit for g any more: it is the last
 	deferred bool // to be released: its waiter was served otherwise; there is no hurry
 
 	unanswered int32   // requests for it that no reply has answered
-	lateBy     Instant // when those requests have come too late to take a permit
+	lateBy     Instant // from then on Redis refuses those requests for certain
 	releaseAt  Instant // to be released: when the release is sent next
 	expiresBy  Instant // to be released: when its time is up in any case
 
@@ -54,7 +54,7 @@ type Holding struct {
 
 	// the state's
 	Ending    *Reason       // why it took the permit away
-	Confirmed chan struct{} // closed when result is there; nil: nobody waits
+	Confirmed chan struct{} // closed when Result is there; nil: nobody waits
 	Result    *Reason       // of the release; nil: the permit is given back
 }
 

@@ -25,7 +25,7 @@ func (s *State) dropOrphans(now Instant) {
 	}
 }
 
-// end takes the permit of a lease off those that are renewed, and leaves word why.
+// end stops renewing the grant of a lease, records the reason, and adds the holding to the effects.
 func (s *State) end(now Instant, h *Holding, state grantState, why *Reason) {
 	g := h.Grant
 	h.Ending = why
@@ -137,8 +137,8 @@ func (s *State) endHolds(now Instant) {
 	}
 }
 
-// granted takes a permit for the waiter of g. A grant whose window has ended is not trusted and goes
-// back; one that has little left is renewed before its holder gets it.
+// granted records that Redis gave the waiter of g its permit. A grant whose window has ended is not trusted and goes
+// back; one that has little left is renewed before its waiter gets it.
 func (s *State) granted(now, at Instant, g *Grant, end Instant, token int64) {
 	g.queued = false
 	if now.Reached(end) {
@@ -162,8 +162,8 @@ func (s *State) granted(now, at Instant, g *Grant, end Instant, token int64) {
 	s.serve(now, g)
 }
 
-// adopt takes a permit that came for a waiter who needs it no more: the next one of this process gets it,
-// as if it had been handed over. If nobody can, or somebody had it before, it goes back.
+// adopt gives a permit that came for a waiter who needs it no more to the next waiter of this process,
+// as if it had been handed over. If there is none that may have it, or a lease had it before, it goes back.
 func (s *State) adopt(now, at Instant, g *Grant, end Instant, token int64) {
 	w := s.Waiting.first
 	if w == nil || w.Weight != int(g.Weight) || g.released || g.token != 0 || now.Reached(end) || s.Config.Handover < 0 ||

@@ -2,8 +2,8 @@ package protocol
 
 import "time"
 
-// handOver passes g on to the next waiter of this process, without Redis: for a while after Redis gave
-// it, so that other processes do not starve. What that waiter has asked Redis for is not needed any more.
+// handOver gives g to the next waiter of this process, without asking Redis. It does so for a while after Redis gave
+// it only, so that other processes do not starve. What that waiter has asked Redis for is taken back.
 //
 // A pause, or a resize below what is held, ends it: as soon as Redis has said so, and it is asked at least every
 // second RetryInterval. In an outage nothing can be told; the Handover bounds it alone.
@@ -32,8 +32,8 @@ func (s *State) replace(now Instant, w *Waiter, g *Grant) {
 	s.attach(w, g)
 }
 
-// postpone lets the release of a place in the shared queue wait for the next batch: while this process
-// hands its permits over, its places are not served, or are of use to its other waiters.
+// postpone lets the release of a place in the queue wait for the next batch: while this process hands its permits
+// over, a grant for that place can serve another of its waiters.
 func (s *State) postpone(g *Grant) {
 	if g.State != releasing || g.releaseAt.Mono >= s.handoverUntil.Mono {
 		return
@@ -42,5 +42,5 @@ func (s *State) postpone(g *Grant) {
 	s.releaseDue = s.firstRelease()
 }
 
-// maxPassing bounds how long the places in the shared queue may lag behind the hand-overs.
+// maxHandoverWindow bounds how long the places in the shared queue may lag behind the hand-overs.
 const maxHandoverWindow = 10 * time.Millisecond

@@ -21,7 +21,7 @@ type Instant struct {
 func (i Instant) Add(d time.Duration) Instant { return Instant{i.Mono + d, i.Wall + d} }
 
 // IsZero reports whether i is unset. No reading is zero: the wall clock is far from the epoch, or the
-// epoch is where a mock clock starts, and then mono is shifted by one (see Manager.now).
+// epoch is where a mock clock starts, and then Mono is shifted by one (see Manager.now).
 func (i Instant) IsZero() bool { return i == Instant{} }
 
 // Reached reports whether at has come, by either clock.

@@ -2,7 +2,7 @@ package protocol
 
 import "time"
 
-// A Notification is a message from another process's script, or from an operator's.
+// A Notification is a message that the script of another process, or of an operator, has published.
 type Notification struct {
 	Verb   Notice
 	Expiry int64 // grant: ms of the server's clock; refuse: the capacity in force
@@ -12,8 +12,8 @@ type Notification struct {
 	Weight int // how many permits the id is for
 }
 
-// A clockSample is what a notification is measured by: when a call was sent, and what the server's clock showed while it
-// ran.
+// A clockSample says when a call was sent and what the server's clock showed while it ran. It measures for how long a
+// notification can be trusted.
 type clockSample struct {
 	sent   Instant
 	micros int64
@@ -45,9 +45,9 @@ func (s *State) Notified(now Instant, n Notification) {
 			s.Leave(now, g.waiter, s.tooHeavy())
 		}
 	case g == nil && (n.Token <= s.lapsed || !s.ours(n)):
-		// perhaps of a lease that ended, and its holder has not released it
+		// It may be of a lease that has ended and that its holder has not released: do not give it back.
 	case g == nil:
-		// It was released before, or asked for by a request that came twice, the second time late.
+		// Its permit was released before, or its request came twice, the second time late: nobody wants it.
 		s.giveBack(now, &Grant{ID: n.ID, Weight: int32(n.Weight), queued: true, released: true})
 	case g.State != asked && g.State != releasing:
 		// held already
@@ -69,16 +69,17 @@ func (s *State) Notified(now Instant, n Notification) {
 	s.reschedule()
 }
 
-// measures reports whether the latest answer of the server tells how long a notification can be trusted: it is there,
-// not old, and by the same clock as far as can be seen. Otherwise the notification is only a reason to poll.
+// measures reports whether the state can tell for how long to trust a notification: it has an answer of the server that
+// is younger than a TTL and, as far as can be seen, by the same clock. Otherwise the notification only starts a poll.
 func (s *State) measures(now Instant, n Notification) bool {
 	elapsed := now.Mono - s.sample.sent.Mono
 	passed := time.Duration(n.Server-s.sample.micros) * time.Microsecond
 	return s.sample.micros != 0 && !now.Reached(s.sample.sent.Add(s.Config.TTL)) && passed <= elapsed+drift(elapsed)
 }
 
-// ours reports whether the server made a grant since this state began. States come and go with their work, and the
-// one before may have left a lease that ended and has not been released: this one cannot tell.
+// ours reports whether Redis made a grant after this state was made. A state goes when it has nothing to do. The one
+// before it may have left a lease that has ended and is not released; this state does not know of it, so it leaves an
+// earlier grant alone.
 func (s *State) ours(n Notification) bool {
 	before := s.sample.sent.Mono - s.Born.Mono
 	return s.sample.micros != 0 && n.Token > s.sample.micros-(before-drift(before)).Microseconds()
@@ -101,8 +102,8 @@ func (s *State) find(id string) *Grant {
 	return nil
 }
 
-// Subscribed takes it that notifications arrive from now on, for the first time or again: one may have been lost
-// before, and the server may be another.
+// Subscribed says that notifications arrive from now on, for the first time or again. One may have been lost
+// before, and the server may be another: the waiters poll.
 func (s *State) Subscribed(now Instant) {
 	if s.Waiting.Len > 0 {
 		s.sample, s.pollAt = clockSample{}, now

@@ -2,8 +2,8 @@ package protocol
 
 import "time"
 
-// A Reading is what one batch told of a server's clock: it stood at micros somewhere between sent
-// and received. The zero reading says nothing.
+// A Reading is what one batch told of a server's clock: it showed Micros at some moment between Sent
+// and Received. The zero reading says nothing.
 type Reading struct {
 	Sent, Received Instant
 	Micros         int64

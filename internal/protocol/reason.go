@@ -11,8 +11,8 @@ type Reason struct {
 	Kind    reasonKind
 	Trouble error // what the latest attempt met; nil: nothing
 
-	Capacity, Held, Waiting int           // noRoom, tooHeavy: what Redis said last
-	RetryAfter              time.Duration // noRoom: when it is worth asking again
+	Capacity, Held, Waiting int           // NoRoom, TooHeavy: what Redis said last
+	RetryAfter              time.Duration // NoRoom: when it is worth asking again
 }
 
 type reasonKind uint8
@@ -36,7 +36,7 @@ var (
 	ReasonCancelled = &Reason{Kind: cancelled}
 )
 
-// errNoReply is what an attempt met that was given up.
+// ErrNoReply is the trouble of an attempt that was given up.
 var ErrNoReply = errors.New("no reply in time")
 
 var noReply = Failure{Err: ErrNoReply, Silent: true}

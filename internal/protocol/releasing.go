@@ -29,7 +29,7 @@ func (s *State) Release(now Instant, h *Holding) {
 	}
 	g.Holding = h
 	if end := g.Until.End(); now.Reached(end) {
-		s.confirm(h, h.Ending) // too late to wait for: time takes the permit
+		s.confirm(h, h.Ending) // the window is over: Redis lets the permit expire, and nobody waits for the answer
 	} else {
 		s.EndAt = earlier(s.EndAt, end)
 	}
@@ -124,8 +124,8 @@ func (s *State) firstRelease() (at Instant) {
 	return at
 }
 
-// promoteAgain has a promotion that failed tried again, for as long as it can come before the next poll of those who
-// wait, which promotes too.
+// promoteAgain schedules a promotion that failed once more, as long as it comes before the next poll of the waiters:
+// a poll promotes too.
 func (s *State) promoteAgain(now, at Instant) {
 	if s.promoteBy.IsZero() {
 		s.promoteBy = now.Add(s.Config.RetryInterval)
@@ -137,7 +137,7 @@ func (s *State) promoteAgain(now, at Instant) {
 	s.promoteAt = earlier(s.promoteAt, at)
 }
 
-// released takes the answer to a release. Whether the permit was still there says nothing: the client
+// released handles the answer to a release. Whether the permit was still there says nothing: the client
 // may have sent the release twice, when the first reply was lost.
 func (s *State) released(now Instant, c *Call) {
 	s.status(now, c)
@@ -163,10 +163,10 @@ func (s *State) released(now Instant, c *Call) {
 		switch {
 		case g.final:
 			s.forget(g)
-		case g.isQuiet(now): // by an answer that came after the release had left
+		case g.isQuiet(now): // its last request was answered after this release was sent: release once more
 			g.releaseAt, g.deferred = now, false
 		default:
-			g.releaseAt, g.deferred = g.lateBy, false // a request may still be on its way: once more, after it
+			g.releaseAt, g.deferred = g.lateBy, false // a request may still run: release again when it can take no permit any more
 		}
 	}
 }

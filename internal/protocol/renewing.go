@@ -16,7 +16,7 @@ func (s *State) early() time.Duration { return min(50*time.Millisecond, s.Window
 // RenewalDue reports whether what is held is to be renewed now, or soon enough to go along.
 func (s *State) RenewalDue(now Instant) bool { return Due(now.Add(s.early()), s.RenewAt) }
 
-// renewed takes the answer to a renewal.
+// renewed handles the answer to a renewal: it moves the windows, and ends the leases whose permits are gone.
 func (s *State) renewed(now Instant, batch *Batch, c *Call, current bool) {
 	end := WindowEnd(batch.Sent, c.Expiry, c.Server, s.Config.Margin+batch.Behind)
 	s.status(now, c)
@@ -34,7 +34,7 @@ func (s *State) renewed(now Instant, batch *Batch, c *Call, current bool) {
 			lost = lost[1:]
 		}
 		switch {
-		case g.State != Held:
+		case g.State != Held: // its window ended before this answer came: no answer brings a lease back
 		case isLost:
 			s.Lose(now, g, why)
 		default:
@@ -117,9 +117,9 @@ func (s *State) addRenewals(now Instant, batch *Batch) {
 	s.SetBack = false // a step that is found from now on may come after what is sent
 }
 
-// learnPart sees to the size of the next part, by how long this one took beside the way there and back: a server that is
-// far away is no quicker with a smaller one. A batch that was given up took too long, and so did one that was slow;
-// but where as many permits were renewed in good time before, something else may have been the reason, once.
+// learnPart sets the size of the next part by how long this one took, less the round trip: a server that is far away is
+// no quicker with a smaller part. A batch that was given up took too long, and so did one that was slow; but where as
+// many permits were renewed in good time before, the first such batch may have had another reason.
 func (s *State) learnPart(now Instant, batch *Batch) {
 	if batch.Renews == 0 {
 		return
@@ -138,15 +138,15 @@ func (s *State) learnPart(now Instant, batch *Batch) {
 	s.proven = min(s.proven, batch.Renews/2)
 }
 
-// learnLate takes it that a part was answered after it had been given up. Where the next attempt may take as long, as
-// many permits may go with it.
+// learnLate records that a part was answered after it had been given up. If the next attempt may take as long, it may
+// renew as many permits.
 func (s *State) learnLate(now Instant, batch *Batch) {
 	if now.Mono-batch.Sent.Mono <= s.Window/2 {
 		s.part, s.proven = max(s.part, batch.Renews), max(s.proven, batch.Renews)
 	}
 }
 
-// learnTrip takes it that an answer took d: a quicker one counts at once, a slower one by and by.
+// learnTrip records how long an answer took: a quicker one counts at once, a slower one by and by.
 func (s *State) learnTrip(took time.Duration) {
 	if s.trip == 0 || took < s.trip {
 		s.trip = max(took, 1)

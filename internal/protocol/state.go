@@ -1,14 +1,18 @@
+// Package protocol decides what one process does for one semaphore: what it asks Redis for, which waiter gets a permit,
+// what it renews and releases, and when a lease is lost. It does no I/O, has no goroutine and reads no clock: its caller
+// passes the time, the answers of Redis and the notifications. Start with State.
 package protocol
 
 import "time"
 
 // A State is one semaphore's state in this process: who waits, what is held, what is still to be given
-// back, and the one batch that is under way to Redis. It is pure. Its methods take the time and an
-// event; they change the state, wake waiters by closing their channels, and leave the leases that have
-// ended in Effects. They start nothing, block on nothing and read no clock, so that every race between a
-// caller, a reply and the time is a sequence of calls that a test can write down.
+// back, and the one batch that is under way to Redis. Its methods take the time and an event. They change the state,
+// wake waiters by closing their channels, and put the leases that have ended into Effects. They start nothing and
+// block on nothing, so that every race between a caller, a reply and the time is a sequence of calls that a test can
+// write down.
 //
-// A driver guards it, sends what it wants sent and calls it at the time that it names.
+// It is not safe for concurrent use: a driver holds a lock, sends the state's batches, and calls the state at the time
+// that Next returns.
 type State struct {
 	// immutable
 	Config *Config
@@ -16,17 +20,17 @@ type State struct {
 	pace   float64       // in (0.9, 1]: keeps processes apart that renew
 	newID  func(weight int) string
 	random func() float64
-	Born   Instant // what Redis gave before is no business of this state
+	Born   Instant // when it was made: a grant that Redis made before belongs to a state before this one
 
 	Waiting   waitlist // in order of arrival
 	trying    waitlist // those who make one attempt and do not wait
 	endings   endings  // when MaxWait ends the wait of those in both
-	enqueued  int      // weight of those in waiting that have asked Redis
+	enqueued  int      // weight of those in Waiting that have asked Redis
 	held      []*Grant // renewed together
 	releasing []*Grant // to be given back
 	Batch     *Batch
 
-	Queued bool          // handed to the transport, which calls depart
+	Queued bool          // the driver is on the transport's list, which calls Depart
 	Needed time.Duration // how long the server has lately taken to answer; 0: it has never answered
 	weight int           // permits of all that is held
 	part   int           // how many of them one batch renews
@@ -54,7 +58,7 @@ type State struct {
 	Seen     occupancySeen
 
 	sample        clockSample // of the latest answer: by it, notifications are trusted
-	lapsed        int64       // the largest token that Redis gave a lease which ended before it was released
+	lapsed        int64       // the newest token of a lease that has ended and is perhaps not released
 	handoverUntil Instant     // until when a grant of this process is likely to be handed over inside it
 
 	effects *Effects // nil: nothing is
@@ -67,7 +71,7 @@ type Effects struct {
 	Events   []Event
 }
 
-// effectsToCome is where to add to what is left.
+// effectsToCome returns the effects that the driver takes next, for one more to be added.
 func (s *State) effectsToCome() *Effects {
 	if s.effects == nil {
 		s.effects = &Effects{}
@@ -75,7 +79,7 @@ func (s *State) effectsToCome() *Effects {
 	return s.effects
 }
 
-// TakeEffects hands over what is left.
+// TakeEffects returns the effects since the last time.
 func (s *State) TakeEffects() (left Effects) {
 	if s.effects != nil {
 		left, s.effects = *s.effects, nil
@@ -161,7 +165,8 @@ func (s *State) Fail(now Instant, why *Reason) {
 	}
 }
 
-// Shorten takes back what a jump of the server's clock took from every window, and renews at once.
+// Shorten makes every window shorter by a jump of the server's clock, and has all renewed at once. The places of
+// waiters are forgotten: they were counted by the clock before.
 func (s *State) Shorten(now Instant, by time.Duration) {
 	s.sample = clockSample{}
 	for w := s.Waiting.first; w != nil && !w.requestedAt.IsZero(); w = w.next {

@@ -16,15 +16,15 @@ type Waiter struct {
 	prev, next  *Waiter
 	ending      int // its place in the state's endings, from 1; 0: none
 	inWaitlist  bool
-	since       Instant // its arrival: no two of one line have the same microsecond
+	since       Instant // its arrival: no two of one list have the same microsecond
 	requestedAt Instant // when its first request was sent; zero: there was none
-	place       int64   // in the shared queue, µs of the server's clock: at the latest; 0: it has none
+	place       int64   // in the queue, µs of the server's clock: at the latest; 0: it has none
 	grant       *Grant  // under which id it asks
 	answered    bool    // Redis has refused it, at least once
 	attempts    int     // refusals
 	silent      int     // attempts given up before the first answer
 	Trouble     error   // why its latest attempt failed; nil when Redis answered it
-	Failed      *Reason // why there is no lease; valid when done is closed
+	Failed      *Reason // why there is no lease; valid when Done is closed
 }
 
 // A waitlist is a queue from whose middle waiters can leave in constant time.
@@ -71,8 +71,8 @@ func (l *waitlist) remove(w *Waiter) {
 	l.weight -= w.Weight
 }
 
-// stands says that w has a place in the shared queue. It may have come by it earlier, by a request that was not
-// answered and was carried out later than it should: hardly later than the one that was answered.
+// stands records that w has a place in the queue, and the latest that it can be. An earlier request of w may have given
+// it the place: one that was not answered, and that ran late, but hardly later than the one that was answered.
 func (w *Waiter) stands(server, place int64) {
 	if w.place == 0 {
 		place = max(place, server-(w.requestedAt.Mono-w.since.Mono).Microseconds())

@@ -2,7 +2,7 @@ package protocol
 
 import "time"
 
-// waitlistOf returns the line that w stands in.
+// waitlistOf returns the list that w belongs to.
 func (s *State) waitlistOf(w *Waiter) *waitlist {
 	if w.Once {
 		return &s.trying
@@ -10,7 +10,7 @@ func (s *State) waitlistOf(w *Waiter) *waitlist {
 	return &s.Waiting
 }
 
-// Ask puts w in line. It asks Redis when w is among those that stand in the shared queue for this process.
+// Ask puts w at the end of the waitlist, and has Redis asked at once if w is among the first of it.
 func (s *State) Ask(now Instant, w *Waiter) {
 	s.waitlistOf(w).push(now, w)
 	s.endings.add(w)
@@ -32,9 +32,9 @@ func (s *State) capacity() int {
 	return s.Config.Capacity
 }
 
-// join has those who are not in the shared queue ask, if their place in the line is one that asks: now; or
-// a little later, while permits that it holds are likely to pass from caller to caller inside this process
-// and nothing is to be had from Redis. They bring their arrival along.
+// join schedules a request for the first waiters that have not asked Redis, up to the capacity and one more. It waits a
+// little while this process is likely to hand its own permits over and Redis has nothing to give. The requests say for
+// how long their callers have waited, so nobody loses by that.
 func (s *State) join(now Instant) {
 	if s.enqueued == s.Waiting.weight || s.enqueued > s.capacity() {
 		return
@@ -46,8 +46,8 @@ func (s *State) join(now Instant) {
 	s.joinAt = earlier(s.joinAt, at)
 }
 
-// Leave ends w's wait. A permit that it may have got meanwhile goes back; leave reports
-// whether w was still waiting, so that a caller knows whether a lease had come first.
+// Leave ends w's wait. A permit that it may have got meanwhile goes back. Leave reports whether w was still waiting:
+// if not, a lease had come first.
 func (s *State) Leave(now Instant, w *Waiter, why *Reason) bool {
 	if !w.inWaitlist {
 		return false
@@ -59,7 +59,7 @@ func (s *State) Leave(now Instant, w *Waiter, why *Reason) bool {
 	return true
 }
 
-// takeOut takes w out of its line; whoever moves up may have to join the shared queue.
+// takeOut takes w off its list. The waiters behind it move up, and one may have to ask Redis now.
 func (s *State) takeOut(now Instant, w *Waiter) {
 	s.waitlistOf(w).remove(w)
 	s.endings.remove(w)
@@ -73,7 +73,7 @@ func (s *State) takeOut(now Instant, w *Waiter) {
 	}
 }
 
-// attach says that w asks for a permit under g's id.
+// attach makes g the grant that w asks for.
 func (s *State) attach(w *Waiter, g *Grant) {
 	g.waiter, w.grant = w, g
 	if !w.Once {
@@ -81,7 +81,7 @@ func (s *State) attach(w *Waiter, g *Grant) {
 	}
 }
 
-// detach ends that, and returns the waiter.
+// detach takes g away from its waiter, and returns the waiter.
 func (s *State) detach(g *Grant) *Waiter {
 	w := g.waiter
 	g.waiter, w.grant = nil, nil
@@ -91,7 +91,7 @@ func (s *State) detach(g *Grant) *Waiter {
 	return w
 }
 
-// withdraw gives up what w has asked for; it needs it no more.
+// withdraw takes back what w has asked for.
 func (s *State) withdraw(now Instant, w *Waiter) {
 	g := w.grant
 	if g == nil {
@@ -109,7 +109,7 @@ func (s *State) withdraw(now Instant, w *Waiter) {
 	}
 }
 
-// tooHeavy says that a waiter asks for more than there is.
+// tooHeavy is why a waiter that asks for more permits than the capacity gets no lease.
 func (s *State) tooHeavy() *Reason { return &Reason{Kind: TooHeavy, Capacity: s.Seen.Capacity} }
 
 // waitedInVain is why a waiter gets no lease whose MaxWait or MaxAttempts is used up.

@@ -10,18 +10,18 @@ import (
 	"github.com/eqworks/passbuddy/lease/scripts"
 )
 
-// scriptOf is the verb's.
+// scriptOf returns the script of a verb.
 func scriptOf(v protocol.Verb) scripts.Verb {
 	return [...]scripts.Verb{protocol.Release: scripts.Release, protocol.Renew: scripts.Renew, protocol.Acquire: scripts.Acquire}[v]
 }
 
-// A request is one call on its way, and knows whose it is.
+// A request is one call of a batch on its way to Redis, as the commands that carry it out.
 type request struct {
 	keys  *scripts.Keys
 	batch *protocol.Batch
 	call  *protocol.Call
-	zrem  *redis.IntCmd // a plain release: takes the ids out, before cmd
-	cmd   redis.Cmder   // the script, or what a plain release does instead; nil: nothing
+	zrem  *redis.IntCmd // removes the ids of a plain release; sent before cmd
+	cmd   redis.Cmder   // the script; nil: zrem does it all
 }
 
 // A processor runs one command: a client, or one of its connections.
@@ -107,12 +107,16 @@ func routed[C redis.Cmder](cmd C) C {
 	return cmd
 }
 
-// plainRelease takes the ids of a release out with a command of their own, at a fifth of a script's cost to Redis.
-// It reports whether that is all: where nobody seems to wait, it asks whether that is so, and promoting takes
-// another trip if not; and where an acquire follows, that promotes.
+// plainRelease removes the ids of a release with a ZREM, at a fifth of what a script costs Redis. There are three cases:
 //
-// Where the script promotes, it helps all the same: a server answers last whom it has answered first, so the
-// waiter's push leaves before the answer to the release does.
+//   - An acquire follows in the same batch: ZREM only. The acquire promotes.
+//   - Nobody seems to wait: ZREM, and EXISTS of the queue. If the queue exists, the next batch promotes.
+//   - Otherwise: ZREM, then release.lua without ids, which promotes.
+//
+// It reports whether no script has to run. It does nothing for a release that is not plain: release.lua has the ids.
+//
+// The third case is worth it too. Redis writes the answers of clients in the reverse order of their first byte, and the
+// answer to the ZREM is the releasing client's first: the notification to the waiter leaves before that client's answers.
 func (r *request) plainRelease(ctx context.Context) (done bool) {
 	r.zrem, r.cmd = nil, nil
 	c, k := r.call, r.keys

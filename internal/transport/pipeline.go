@@ -15,7 +15,7 @@ import (
 // A pipeline is one goroutine that carries pipelines, one after the other.
 type pipeline struct {
 	transport *Transport
-	stuck     bool // guarded by transport.mu: a sender gave this round up
+	abandoned bool // guarded by transport.mu: a sender gave this round up
 	round     int  // guarded by transport.mu, written by its own goroutine only
 	senders   []Sender
 	entries   []entry
@@ -48,8 +48,8 @@ func (t *Transport) newPipeline() *pipeline {
 	return &pipeline{transport: t, pipe: t.client.Pipeline(), cancel: func() {}}
 }
 
-// run carries what is ready until nothing is, or until its pipeline was given up: then another pipeline
-// has taken its place. once: what is left goes to another goroutine.
+// run sends batches until no sender is ready. If a sender has given this pipeline up meanwhile, and others are under way
+// in its place, run returns. With once it sends one round, and leaves what is ready then to another goroutine.
 func (p *pipeline) run(once bool) {
 	t := p.transport
 	defer t.running.Done()
@@ -61,9 +61,9 @@ func (p *pipeline) run(once bool) {
 		}
 		t.mu.Lock()
 		p.round++
-		if p.stuck {
-			t.stuck--
-			p.stuck = false
+		if p.abandoned {
+			t.abandoned--
+			p.abandoned = false
 			if t.underWay >= maxPipelines {
 				t.mu.Unlock()
 				return
@@ -90,7 +90,7 @@ func (p *pipeline) run(once bool) {
 	}
 }
 
-// carry takes one batch of each of its senders to Redis and back.
+// carry sends one batch of each of its senders and hands the answers back.
 func (p *pipeline) carry() {
 	p.entries = p.entries[:0]
 	for _, s := range p.senders {
@@ -159,7 +159,7 @@ func (p *pipeline) execute(ctx context.Context, entries []entry) {
 	execute(ctx, p.transport.client, p.pipe, p.requests)
 }
 
-// idleConn is a connection of the client's that is idle, where none for pipelines is; nil: there is no such.
+// idleConn returns an idle connection of the client, if the pool that go-redis keeps for pipelines has none; else nil.
 func idleConn(client redis.UniversalClient) *redis.Conn {
 	c, ok := client.(*redis.Client)
 	if !ok {
@@ -176,8 +176,8 @@ func idleConn(client redis.UniversalClient) *redis.Conn {
 // themselves, before; the client has the time to connect, and for its own retries, whose error says more than a
 // deadline.
 //
-// To make such a context takes longer than all else that is made for a round trip. One bounds the rounds of a
-// pipeline until a quarter of its time is over.
+// To make such a context takes longer than all else that a round needs. So a pipeline uses one for several rounds, until
+// a quarter of its time is over.
 func (p *pipeline) attempt(entries []entry) context.Context {
 	var longest time.Duration
 	for _, e := range entries {

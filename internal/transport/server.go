@@ -36,7 +36,7 @@ type Server struct {
 	step   protocol.Reading // the latest that showed a step, told to all semaphores of this server
 }
 
-// Answered takes it that an answer took d, also when its attempt had been given up.
+// Answered records that an answer took d, also when its attempt had been given up.
 func (s *Server) Answered(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,7 +76,7 @@ func (s *Server) Reading() protocol.Reading {
 	return s.latest
 }
 
-// Observe takes a reading, unless a newer one has come before it.
+// Observe records a reading, unless a newer one has come before it.
 func (s *Server) Observe(r protocol.Reading) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -85,8 +85,8 @@ func (s *Server) Observe(r protocol.Reading) {
 	}
 }
 
-// Forget drops what is known: the next answer may come from another server. It reports whether anything
-// was.
+// Forget drops what is known of the clock: the next answer may come from another server. It reports whether anything
+// was known.
 func (s *Server) Forget() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,9 +1,10 @@
-// Package transport carries the calls of protocol states to Redis and back: many states' calls in one pipeline, scripts
-// by their hash or with their source, each to the node of the Cluster that is in charge. It also keeps the pub/sub
-// subscription over which other processes tell of grants, and knows what each server's clock says.
+// Package transport sends the calls of protocol states to Redis and returns the answers. It puts the calls of many
+// states into one pipeline. It runs scripts by their hash, and sends the source where the server does not know them. On a
+// Cluster it sends each call to the node that keeps the semaphore. It also keeps the subscription on which Redis
+// publishes grants that other processes' scripts made, and the latest reading of each server's clock.
 //
-// It decides nothing about permits: what to send comes out of a state (internal/protocol), and what came of it goes
-// back into the state. How a verb is called and what its reply means is in lease/scripts.
+// It decides nothing about permits: a state (internal/protocol) decides what to send, and receives the answers. How a
+// verb is called and what its reply means is in lease/scripts.
 package transport
 
 import (
@@ -18,7 +19,7 @@ import (
 
 const (
 	maxPipelines = 4    // pipelines at a time
-	maxStuck     = 256  // more that were given up and have not come back
+	maxAbandoned = 256  // others, which senders gave up and which have not come back
 	maxCalls     = 1000 // in one pipeline
 )
 
@@ -45,13 +46,13 @@ type Transport struct {
 	ctx     context.Context      // ends what is under way
 	bounded bool                 // a context bounds the client's calls
 
-	mu       sync.Mutex
-	ready    []Sender // with something to send
-	underWay int
-	stuck    int
-	idle     []*pipeline
-	closed   bool
-	running  sync.WaitGroup
+	mu        sync.Mutex
+	ready     []Sender // with something to send
+	underWay  int
+	abandoned int
+	idle      []*pipeline
+	closed    bool
+	running   sync.WaitGroup
 
 	servers servers
 }
@@ -86,7 +87,7 @@ func (t *Transport) Send(s Sender, inline bool) {
 		t.mu.Unlock()
 		return
 	}
-	if t.underWay >= maxPipelines || t.stuck >= maxStuck {
+	if t.underWay >= maxPipelines || t.abandoned >= maxAbandoned {
 		t.ready = append(t.ready, s)
 		t.mu.Unlock()
 		return
@@ -154,13 +155,13 @@ func (t *Transport) GiveUp(round Round) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if p.stuck || p.round != round.number {
+	if p.abandoned || p.round != round.number {
 		return
 	}
-	p.stuck = true
+	p.abandoned = true
 	t.underWay--
-	t.stuck++
-	if len(t.ready) > 0 && !t.closed && t.stuck < maxStuck {
+	t.abandoned++
+	if len(t.ready) > 0 && !t.closed && t.abandoned < maxAbandoned {
 		go t.pipelineLocked().run(false)
 	}
 }

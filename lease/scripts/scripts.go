@@ -1,10 +1,10 @@
-// Package scripts holds the Lua that Redis runs, one file for each verb, and is the one place that knows how each
-// verb is called and what its reply means. A file includes the parts in include/ where their text goes:
+// Package scripts holds the Lua that Redis runs. Each verb (acquire, renew, release, …) is one script in one file. The
+// package makes the keys and flags of each call and reads each reply. A line like this inserts a part from include/:
 //
 //	-- @include "clock": seconds, micros, now, later
 //
-// names a part and what it defines for the lines below. A part is included once in a verb. The joined scripts stand
-// in testdata/, as Redis runs them.
+// It names the part and the variables of it that later lines use. A script includes a part once. The complete scripts
+// are in testdata/, exactly as Redis runs them.
 package scripts
 
 import (
