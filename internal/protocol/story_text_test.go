@@ -1,0 +1,71 @@
+package protocol
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// What a story says of times, reasons, warnings and events.
+
+func micros(n int64) time.Duration { return time.Duration(n) * time.Microsecond }
+
+// place is a place in the queue: a time of the server's clock, here since the story began.
+func (s *story) place(n int64) time.Duration { return micros(n - serverAt(at(0))) }
+
+func isClosed(done chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	default:
+		return false
+	}
+}
+
+var reasonTexts = map[reasonKind]string{
+	Expired: "expired", Removed: "removed", Revoked: "revoked", HeldTooLong: "held too long", Abandoned: "abandoned",
+	Closed: "closed", Unanswered: "unanswered", NoRoom: "no room", TooHeavy: "too heavy", cancelled: "cancelled",
+}
+
+func reasonText(r *Reason) string {
+	text := reasonTexts[r.Kind]
+	switch r.Kind {
+	case NoRoom:
+		text += fmt.Sprintf(" (capacity %d, held %d, waiting %d, retry after %v)", r.Capacity, r.Held, r.Waiting, r.RetryAfter)
+	case TooHeavy:
+		text += fmt.Sprintf(" (capacity %d)", r.Capacity)
+	}
+	if r.Trouble != nil {
+		text += fmt.Sprintf(" (%v)", r.Trouble)
+	}
+	return text
+}
+
+func warningText(w Warning) string {
+	if w.Kind == Muted {
+		return "warning: notifications are not permitted\n"
+	}
+	return fmt.Sprintf("warning: another process declares capacity %d and TTL %v\n", w.Capacity, w.TTL)
+}
+
+var eventTexts = map[EventKind]string{
+	EventWaiting: "waiting", EventAcquired: "acquired", EventHandedOver: "handed over", EventRenewed: "renewed",
+	EventRenewalFailed: "renewal failed", EventLost: "lost", EventReleased: "released", EventDisagreement: "disagreement",
+}
+
+func eventText(s *story, e Event) string {
+	parts := []string{eventTexts[e.Kind]}
+	add := func(set bool, format string, args ...any) {
+		if set {
+			parts = append(parts, fmt.Sprintf(format, args...))
+		}
+	}
+	add(e.ID != "", "permit %s", s.permits[e.ID])
+	add(e.Leases > 0, "leases %d", e.Leases)
+	add(e.Waited > 0, "waited %v", e.Waited)
+	add(e.Held > 0, "held %v", e.Held)
+	add(e.Slack > 0, "slack %v", e.Slack)
+	add(e.Err != nil, "error %v", e.Err)
+	add(e.Capacity > 0, "capacity %d", e.Capacity)
+	return strings.Join(parts, ", ")
+}
