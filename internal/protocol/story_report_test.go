@@ -10,6 +10,7 @@ import (
 // reported is what the report has said of permits already.
 type reported struct {
 	windows  map[*Grant]Instant
+	held     map[*Grant]bool
 	releases map[*Grant]release
 }
 
@@ -20,13 +21,13 @@ type release struct {
 }
 
 func newReported() reported {
-	return reported{windows: map[*Grant]Instant{}, releases: map[*Grant]release{}}
+	return reported{windows: map[*Grant]Instant{}, held: map[*Grant]bool{}, releases: map[*Grant]release{}}
 }
 
 // describe says what a batch asks Redis for, and gives labels to the ids that are new.
 func (s *story) describe(batch *Batch) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "batch %d is sent, and given up at %v\n", len(s.batches), s.elapsed(batch.giveUp))
+	fmt.Fprintf(&b, "batch %d is sent, and given up at %v\n", len(s.batches), s.time(batch.giveUp))
 	for i := range batch.Calls {
 		c := &batch.Calls[i]
 		var names []string
@@ -101,7 +102,7 @@ func (s *story) report() string {
 	for _, h := range effects.Ends {
 		fmt.Fprintf(&b, "the lease of %s ends: %s\n", s.holderOf(h), reasonText(h.Ending))
 	}
-	s.reportWindows(&b)
+	s.reportWindows(&b, effects.Ends)
 	s.reportReleases(&b)
 	for _, w := range effects.Warnings {
 		b.WriteString(warningText(w))
@@ -117,7 +118,7 @@ func (s *story) report() string {
 	case next.IsZero():
 		b.WriteString("waits for a call\n")
 	default:
-		fmt.Fprintf(&b, "next call at %v\n", s.elapsed(next))
+		fmt.Fprintf(&b, "next call at %v\n", s.time(next))
 	}
 	return b.String()
 }
@@ -133,7 +134,7 @@ func (s *story) reportWaits(b *strings.Builder) {
 		case over && !c.told:
 			g := w.Holding.Grant
 			s.reported.windows[g] = g.Until.End()
-			fmt.Fprintf(b, "%s gets permit %s, trusted until %v\n", c.name, s.label(g), s.elapsed(g.Until.End()))
+			fmt.Fprintf(b, "%s gets permit %s, trusted until %v\n", c.name, s.label(g), s.time(g.Until.End()))
 		case !over && g != nil && g.waits && c.queued != g.ID:
 			c.queued = g.ID
 			fmt.Fprintf(b, "%s waits in the queue, place %v\n", c.name, s.place(w.place))
@@ -142,9 +143,9 @@ func (s *story) reportWaits(b *strings.Builder) {
 	}
 }
 
-// reportWindows says which permits are trusted for longer or shorter than before, and which are kept for a waiter
-// that must not have them before they are renewed.
-func (s *story) reportWindows(b *strings.Builder) {
+// reportWindows says which permits are trusted for longer or shorter than before, which are kept for a waiter that
+// must not have them before they are renewed, and which are lost without a lease that ends.
+func (s *story) reportWindows(b *strings.Builder, ended []*Holding) {
 	for _, g := range s.sorted(s.held) {
 		end := g.Until.End()
 		if before, seen := s.reported.windows[g]; seen && before == end {
@@ -152,10 +153,30 @@ func (s *story) reportWindows(b *strings.Builder) {
 		}
 		s.reported.windows[g] = end
 		if g.waiter != nil {
-			fmt.Fprintf(b, "permit %s is renewed before its waiter gets it, trusted until %v\n", s.label(g), s.elapsed(end))
+			fmt.Fprintf(b, "permit %s is renewed before its waiter gets it, trusted until %v\n", s.label(g), s.time(end))
 		} else {
-			fmt.Fprintf(b, "permit %s is trusted until %v\n", s.label(g), s.elapsed(end))
+			fmt.Fprintf(b, "permit %s is trusted until %v\n", s.label(g), s.time(end))
 		}
+	}
+	var others []*Grant
+	for g := range s.reported.windows {
+		if g.State != Held {
+			others = append(others, g)
+		}
+	}
+	for _, g := range s.sorted(others) {
+		if end := g.Until.End(); s.reported.windows[g] != end {
+			fmt.Fprintf(b, "permit %s is not held, and trusted until %v\n", s.label(g), s.time(end))
+			s.reported.windows[g] = end
+		}
+		isEnd := func(h *Holding) bool { return h.Grant == g }
+		if s.reported.held[g] && !slices.Contains(s.releasing, g) && !slices.ContainsFunc(ended, isEnd) {
+			fmt.Fprintf(b, "permit %s is not held any more\n", s.label(g))
+		}
+	}
+	clear(s.reported.held)
+	for _, g := range s.held {
+		s.reported.held[g] = true
 	}
 }
 
@@ -177,7 +198,7 @@ func (s *story) reportReleases(b *strings.Builder) {
 		if before, known := s.reported.releases[g]; known && before == due[g] {
 			continue
 		}
-		when := fmt.Sprintf("at %v", s.elapsed(g.releaseAt))
+		when := fmt.Sprintf("at %v", s.time(g.releaseAt))
 		if g.deferred {
 			when = "with the next batch, or " + when
 		} else if s.now.Reached(g.releaseAt) {
@@ -204,10 +225,10 @@ func (s *story) schedule(*arguments) (string, error) {
 		what string
 		at   Instant
 	}{
-		{"renewal", s.RenewAt}, {"poll", s.pollAt}, {"first request", s.joinAt}, {"release", s.releaseDue}, {"promotion", s.promoteAt},
+		{"renewal", s.RenewAt}, {"poll", s.pollAt}, {"first request", s.joinAt}, {"release", s.releaseDue}, {"promotion", s.promoteAt}, {"end of a window", s.EndAt},
 	} {
 		if !p.at.IsZero() {
-			parts = append(parts, fmt.Sprintf("%s at %v", p.what, s.elapsed(p.at)))
+			parts = append(parts, fmt.Sprintf("%s at %v", p.what, s.time(p.at)))
 		}
 	}
 	return "planned: " + cmp.Or(strings.Join(parts, ", "), "nothing") + "\n", nil

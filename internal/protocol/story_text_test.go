@@ -10,6 +10,15 @@ import (
 
 func micros(n int64) time.Duration { return time.Duration(n) * time.Microsecond }
 
+// time is the time from the begin of the story until i. Where the two clocks do not agree it says both.
+func (s *story) time(i Instant) string {
+	text := s.elapsed(i).String()
+	if wall := i.Wall - at(0).Wall; wall != s.elapsed(i) {
+		text += fmt.Sprintf(" (by the wall clock %v)", wall)
+	}
+	return text
+}
+
 // place is a place in the queue: a time of the server's clock, here since the story began.
 func (s *story) place(n int64) time.Duration { return micros(n - serverAt(at(0))) }
 
