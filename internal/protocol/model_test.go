@@ -7,19 +7,19 @@ import (
 	"strings"
 )
 
-// A modelRedis is what the scripts do to one semaphore, said once more and short: the states are fuzzed
-// against it. It has one server clock, of which the caller says what it shows.
+// A modelRedis does to one semaphore what the scripts do, written a second time and shorter: the states are fuzzed
+// against it. It has one clock, which the caller sets.
 type modelRedis struct {
 	declared int
 	override int // −1: none
 	ttl      int64
 
-	now     int64            // µs
-	holders map[string]int64 // permit: expiry in ms; a weight of n is one entry here
-	queue   []modelWaiter    // in order of arrival
-	alive   map[string]int64 // owner: until, in ms
-	fence   int64
-	pushes  []modelPush // to be taken by the caller
+	now           int64            // µs
+	holders       map[string]int64 // permit: expiry in ms; a weight of n is one entry here
+	queue         []modelWaiter    // in order of arrival
+	alive         map[string]int64 // owner: until, in ms
+	fence         int64
+	notifications []modelNotification // the caller takes them
 }
 
 type modelWaiter struct {
@@ -27,7 +27,7 @@ type modelWaiter struct {
 	arrival int64
 }
 
-type modelPush struct {
+type modelNotification struct {
 	owner string
 	Notification
 }
@@ -71,7 +71,7 @@ func (m *modelRedis) unqueue(id string) {
 	m.queue = slices.DeleteFunc(m.queue, func(w modelWaiter) bool { return w.id == id })
 }
 
-// A modelReply is what a call is answered.
+// A modelReply is the answer to a call.
 type modelReply struct {
 	late, more     bool
 	server, expiry int64
@@ -80,14 +80,14 @@ type modelReply struct {
 	occupancy      *Occupancy
 }
 
-// reach has the answer arrive.
-func (r modelReply) reach(c *Call) {
+// fillIn puts the answer into the call.
+func (r modelReply) fillIn(c *Call) {
 	c.Late, c.More, c.Server, c.Expiry = r.late, r.more, r.server, r.expiry
 	c.Lost, c.Answers, c.Occupancy = r.lost, r.answers, r.occupancy
 }
 
 // run executes a call the way its script does, and returns the reply.
-func (m *modelRedis) run(ex *Batch, c *Call) modelReply {
+func (m *modelRedis) run(batch *Batch, c *Call) modelReply {
 	switch c.Verb {
 	case Release:
 		removed := 0
@@ -131,12 +131,12 @@ func (m *modelRedis) run(ex *Batch, c *Call) modelReply {
 		r.more = len(m.holders) < before
 		return r
 	default:
-		return m.acquire(ex, c)
+		return m.acquire(batch, c)
 	}
 }
 
-func (m *modelRedis) acquire(ex *Batch, c *Call) modelReply {
-	if ex.NotAfter > 0 && m.now > ex.NotAfter {
+func (m *modelRedis) acquire(batch *Batch, c *Call) modelReply {
+	if batch.NotAfter > 0 && m.now > batch.NotAfter {
 		return modelReply{server: m.now, late: true}
 	}
 	m.purge()
@@ -172,7 +172,7 @@ func (m *modelRedis) acquire(ex *Batch, c *Call) modelReply {
 	return r
 }
 
-// placesOf are the places in the queue that acquire.lua gives those who have none, when it runs at now.
+// placesOf returns the places in the queue that acquire.lua gives those who have none, when it runs at now.
 func placesOf(c *Call, now int64) []int64 {
 	places, last := make([]int64, len(c.Ages)), int64(0)
 	for i, age := range c.Ages {
@@ -212,7 +212,7 @@ func (m *modelRedis) promote(own map[string][2]int64) {
 	for len(m.queue) > 0 && m.held() < m.capacity() {
 		id := m.queue[0].id
 		until, weight := m.alive[ownerIn(id)], weightOf(id)
-		say := func(verb Notice, expiry, token int64) {
+		tell := func(verb Notice, expiry, token int64) {
 			if _, mine := own[id]; mine {
 				own[id] = [2]int64{expiry, token}
 				if verb == Refused {
@@ -220,14 +220,14 @@ func (m *modelRedis) promote(own map[string][2]int64) {
 				}
 				return
 			}
-			m.pushes = append(m.pushes, modelPush{ownerIn(id), Notification{verb, expiry, token, m.now, id, weightOf(id)}})
+			m.notifications = append(m.notifications, modelNotification{ownerIn(id), Notification{verb, expiry, token, m.now, id, weightOf(id)}})
 		}
 		switch {
 		case until*1000 <= m.now:
 		case weight > m.capacity():
-			say(Refused, int64(m.capacity()), 0)
+			tell(Refused, int64(m.capacity()), 0)
 		case m.held()+weight <= m.capacity():
-			say(Granted, until, m.grant(id, until))
+			tell(Granted, until, m.grant(id, until))
 		default:
 			return
 		}
@@ -247,7 +247,7 @@ func (m *modelRedis) revoke(id string) {
 	if expiry, found := m.holders[id]; found {
 		delete(m.holders, id)
 		m.holders["revoked,"+id] = expiry
-		m.pushes = append(m.pushes, modelPush{ownerIn(id), Notification{Withdrawn, 0, 0, m.now, id, weightOf(id)}})
+		m.notifications = append(m.notifications, modelNotification{ownerIn(id), Notification{Withdrawn, 0, 0, m.now, id, weightOf(id)}})
 	}
 }
 

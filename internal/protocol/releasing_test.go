@@ -1,76 +1,116 @@
 package protocol
 
 import (
+	"fmt"
 	"testing"
 	"time"
 )
 
-// A renewal finds that the permit was revoked, and nothing else is held: no window is watched any more. Then its
-// holder releases, and the server is silent.
-func TestStateWaitsForTheReleaseOfARevokedPermitNoLongerThanItsWindow(t *testing.T) {
-	d := newStateTest(t, 1)
-	g := d.acquired(at(0))
-	h, end := g.Holding, g.Until.End()
-	now := at(0).Add(d.Window / 3)
-	ex := d.mustDepart(now, Renew)
-	run(ex, now, 0)
-	ex.Calls[0].Lost = []int64{-1}
-	d.Arrive(now, ex)
-	if len(d.takeEnds()) != 1 || g.State != ended {
-		t.Fatalf("the lease goes on: state %v", g.State)
-	}
-	h.Confirmed = make(chan struct{})
-	d.Release(now, h)
-	for {
-		d.Tick(now)
-		d.Depart(now, Reading{}) // no answer
-		select {
-		case <-h.Confirmed:
-			if now != end {
-				t.Errorf("Release returns at %v, want %v, the end of the window", now, end)
-			}
-			return
-		default:
+// In an outage, a release is tried until the permit has expired, and not for ever.
+func TestStateDropsReleasesOfPermitsThatHaveExpired(t *testing.T) {
+	s := newStateTest(t, 1)
+	w := s.waiter(at(0))
+	batch := s.mustDepart(at(0), Acquire)
+	s.Leave(at(1), w, ReasonCancelled)
+	fail(batch, errNet)
+	s.Arrive(at(2), batch)
+	for now := s.Next(); !s.Idle(); now = s.Next() {
+		if now.Reached(at(3 * testTTL)) {
+			t.Fatal("a release is tried for ever")
 		}
-		if now = earlier(d.Next(), d.EndAt); now.IsZero() {
-			t.Fatal("Release never returns")
+		s.Tick(now)
+		if batch := s.Depart(now, Reading{}); batch != nil {
+			fail(batch, errNet)
+			s.Arrive(now, batch)
 		}
 	}
 }
 
-// A request that was given up takes a permit as late as it can, and the server is not reached for as long as that
-// permit counts.
-func TestStateTriesAReleaseAgainForAsLongAsRedisMayCountThePermit(t *testing.T) {
-	d := newStateTest(t, 1)
-	w := d.waiter(at(0))
-	ex := d.mustDepart(at(0), Acquire)
-	d.Leave(at(1), w, ReasonCancelled)
-	d.Tick(ex.giveUp)
-	end := ex.lateBy.Add(testTTL)
-	for now := d.Next(); !now.Reached(end); now = d.Next() {
-		if ex := d.Depart(now, Reading{}); ex != nil {
-			fail(ex, errNet)
-			d.Arrive(now, ex)
+// After a step back of the server's clock a window can be longer than two TTLs. The caller of Release gets its answer
+// before the state forgets the permit.
+func TestStateAnswersAReleaseBeforeItForgetsIt(t *testing.T) {
+	s := newStateTest(t, 1)
+	g := s.acquired(at(0))
+	g.Until.set(at(10 * testTTL))
+	h := g.Holding
+	h.Confirmed = make(chan struct{})
+	s.Release(at(1), h)
+	for now := at(1); !s.Idle(); now = s.Next() {
+		s.Tick(now)
+		if batch := s.Depart(now, Reading{}); batch != nil {
+			fail(batch, errNet)
+			s.Arrive(now, batch)
 		}
-		if d.Idle() {
+	}
+	<-h.Confirmed
+}
+
+func TestStateGivesBackWithinASecondAfterAnOutageWhateverTheTTL(t *testing.T) {
+	for _, ttl := range []time.Duration{2 * time.Second, 5 * time.Minute, time.Hour, 24 * time.Hour} {
+		for _, outage := range []time.Duration{3 * time.Second, time.Minute} {
+			t.Run(fmt.Sprint(ttl, outage), func(t *testing.T) {
+				s := newStateTest(t, 1)
+				s.Config.TTL, s.Config.Margin = ttl, ttl/20
+				s.Window = s.Config.TTL - s.Config.Margin
+				w := s.waiter(at(0))
+				batch := s.mustDepart(at(0), Acquire)
+				run(batch, at(0), 1)
+				batch.Calls[0].Answers[0].Expiry = serverAt(at(0))/1000 + ttl.Milliseconds()
+				s.Arrive(at(0), batch)
+				s.Release(at(0), s.mustBeServed(w).Holding)
+				now, back := at(0), at(outage)
+				for !now.Reached(back) {
+					s.Tick(now)
+					if s.Idle() {
+						return // the outage was longer than the permit lived
+					}
+					if batch := s.Depart(now, Reading{}); batch != nil {
+						fail(batch, errNet)
+						s.Arrive(now, batch)
+					}
+					now = s.Next()
+				}
+				if late := back.Until(now); late > time.Second {
+					t.Errorf("given back %v after the outage, want a second at most", late)
+				}
+			})
+		}
+	}
+}
+
+// A request that was given up may take a permit as late as its limit allows. The server cannot be reached until that
+// permit has expired: the release is tried for as long.
+func TestStateTriesAReleaseAgainForAsLongAsRedisMayCountThePermit(t *testing.T) {
+	s := newStateTest(t, 1)
+	w := s.waiter(at(0))
+	batch := s.mustDepart(at(0), Acquire)
+	s.Leave(at(1), w, ReasonCancelled)
+	s.Tick(batch.giveUp)
+	end := batch.lateBy.Add(testTTL)
+	for now := s.Next(); !now.Reached(end); now = s.Next() {
+		if batch := s.Depart(now, Reading{}); batch != nil {
+			fail(batch, errNet)
+			s.Arrive(now, batch)
+		}
+		if s.Idle() {
 			t.Fatalf("no release is sent after %v, and the permit counts until %v", now, end)
 		}
 	}
 }
 
-// The answer that the server's clock is known by took a second: the clock may have been read at its end, and then it
-// is a second behind what it shows if it was read at its beginning.
+// The answer by which the server's clock is known took a second. If the clock was read at the end of that second, it is
+// a second behind what it would show if it had been read at the begin.
 func TestStateReleasesWhenTheServersClockMustHavePassedTheLimitOfTheRequest(t *testing.T) {
-	d := newStateTest(t, 1)
+	s := newStateTest(t, 1)
 	now := at(2 * time.Second)
 	known := Reading{Sent: at(0), Received: at(time.Second), Micros: serverAt(at(0))}
-	w := d.waiter(now)
-	ex := d.Depart(now, known)
-	d.Leave(now.Add(1), w, ReasonCancelled)
-	d.Tick(ex.giveUp) // no reply
-	passes := known.Received.Add(time.Duration(ex.NotAfter-known.Micros) * time.Microsecond)
-	if next := d.Next(); next.Mono < passes.Mono {
+	w := s.waiter(now)
+	batch := s.Depart(now, known)
+	s.Leave(now.Add(1), w, ReasonCancelled)
+	s.Tick(batch.giveUp) // no reply
+	passes := known.Received.Add(time.Duration(batch.NotAfter-known.Micros) * time.Microsecond)
+	if next := s.Next(); next.Mono < passes.Mono {
 		t.Fatalf("released at %v, while the request may take a permit until %v", next, passes)
 	}
-	d.mustDepart(ex.lateBy, Release)
+	s.mustDepart(batch.lateBy, Release)
 }
