@@ -135,8 +135,8 @@ func (s *story) reportWaits(b *strings.Builder) {
 			g := w.Holding.Grant
 			s.reported.windows[g] = g.Until.End()
 			fmt.Fprintf(b, "%s gets permit %s, trusted until %v\n", c.name, s.label(g), s.time(g.Until.End()))
-		case !over && g != nil && g.waits && c.queued != g.ID:
-			c.queued = g.ID
+		case !over && g != nil && g.waits && w.place != 0 && c.place != w.place:
+			c.place = w.place
 			fmt.Fprintf(b, "%s waits in the queue, place %v\n", c.name, s.place(w.place))
 		}
 		c.told = over

@@ -53,9 +53,9 @@ type caller struct {
 	name   string
 	waiter *Waiter
 	ids    int
-	told   bool // the report has said how the wait ended
-	freed  bool // the report has said how the release went
-	queued string
+	told   bool  // the report has said how the wait ended
+	freed  bool  // the report has said how the release went
+	place  int64 // in the queue, as the report said it last
 }
 
 func newStory() *story {
@@ -78,6 +78,8 @@ var commands = map[string]func(*story, *arguments) (string, error){
 	"release":    (*story).release,
 	"renew":      (*story).renewNow,
 	"step":       (*story).step,
+	"suspend":    (*story).suspend,
+	"close":      (*story).close,
 	"schedule":   (*story).schedule,
 }
 
@@ -91,11 +93,11 @@ func (s *story) run(name string, args []datadriven.CmdArg) (string, error) {
 		return "", errors.New("a story begins with new, and says it once")
 	}
 	a := &arguments{rest: slices.Clone(args)}
-	now := at(a.duration("at", s.elapsed(s.now)))
-	if now.Mono < s.now.Mono {
-		return "", fmt.Errorf("at=%v: it is %v already", s.elapsed(now), s.elapsed(s.now))
+	passed := a.duration("at", s.elapsed(s.now)) - s.elapsed(s.now)
+	if passed < 0 {
+		return "", fmt.Errorf("at=%v: it is %v already", s.elapsed(s.now)+passed, s.elapsed(s.now))
 	}
-	s.now = now
+	s.now = s.now.Add(passed)
 	output, err := command(s, a)
 	if err = a.refuse(err); err != nil {
 		return "", fmt.Errorf("%s: %w", name, err)
@@ -141,7 +143,7 @@ func (s *story) askFor(a *arguments) (*caller, error) {
 	} else if c.waiter.inWaitlist {
 		return nil, fmt.Errorf("%s waits already", name)
 	}
-	c.told, c.freed, c.queued = false, false, ""
+	c.told, c.freed, c.place = false, false, 0
 	c.waiter.Done = make(chan struct{})
 	c.waiter.Holding = &Holding{Holder: reachable{}, MaxHold: a.duration("max-hold", 0)}
 	if wait := a.duration("max-wait", 0); wait > 0 {
@@ -238,6 +240,18 @@ func (s *story) step(a *arguments) (string, error) {
 	default:
 		return "", errors.New("back or forward=… is missing")
 	}
+	return "", nil
+}
+
+// suspend has the wall clock go on while the monotonic clock stands still, as when a laptop sleeps.
+func (s *story) suspend(a *arguments) (string, error) {
+	s.now.Wall += a.duration("for", 0)
+	return "", nil
+}
+
+// close ends everything, as when the manager is closed.
+func (s *story) close(*arguments) (string, error) {
+	s.Close(s.now)
 	return "", nil
 }
 
