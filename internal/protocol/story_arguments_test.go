@@ -3,6 +3,7 @@ package protocol
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -148,6 +149,18 @@ func TestAStoryNamesWhatItDoesNotKnow(t *testing.T) {
 		}
 		if err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: the error is %v, want %s", tc.line, err, tc.want)
+		}
+	}
+}
+
+func TestTheReadmeOfTheStoriesListsEveryCommand(t *testing.T) {
+	text, err := os.ReadFile("testdata/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range commands {
+		if !strings.Contains(string(text), "`"+name) {
+			t.Errorf("%s is missing", name)
 		}
 	}
 }
