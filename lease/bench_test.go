@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"runtime"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -191,26 +189,4 @@ func BenchmarkRenewal(b *testing.B) {
 			runtime.KeepAlive(leases)
 		})
 	}
-}
-
-// commands counts what the server has executed, inside scripts too.
-func commands(b testing.TB, client *redis.Client) int64 {
-	info, err := client.Info(context.Background(), "commandstats").Result()
-	if err != nil {
-		b.Fatal(err)
-	}
-	var total int64
-	for line := range strings.Lines(info) {
-		_, rest, found := strings.Cut(line, ":calls=")
-		if !found || strings.HasPrefix(line, "cmdstat_info") {
-			continue
-		}
-		n, _, _ := strings.Cut(rest, ",")
-		calls, err := strconv.ParseInt(n, 10, 64)
-		if err != nil {
-			b.Fatal(err)
-		}
-		total += calls
-	}
-	return total
 }

@@ -62,6 +62,22 @@ func Example() {
 	// trained under gpu
 }
 
+// A connection pool is often busy when renewals are due: the manager gets a client of its own.
+func ExampleOpen() {
+	url, stop := redisURL()
+	defer stop()
+	m, err := lease.Open(url, lease.Options{Owner: "billing/eu-1"}) // its own client, closed by m.Close
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close()
+	if err := m.Ping(context.Background()); err != nil { // reachable, new enough, permissions
+		log.Fatal(err)
+	}
+	fmt.Println("ready")
+	// Output: ready
+}
+
 func ExampleSemaphore_Do() {
 	url, stop := redisURL()
 	defer stop()

@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/eqworks/passbuddy/internal/redistest"
 	"github.com/eqworks/passbuddy/lease"
 )
@@ -24,16 +22,6 @@ func jain(shares []int) float64 {
 		squares += float64(n) * float64(n)
 	}
 	return sum * sum / (float64(len(shares)) * squares)
-}
-
-// mustBeClean fails the test when a permit or a waiter of the semaphore is left over.
-func mustBeClean(t *testing.T, admin redis.UniversalClient) {
-	t.Helper()
-	for _, key := range []string{"passbuddy-gpu", "{passbuddy-gpu}:queue"} {
-		if left := admin.ZRange(context.Background(), key, 0, -1).Val(); len(left) > 0 {
-			t.Errorf("left over in %s: %q", key, left)
-		}
-	}
 }
 
 var sizes = []struct{ processes, callers int }{{4, 16}, {16, 4}}

@@ -1,7 +1,6 @@
 package lease_test
 
 import (
-	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -10,23 +9,6 @@ import (
 
 	"github.com/eqworks/passbuddy/lease"
 )
-
-func unconnected(t *testing.T) *redis.Client {
-	c := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
-	t.Cleanup(func() { _ = c.Close() })
-	return c
-}
-
-func mustRefuse(t *testing.T, err error, option, value string) {
-	t.Helper()
-	var o *lease.OptionError
-	if !errors.As(err, &o) || !errors.Is(err, lease.ErrOption) {
-		t.Fatalf("error %v, want an *OptionError", err)
-	}
-	if o.Option != option || !strings.Contains(err.Error(), value) {
-		t.Errorf("error %q does not name %s and %s", err, option, value)
-	}
-}
 
 func TestConfigsThatCannotWorkAreRefusedByNameAndValue(t *testing.T) {
 	m, err := lease.New(unconnected(t), lease.Options{})

@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/eqworks/passbuddy/internal/redistest"
 	"github.com/eqworks/passbuddy/lease"
@@ -67,23 +64,6 @@ func BenchmarkWaitersCost(b *testing.B) {
 			b.ReportMetric(0, "ns/op")
 		})
 	}
-}
-
-// serverTime is for how many µs the server has run scripts, with all that they call.
-func serverTime(t testing.TB, client *redis.Client) int64 {
-	return statOf(t, client, "evalsha", "usec")
-}
-
-// infoOf is a number of a section of INFO.
-func infoOf(t testing.TB, client *redis.Client, section, field string) (n int64) {
-	text, err := client.Info(context.Background(), section).Result()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(text) {
-		_, _ = fmt.Sscanf(line, field+":%d", &n)
-	}
-	return n
 }
 
 // BenchmarkWaitsThatEnd measures the CPU time that 1,000 callers cost this process whose MaxWait ends, spread over four

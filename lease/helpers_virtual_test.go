@@ -1,22 +1,15 @@
 package lease_test
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
-	"os"
-	"regexp"
-	"runtime"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/logging"
 
-	"github.com/eqworks/passbuddy/internal/redistest"
 	"github.com/eqworks/passbuddy/internal/sim"
 	"github.com/eqworks/passbuddy/lease"
 )
@@ -26,33 +19,6 @@ type world struct {
 	*testing.T
 	net *sim.Network
 	log *logBuffer
-}
-
-// A logBuffer keeps what was logged.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
-
-func TestMain(m *testing.M) {
-	logging.Disable() // go-redis reports each refused connection
-	if isMember() {
-		beMember()
-	}
-	redistest.RunMoreInParallel()
-	os.Exit(m.Run())
 }
 
 // inBubble runs test in virtual time, and fails it when anything is left running.
@@ -67,6 +33,19 @@ func inBubble(t *testing.T, test func(*world)) {
 		test(w)
 	})
 }
+
+// inAnHour is inBubble for a test that may hang: renewals go on in virtual time, so that no deadlock is
+// found.
+func inAnHour(t *testing.T, test func(*world)) {
+	t.Helper()
+	inBubble(t, func(w *world) {
+		stuck := time.AfterFunc(time.Hour, func() { panic("the test hangs") })
+		w.Cleanup(func() { stuck.Stop() })
+		test(w)
+	})
+}
+
+const worldTTL = 6 * time.Second
 
 // process starts a process of the fleet. It is closed by the test's end.
 func (w *world) process(name string, change ...func(*redis.Options, *lease.Options)) (*lease.Manager, *sim.Host) {
@@ -88,8 +67,6 @@ func (w *world) process(name string, change ...func(*redis.Options, *lease.Optio
 	})
 	return m, host
 }
-
-const worldTTL = 6 * time.Second
 
 func (w *world) semaphore(m *lease.Manager, capacity int, change ...func(*lease.Config)) *lease.Semaphore {
 	w.Helper()
@@ -118,6 +95,22 @@ func (w *world) acquireWith(ctx context.Context, s *lease.Semaphore, opts ...lea
 	return l
 }
 
+func (w *world) use(p *lease.Permit, ctx context.Context) (context.Context, context.CancelFunc) {
+	w.Helper()
+	used, done, err := p.Use(ctx)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return used, done
+}
+
+func (w *world) mustHold(l *lease.Lease) {
+	w.Helper()
+	if !l.Valid() || l.Context().Err() != nil || l.Held().Err() != nil || l.Err() != nil {
+		w.Fatalf("the lease ended: %v, %v", l.Err(), context.Cause(l.Context()))
+	}
+}
+
 // members returns who counts in Redis, with the expiries by the server's clock.
 func (w *world) members() (alive map[string]time.Time) {
 	w.net.Look(func(r *miniredis.Miniredis) { alive = membersOf(r) })
@@ -137,29 +130,4 @@ func membersOf(r *miniredis.Miniredis) map[string]time.Time {
 		}
 	}
 	return alive
-}
-
-func (w *world) mustHold(l *lease.Lease) {
-	w.Helper()
-	if !l.Valid() || l.Context().Err() != nil || l.Held().Err() != nil || l.Err() != nil {
-		w.Fatalf("the lease ended: %v, %v", l.Err(), context.Cause(l.Context()))
-	}
-}
-
-// goroutines is how many there are in the caller's bubble. runtime.NumGoroutine counts those of the whole
-// process, and what earlier tests left behind may end at any time.
-func goroutines(t testing.TB) int {
-	t.Helper()
-	mine := make([]byte, 200)
-	mine = mine[:runtime.Stack(mine, false)]
-	bubble := regexp.MustCompile(`synctest bubble \d+`).Find(mine)
-	if bubble == nil {
-		t.Fatalf("not in a bubble: %s", mine)
-	}
-	all := make([]byte, 8<<20)
-	n := runtime.Stack(all, true)
-	if n == len(all) {
-		t.Fatalf("the stacks of %d goroutines take more than %d bytes", runtime.NumGoroutine(), n)
-	}
-	return len(regexp.MustCompile(`(?m)^goroutine .*`+string(bubble)+`[,\]]`).FindAll(all[:n], -1))
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -15,40 +14,6 @@ import (
 )
 
 // No script loops or unpacks without bound, however long the queue and however heavy the requests.
-
-// longest is how long the server's longest command took since the last call, and which it was.
-func longest(t *testing.T, admin *redis.Client) (most time.Duration, what string) {
-	t.Helper()
-	ctx := context.Background()
-	logged, err := admin.SlowLogGet(ctx, -1).Result()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, l := range logged {
-		if name := l.Args[0]; l.Duration > most && (name == "evalsha" || name == "eval") {
-			most, what = l.Duration, name
-		}
-	}
-	admin.Do(ctx, "SLOWLOG", "RESET")
-	return most, what
-}
-
-// processorTime is what the server has used.
-func processorTime(t *testing.T, admin *redis.Client) time.Duration {
-	t.Helper()
-	info, err := admin.Info(context.Background(), "cpu").Result()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var used float64 // seconds
-	for line := range strings.Lines(info) {
-		var user, system float64
-		_, _ = fmt.Sscanf(line, "used_cpu_user:%f", &user)
-		_, _ = fmt.Sscanf(line, "used_cpu_sys:%f", &system)
-		used += user + system
-	}
-	return time.Duration(used * float64(time.Second))
-}
 
 // enqueue fills the queue: n waiters of some weight, each second one of a process that is dead.
 func enqueue(t *testing.T, admin *redis.Client, n, weight int) {

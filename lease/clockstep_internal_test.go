@@ -2,36 +2,14 @@ package lease
 
 import (
 	"fmt"
-	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/benbjohnson/clock"
-	"github.com/redis/go-redis/v9"
 
 	"github.com/eqworks/passbuddy/internal/protocol"
 	"github.com/eqworks/passbuddy/internal/transport"
 )
-
-// shared is a driver with a lease, whose manager sends nothing by itself.
-func shared(t *testing.T, m *Manager, name string) (*driver, *protocol.Grant) {
-	t.Helper()
-	s, err := m.Semaphore(Config{Name: name, Capacity: 1, TTL: testTTL})
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := m.driverOf(s, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.mu.Unlock()
-	g := &protocol.Grant{ID: idOf(1, 1), Weight: 1}
-	h := &hold{semaphore: s, driver: d, Holding: protocol.Holding{Grant: g}}
-	h.Holder = h
-	g.Holding = &h.Holding
-	d.state.Keep(m.now().Add(d.state.Window), g)
-	return d, g
-}
 
 // renewedBy has the driver's renewal answered by a server whose clock is ahead of serverAt.
 func renewedBy(t *testing.T, d *driver, server *transport.Server, offset time.Duration) {
@@ -135,20 +113,4 @@ func TestARenewalFromBeforeAStepExtendsTheLeaseByLess(t *testing.T) {
 	if end := g.Until.End(); end.Mono > want.Mono || end.Mono < want.Mono-10*time.Millisecond {
 		t.Errorf("the window ends at %v, want %v", end.Mono, want.Mono)
 	}
-}
-
-// quietManager makes a manager that sends nothing.
-func quietManager(t *testing.T) *Manager {
-	t.Helper()
-	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:0"})
-	m, err := New(client, Options{Owner: "me", Clock: clock.NewMock(), Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.transport.Close()
-	t.Cleanup(func() {
-		_ = m.Close()
-		_ = client.Close()
-	})
-	return m
 }

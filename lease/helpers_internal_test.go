@@ -1,10 +1,12 @@
 package lease
 
 import (
-	"errors"
 	"fmt"
+	"log/slog"
+	"testing"
 	"time"
 
+	"github.com/benbjohnson/clock"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/eqworks/passbuddy/internal/protocol"
@@ -14,6 +16,42 @@ const (
 	testTTL = 12 * time.Second
 	step    = 500 * time.Millisecond // of a server's clock
 )
+
+// quietManager makes a manager that sends nothing.
+func quietManager(t *testing.T) *Manager {
+	t.Helper()
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:0"})
+	m, err := New(client, Options{Owner: "me", Clock: clock.NewMock(), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.transport.Close()
+	t.Cleanup(func() {
+		_ = m.Close()
+		_ = client.Close()
+	})
+	return m
+}
+
+// shared is a driver with a lease, whose manager sends nothing by itself.
+func shared(t *testing.T, m *Manager, name string) (*driver, *protocol.Grant) {
+	t.Helper()
+	s, err := m.Semaphore(Config{Name: name, Capacity: 1, TTL: testTTL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := m.driverOf(s, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.mu.Unlock()
+	g := &protocol.Grant{ID: idOf(1, 1), Weight: 1}
+	h := &hold{semaphore: s, driver: d, Holding: protocol.Holding{Grant: g}}
+	h.Holder = h
+	g.Holding = &h.Holding
+	d.state.Keep(m.now().Add(d.state.Window), g)
+	return d, g
+}
 
 // idOf is the n-th id of this process.
 func idOf(n, weight int) string {
@@ -41,11 +79,10 @@ func refuse(batch *protocol.Batch, ran protocol.Instant) {
 	}
 }
 
-var errNet = errors.New("connection reset")
-
 type redisError string
 
 func (e redisError) Error() string { return string(e) }
-func (e redisError) RedisError()   {}
+
+func (e redisError) RedisError() {}
 
 var _ redis.Error = redisError("")

@@ -86,45 +86,6 @@ func TestASlowServerCostsNoHeavyLease(t *testing.T) {
 	}
 }
 
-// Promise 3, where the server has just been slow and an attempt may therefore take long. The attempts of that time have
-// left several connections, all of which are dead after a partition. Both troubles together are shorter than TTL/3.
-func TestPromise3AnAttemptThatMayTakeLongHangs(t *testing.T) {
-	const slow, short = worldTTL / 5, worldTTL / 10
-	for weight, step := range map[int]time.Duration{1: worldTTL / 600, 1000: worldTTL / 30} {
-		for _, tc := range []struct {
-			name    string
-			trouble func(*world, *sim.Host)
-		}{
-			{"lost replies", func(_ *world, h *sim.Host) {
-				h.SetFaults(sim.Faults{DropReply: 1})
-				time.Sleep(short)
-				h.SetFaults(sim.Faults{})
-			}},
-			{"a partition", func(_ *world, h *sim.Host) { h.Partition(); time.Sleep(short); h.Heal() }},
-			{"a server that hangs", func(w *world, _ *sim.Host) { w.net.Stall(); time.Sleep(short); w.net.Resume() }},
-		} {
-			t.Run(fmt.Sprintf("%s, leases of %d", tc.name, weight), func(t *testing.T) {
-				t.Parallel()
-				inBubble(t, func(w *world) {
-					m, host := w.process("p")
-					s := w.semaphore(m, 2*weight)
-					first, second := w.acquire(s, lease.Weight(weight)), w.acquire(s, lease.Weight(weight))
-					for phase := worldTTL / 60; phase < worldTTL/3; phase += step {
-						w.net.Stall()
-						time.Sleep(slow)
-						w.net.Resume()
-						time.Sleep(phase)
-						tc.trouble(w, host)
-						time.Sleep(3*worldTTL + phase/2)
-						w.mustHold(first)
-						w.mustHold(second)
-					}
-				})
-			})
-		}
-	}
-}
-
 // The first call of all takes five round trips: TCP, HELLO, the client's name, EVALSHA, EVAL.
 func TestASlowServerIsReachedByTheFirstCall(t *testing.T) {
 	const ttl = 6 * time.Second
