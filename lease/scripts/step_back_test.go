@@ -9,6 +9,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
+// After a step back of the server's clock, the expiries from before lie far ahead. Scripts draw them in: they lower them to
+// what the longest TTL in use allows (include/longest.lua).
+
 // near reports whether a score lies so far ahead of now, a test being short.
 func near(score int64, ahead time.Duration) bool {
 	off := time.Until(time.UnixMilli(score).Add(-ahead))

@@ -10,8 +10,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// What is released goes to whoever waits longest, by include/next_waiter.lua or by the long way: the outcome is
-// one.
+// A released permit goes to the waiter that has waited longest, by include/next_waiter.lua or by include/promote.lua: the
+// outcome is the same.
 
 func TestReleaseScriptGivesOnePermitToTheNext(t *testing.T) {
 	onEachWay(t, func(s *scriptTest) {
@@ -40,66 +40,25 @@ func TestReleaseScriptGivesOnePermitToTheNext(t *testing.T) {
 	})
 }
 
-func TestReleaseScriptMakesAFenceThatIsGone(t *testing.T) {
+func TestReleaseScriptServesAllThatFit(t *testing.T) {
 	onEachWay(t, func(s *scriptTest) {
-		ctx := context.Background()
 		me := s.channelOf("me~1")
-		s.acquire(10*second, 1, 0, "a")
-		s.poll(10*second, 1, my(1), 0)
-		s.client.Del(ctx, s.fence)
-		s.release(1, "a")
-		if p := s.mustHear(me); s.client.Get(ctx, s.fence).Val() != fmt.Sprintf("%d 1 10000 86400000", p.Token) {
-			t.Errorf("pushed %+v, the fence says %q", p, s.client.Get(ctx, s.fence).Val())
+		s.acquire(10*second, 3, 0, "a", "b", "c")
+		for i := range 4 {
+			s.poll(10*second, 3, my(i), time.Duration(9-i)*second)
 		}
-		if ttl := s.client.PTTL(ctx, s.fence).Val(); ttl < 24*time.Hour {
-			t.Errorf("the fence lives for %v", ttl)
-		}
-	})
-}
-
-func TestReleaseScriptGivesItsKeysADay(t *testing.T) {
-	onEachWay(t, func(s *scriptTest) {
-		ctx := context.Background()
-		s.acquire(10*second, 2, 0, "a", "b")
-		s.poll(10*second, 2, my(1), 0)
-		s.client.Set(ctx, s.fence, fmt.Sprintf("%d 2 10000", time.Now().Add(-time.Hour).UnixMicro()), time.Minute)
-		s.client.PExpire(ctx, s.holders, time.Minute)
-		s.release(2, "a")
-		for _, key := range []string{s.holders, s.fence} {
-			if ttl := s.client.PTTL(ctx, key).Val(); ttl < 24*time.Hour {
-				t.Errorf("%s lives for %v after an hour", key, ttl)
+		s.release(3, "a", "b")
+		for i := range 2 {
+			if p := s.mustHear(me); p.ID != my(i) {
+				t.Errorf("pushed %+v, want %s", p, my(i))
 			}
 		}
-	})
-}
-
-func TestPromise10ReleaseScriptTokensGrowThoughTheClockGoesBack(t *testing.T) {
-	onEachWay(t, func(s *scriptTest) {
-		me := s.channelOf("me~1")
-		s.acquire(10*second, 1, 0, "a")
-		s.poll(10*second, 1, my(1), 0)
-		ahead := time.Now().Add(time.Hour).UnixMicro()
-		s.client.Set(context.Background(), s.fence, fmt.Sprintf("%d 1 10000", ahead), time.Hour)
-		s.release(1, "a")
-		if p := s.mustHear(me); p.Token != ahead+1 {
-			t.Errorf("token %d; the fence stood at %d", p.Token, ahead)
+		s.release(3, "c")
+		if p := s.mustHear(me); p.ID != my(2) {
+			t.Errorf("pushed %+v, want %s", p, my(2))
 		}
-	})
-}
-
-func TestReleaseScriptPassesOverADeadHead(t *testing.T) {
-	onEachWay(t, func(s *scriptTest) {
-		me := s.channelOf("me~1")
-		s.acquire(10*second, 1, 0, "a")
-		s.poll(10*second, 1, your(1), second)
-		s.poll(10*second, 1, my(1), 0)
-		s.client.ZAdd(context.Background(), s.alive, redis.Z{Score: 1, Member: "you~2"})
-		s.release(1, "a")
-		if p := s.mustHear(me); p.ID != my(1) {
-			t.Errorf("pushed %+v", p)
-		}
-		if s.score(your(1)) != 0 {
-			t.Error("the dead one holds")
+		if got, want := s.waiting(), []string{my(3)}; !slices.Equal(got, want) {
+			t.Errorf("waiting: %v, want %v", got, want)
 		}
 	})
 }
@@ -139,25 +98,19 @@ func TestReleaseScriptLeavesWaitWhoDoesNotFit(t *testing.T) {
 	}
 }
 
-func TestReleaseScriptServesAllThatFit(t *testing.T) {
+func TestReleaseScriptPassesOverADeadHead(t *testing.T) {
 	onEachWay(t, func(s *scriptTest) {
 		me := s.channelOf("me~1")
-		s.acquire(10*second, 3, 0, "a", "b", "c")
-		for i := range 4 {
-			s.poll(10*second, 3, my(i), time.Duration(9-i)*second)
+		s.acquire(10*second, 1, 0, "a")
+		s.poll(10*second, 1, your(1), second)
+		s.poll(10*second, 1, my(1), 0)
+		s.client.ZAdd(context.Background(), s.alive, redis.Z{Score: 1, Member: "you~2"})
+		s.release(1, "a")
+		if p := s.mustHear(me); p.ID != my(1) {
+			t.Errorf("pushed %+v", p)
 		}
-		s.release(3, "a", "b")
-		for i := range 2 {
-			if p := s.mustHear(me); p.ID != my(i) {
-				t.Errorf("pushed %+v, want %s", p, my(i))
-			}
-		}
-		s.release(3, "c")
-		if p := s.mustHear(me); p.ID != my(2) {
-			t.Errorf("pushed %+v, want %s", p, my(2))
-		}
-		if got, want := s.waiting(), []string{my(3)}; !slices.Equal(got, want) {
-			t.Errorf("waiting: %v, want %v", got, want)
+		if s.score(your(1)) != 0 {
+			t.Error("the dead one holds")
 		}
 	})
 }
@@ -180,6 +133,37 @@ func TestReleaseScriptCountsARevokedPermit(t *testing.T) {
 		s.release(2, my(1))
 		if p := s.mustHear(me); p.ID != my(3) {
 			t.Errorf("pushed %+v", p)
+		}
+	})
+}
+
+func TestReleaseScriptMakesAFenceThatIsGone(t *testing.T) {
+	onEachWay(t, func(s *scriptTest) {
+		ctx := context.Background()
+		me := s.channelOf("me~1")
+		s.acquire(10*second, 1, 0, "a")
+		s.poll(10*second, 1, my(1), 0)
+		s.client.Del(ctx, s.fence)
+		s.release(1, "a")
+		if p := s.mustHear(me); s.client.Get(ctx, s.fence).Val() != fmt.Sprintf("%d 1 10000 86400000", p.Token) {
+			t.Errorf("pushed %+v, the fence says %q", p, s.client.Get(ctx, s.fence).Val())
+		}
+		if ttl := s.client.PTTL(ctx, s.fence).Val(); ttl < 24*time.Hour {
+			t.Errorf("the fence lives for %v", ttl)
+		}
+	})
+}
+
+func TestPromise10ReleaseScriptTokensGrowThoughTheClockGoesBack(t *testing.T) {
+	onEachWay(t, func(s *scriptTest) {
+		me := s.channelOf("me~1")
+		s.acquire(10*second, 1, 0, "a")
+		s.poll(10*second, 1, my(1), 0)
+		ahead := time.Now().Add(time.Hour).UnixMicro()
+		s.client.Set(context.Background(), s.fence, fmt.Sprintf("%d 1 10000", ahead), time.Hour)
+		s.release(1, "a")
+		if p := s.mustHear(me); p.Token != ahead+1 {
+			t.Errorf("token %d; the fence stood at %d", p.Token, ahead)
 		}
 	})
 }

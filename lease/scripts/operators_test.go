@@ -1,0 +1,139 @@
+package scripts
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+)
+
+func TestPromise11ResizeWinsAndTakesNothingAway(t *testing.T) {
+	onEachWay(t, func(s *scriptTest) {
+		me := s.channelOf("me~1")
+		s.acquire(10*second, 2, 0, "a", "b")
+		s.poll(10*second, 2, my(1), second)
+		s.operate(Resize, 2, "3")
+		if p := s.mustHear(me); p.ID != my(1) {
+			t.Errorf("pushed %+v", p)
+		}
+		s.operate(Resize, 2, "1")
+		if n := s.client.ZCard(context.Background(), s.holders).Val(); n != 3 {
+			t.Errorf("%d held after the capacity shrank, want all 3", n)
+		}
+		if r := s.acquire(10*second, 5, 0, "c"); r[4] != 1 || r[2] != 0 {
+			t.Errorf("a process that declares more got more: %v", r)
+		}
+		s.operate(Resize, 2, "0")
+		s.release(2, "a", "b", my(1))
+		if r := s.poll(10*second, 2, my(2), 0); r[4] != 0 || r[2] != 0 {
+			t.Errorf("granted while paused: %v", r)
+		}
+		if r := s.poll(10*second, 2, my(3)+"#2", 0); r[2] != 0 {
+			t.Errorf("refused because of a pause: %v", r)
+		}
+		s.operate(Resize, 2, "")
+		if p := s.mustHear(me); p.ID != my(2) {
+			t.Errorf("pushed %+v", p)
+		}
+		if n := s.client.Exists(context.Background(), config).Val(); n != 0 {
+			t.Error("the override is still there")
+		}
+	})
+}
+
+func TestRevokeScriptFreesNothing(t *testing.T) {
+	onEachWay(t, func(s *scriptTest) {
+		me := s.channelOf("me~1")
+		id := my(1) + "#2"
+		until := s.acquire(10*second, 2, 0, id)[2]
+		s.poll(10*second, 2, your(1), 0)
+		if r := s.operate(Revoke, 2, id); integer(r, 0) != 1 {
+			t.Fatalf("reply %v", r)
+		}
+		if p := s.mustHear(me); p.Notice != Withdrawn || p.ID != id {
+			t.Errorf("pushed %+v", p)
+		}
+		if s.score("revoked,"+id+",1") != until || s.score("revoked,"+id+",2") != until || s.score(id+",1") != 0 {
+			t.Error("the members are not there under their other names")
+		}
+		if r := s.acquire(10*second, 2, 0, "c"); r[2] != 0 {
+			t.Errorf("somebody else got it: %v", r)
+		}
+		if r := s.renew(10*second, id); !slices.Equal(r[3:], []int64{-1}) {
+			t.Errorf("the holder's renewal says %v", r)
+		}
+		if r := s.operate(Revoke, 2, id); integer(r, 0) != 3 {
+			t.Errorf("revoked again: %v", r)
+		}
+		if r := s.operate(Revoke, 2, your(1)); integer(r, 0) != 2 {
+			t.Errorf("one who waits: %v", r)
+		}
+		if r := s.operate(Revoke, 2, your(9)+"#1000"); integer(r, 0) != 0 {
+			t.Errorf("one who is unknown: %v", r)
+		}
+		you := s.channelOf("you~2")
+		s.release(2, id)
+		if p := s.mustHear(you); p.ID != your(1) {
+			t.Errorf("pushed %+v", p)
+		}
+	})
+}
+
+// A request whose reply was lost is sent again, or one comes late: it must not undo a revocation.
+func TestARevokedIDIsNotGrantedAgain(t *testing.T) {
+	onEachWay(t, func(s *scriptTest) {
+		for _, id := range []string{my(1), my(2) + "#2"} {
+			s.acquire(10*second, 5, 0, id)
+			s.operate(Revoke, 5, id)
+			if r := s.acquire(10*second, 5, 0, id); r[2] != WasRevoked {
+				t.Errorf("%s is granted again: %v", id, r)
+			}
+			if r := s.poll(10*second, 5, id, 0); r[2] != WasRevoked || len(s.waiting()) != 0 {
+				t.Errorf("%s waits again: %v", id, r)
+			}
+			if r := s.acquire(10*second, 5, 0, "a"); r[2] == 0 {
+				t.Errorf("others are refused: %v", r)
+			}
+			s.release(5, id, "a")
+			if r := s.acquire(10*second, 5, 0, id); r[2] <= 0 {
+				t.Errorf("%s was given back, and is refused: %v", id, r)
+			}
+			s.release(5, id)
+		}
+		// When the last one's time is up, the mark goes.
+		s.client.HSet(context.Background(), config, "revoked", time.Now().Add(-second).UnixMilli())
+		s.acquire(10*second, 5, 0, "b")
+		if n := s.client.Exists(context.Background(), config).Val(); n != 0 {
+			t.Error("the mark of a revocation stays for ever")
+		}
+	})
+}
+
+func TestInspectScriptShowsWhatThereIsAndWritesNothing(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		ctx := context.Background()
+		s.acquire(20*second, 3, 0, my(1)+"#2", "node")
+		s.poll(10*second, 3, your(1), second)
+		s.operate(Resize, 3, "2")
+		before := s.client.Keys(ctx, "*").Val()
+		r := s.operate(Inspect, 3, 0, 0, 500)
+		if integer(r, 1) != 2 || integer(r, 2) != 3 || integer(r, 3) != 10_000 && integer(r, 3) != 20_000 || integer(r, 4) != 3 || integer(r, 5) != 1 {
+			t.Errorf("reply %v", r)
+		}
+		members, waiters := r[6].([]any), r[7].([]any)
+		if len(members) != 6 || len(waiters) != 3 || waiters[0] != your(1) || waiters[2] != fmt.Sprint(s.aliveUntil("you~2")) {
+			t.Errorf("holders %v, waiters %v", members, waiters)
+		}
+		if page := s.operate(Inspect, 3, 1, -1, 1); len(page[6].([]any)) != 2 || len(page[7].([]any)) != 0 {
+			t.Errorf("one of the holders, from the second: %v", page)
+		}
+		after := s.client.Keys(ctx, "*").Val()
+		slices.Sort(before)
+		slices.Sort(after)
+		if !reflect.DeepEqual(before, after) {
+			t.Errorf("keys %v, then %v", before, after)
+		}
+	})
+}
