@@ -1,0 +1,157 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/eqworks/passbuddy/lease"
+)
+
+// A life is one lease from its acquire to its release.
+type life struct {
+	process *process
+	lease   *lease.Lease
+	weight  int
+	child   context.Context // of Held: it does not look at the clock by itself
+	grant   grant
+	score   int64 // its expiry in Redis, ms, as last seen
+	back    bool  // its holder has said that it may go back
+}
+
+// begin enters a lease, and judges its token.
+func (c *checker) begin(wait *wait, l *lease.Lease, child context.Context) *life {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := c.of(l.Name())
+	x := &life{process: wait.caller.process, lease: l, weight: wait.weight, child: child, grant: c.granted[l.ID()]}
+	token := l.Token()
+	w.lives = append(w.lives, x)
+	if w.tokens[token] {
+		c.violateLocked("promise 10: token %d of %s was given twice", token, w.name)
+	}
+	w.tokens[token] = true
+	if token <= w.latest && c.epochs == 0 && c.largestSince(w, time.Time{}) == 1 {
+		c.violateLocked("promise 10: token %d of %s comes after %d", token, w.name, w.latest)
+	}
+	w.latest = max(token, w.latest)
+	if got := weightOf(l.ID()); got != wait.weight {
+		c.violateLocked("promise 1: a lease of weight %d of %s is on a permit of weight %d", wait.weight, w.name, got)
+	}
+	if given := time.UnixMicro(token / 1000); token%1000 > 0 && c.epochs == 0 && wait.end.Sub(given) > w.handover()+time.Millisecond && !wait.caller.process.pausedSince(given) {
+		c.violateLocked("promise 8: lease %s of %s was handed over %v after Redis gave it", l.ID(), w.name, wait.end.Sub(given))
+	}
+	return x
+}
+
+// judgeLives judges the leases whose contexts live.
+func (c *checker) judgeLives(w *watched, seen view, now time.Time) {
+	live, oldest := 0, now
+	for _, x := range w.lives {
+		if x.child.Err() != nil || !x.process.runs() {
+			continue
+		}
+		if late := now.Sub(x.lease.TrustedUntil()); late > 0 {
+			c.violateLocked("promise 2: lease %s of %s lives %v after its trust window", x.lease.ID(), w.name, late)
+		}
+		// A jump of the server's clock that nobody has told the process of is not promised anything: a notification that
+		// is late by as much may look as if it came at once, until the next call is answered.
+		h, held := seen.holders[x.lease.ID()]
+		if held {
+			x.score = int64(h.expiry)
+		}
+		over := x.lease.TrustedUntil().Sub(time.UnixMilli(x.score).Add(-c.network.offset))
+		if x.grant.epoch != c.epochs || !x.process.host.Knows(now) {
+			// But who has been told trusts nothing by the clock from before. A step that is shorter than a TTL may
+			// be hidden by an answer that took as long; and a pipeline is read to its end, over a few trips.
+			if c.told(w, x, now.Add(-c.soon)) && c.plain && now.After(c.vague) && x.score > 0 && x.grant.epoch >= c.emptied && over > slices.Max(w.ttls) {
+				c.violateLocked("promise 2: lease %s of %s is trusted for %v longer than Redis keeps its permit by its new clock", x.lease.ID(), w.name, over)
+			}
+			continue
+		}
+		live += x.weight
+		if x.grant.at.Before(oldest) {
+			oldest = x.grant.at
+		}
+		if h.live != x.weight {
+			c.violateLocked("promise 2: lease %s of %s lives, and Redis counts %d of its %d permits", x.lease.ID(), w.name, h.live, x.weight)
+		}
+		if over > 0 {
+			c.violateLocked("promise 2: lease %s of %s is trusted for %v longer than Redis keeps its permit", x.lease.ID(), w.name, over)
+		}
+	}
+	if most := c.largestSince(w, oldest); live > most {
+		c.violateLocked("promise 1: leases on %d permits of %s live, capacity %d", live, w.name, most)
+	}
+}
+
+// told reports whether the process of x has had an answer that shows what the clock shows that w goes by: one about w;
+// or about another semaphore which it has held all along and knew the clock before by, unless another node of a Cluster
+// may have taken over.
+func (c *checker) told(w *watched, x *life, at time.Time) bool {
+	if x.process.host.KnowsBy(w.key(), at) {
+		return true
+	}
+	for _, other := range c.sems {
+		for _, y := range other.lives {
+			if !c.clustered && y.process == x.process && y.grant.epoch < c.epochs && y.child.Err() == nil && x.process.host.KnowsBy(other.key(), at) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// ask has the contexts of a process that wakes up look at the clock.
+func (c *checker) ask(p *process) {
+	c.mu.Lock()
+	var own []*life
+	for _, w := range c.sems {
+		for _, x := range w.lives {
+			if x.process == p {
+				own = append(own, x)
+			}
+		}
+	}
+	c.mu.Unlock()
+	for _, x := range own {
+		_ = x.lease.Context().Err()
+		_ = x.lease.Held().Err()
+	}
+}
+
+// releasing says that the holder of x is about to give its permit back.
+func (c *checker) releasing(x *life) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	x.back = true
+}
+
+// revoking says that an operator is about to revoke an id.
+func (c *checker) revoking(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.revoked[id] = true
+}
+
+// lost judges a loss.
+func (c *checker) lost(l *lease.Lease, err error, gentle bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var loss *lease.LostError
+	switch {
+	case c.revoked[l.ID()]:
+	case gentle:
+		c.violateLocked("promise 3: a lease was lost to trouble shorter than TTL/3: %v", err)
+	case errors.As(err, &loss) && loss.Reason == lease.LossRevoked:
+		c.violateLocked("promise 6: a lease was revoked, and nobody did: %v", err)
+	}
+}
+
+func (c *checker) end(x *life) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := c.of(x.lease.Name())
+	w.lives = slices.DeleteFunc(w.lives, func(y *life) bool { return x == y })
+}
