@@ -9,7 +9,7 @@ var edgeMutants = []mutant{
 		edit{repliesGo, "	if len(reply) < n {\n		return nil, false\n	}\n	all := make", "	all := make"}),
 	script("a short reply to an acquire is not noticed", "TooShort",
 		edit{repliesGo, "	if len(rest) != want {", "	if len(rest) > want {"}),
-	unit("Close waits for who is told", "WhoIsTold",
+	unit("Close waits for who is told", "MayCloseTheManager",
 		edit{"lease/events.go", "		go t.run()", "		t.wg.Go(t.run)"},
 		edit{"lease/events.go", "	notifying bool\n", "	notifying bool\n	wg sync.WaitGroup\n"},
 		edit{"lease/shutdown.go", "	m.transport.Wait()\n", "	m.transport.Wait()\n	m.notifier.wg.Wait()\n"}),
