@@ -65,8 +65,8 @@ func TestAnotherNodesClockShortensTheWindowsThatTheOneBeforeMeasured(t *testing.
 	}
 }
 
-// Each of many semaphores finds the step in its own answer; the windows of all of them lose it once.
-func TestManySemaphoresLoseAStepOnce(t *testing.T) {
+// Each of many semaphores finds the step in its own answer; each window is shortened by it once.
+func TestAStepShortensTheWindowsOfManySemaphoresOnce(t *testing.T) {
 	m := quietManager(t)
 	server := m.transport.Server("")
 	const n = 50

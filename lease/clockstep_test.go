@@ -11,7 +11,7 @@ import (
 )
 
 // An NTP client sets the server's clock ahead, while a process holds leases of many names.
-func TestALittleStepOfTheServersClockLosesNoneOfManyLeases(t *testing.T) {
+func TestASmallStepOfTheServersClockCostsNoneOfManyLeases(t *testing.T) {
 	for _, tc := range []struct {
 		names int
 		step  time.Duration
@@ -106,8 +106,9 @@ func TestAHolderThatCrashesAfterAStepBackOfTheServersClockBlocksForOneTTL(t *tes
 	})
 }
 
-// Neither has renewed or polled since the step: what they have left lies an hour ahead, and is drawn in.
-func TestWhoDiesWithAStepBackOfTheServersClockBlocksForTwoTTLs(t *testing.T) {
+// The dead have neither renewed nor polled since the step: the expiries that they left lie an hour ahead, and a script
+// lowers them.
+func TestAProcessThatDiesAtAStepBackOfTheServersClockBlocksForTwoTTLs(t *testing.T) {
 	t.Run("a holder", func(t *testing.T) {
 		inBubble(t, func(w *world) {
 			m, host := w.process("p")

@@ -6,7 +6,7 @@ import (
 )
 
 // Close comes between the end of the lease's contexts and the sending of the release.
-func TestAReleaseThatCloseOvertakesSaysClosed(t *testing.T) {
+func TestAReleaseThatCloseOvertakesReturnsErrClosed(t *testing.T) {
 	m := quietManager(t)
 	_, g := shared(t, m, "gpu")
 	h := g.Holding.Holder.(*hold)

@@ -12,7 +12,7 @@ import (
 	"github.com/eqworks/passbuddy/lease/leasetest"
 )
 
-// An actingHandler does something for each line that is logged.
+// An actingHandler does something for each record that is logged.
 type actingHandler struct {
 	slog.Handler
 	act func()
@@ -25,8 +25,8 @@ func (h actingHandler) Handle(context.Context, slog.Record) error {
 	return nil
 }
 
-// Who is told of a loss may decide to stop.
-func TestWhoIsToldMayCloseTheManager(t *testing.T) {
+// An event function or a logger that learns of a loss may decide to stop the program.
+func TestEventFunctionsAndLoggersMayCloseTheManager(t *testing.T) {
 	for _, how := range []string{"Close", "Shutdown"} {
 		for _, caller := range []string{"an event function", "a logger"} {
 			t.Run(caller+" calls "+how, func(t *testing.T) {

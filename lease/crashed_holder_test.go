@@ -27,9 +27,9 @@ func TestACrashedHoldersPermitIsTakenJustAfterItsExpiry(t *testing.T) {
 		}
 		_ = l
 		host.Kill()
-		var line callersInLine
-		line.add(w, sb, 0, 0)
-		line.mustBeServedInOrder(w, 1)
+		var queued queuedCallers
+		queued.add(w, sb, 0, 0)
+		queued.mustBeServedInOrder(w, 1)
 		if late := time.Since(expiry); late < 0 || late > 20*time.Millisecond {
 			w.Errorf("taken %v after the expiry", late)
 		}

@@ -35,7 +35,7 @@ func (l *eventLog) events() lease.Events {
 	}
 }
 
-func TestEventsTellALeasesLife(t *testing.T) {
+func TestEventsReportALeasesLife(t *testing.T) {
 	inBubble(t, func(w *world) {
 		var log eventLog
 		m, host := w.process("a", func(_ *redis.Options, o *lease.Options) { o.Events = log.events() })

@@ -62,7 +62,7 @@ func TestAGroupsLimitIsTheFleets(t *testing.T) {
 	})
 }
 
-func TestAGroupsWaitSaysTheFirstRealReason(t *testing.T) {
+func TestAGroupsWaitReturnsTheFirstRealReason(t *testing.T) {
 	mine := errors.New("mine")
 	untilOver := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 	for _, tc := range []struct {

@@ -11,7 +11,8 @@ import (
 	"github.com/eqworks/passbuddy/lease"
 )
 
-// A process whose callers pass a permit on never has to ask Redis for one. It is told of a pause all the same.
+// A process whose callers hand a permit over among themselves need not ask Redis for one. It learns of a pause all the
+// same.
 func TestAPauseEndsHandOverInTime(t *testing.T) {
 	for _, callers := range []int{2, 5} {
 		t.Run(fmt.Sprint(callers), func(t *testing.T) {

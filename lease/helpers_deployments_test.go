@@ -13,8 +13,8 @@ import (
 	"github.com/eqworks/passbuddy/lease"
 )
 
-// A place is one kind of Redis.
-type place struct {
+// A deployment is one kind of Redis.
+type deployment struct {
 	url   string // for a manager
 	admin redis.UniversalClient
 	nodes []*redis.Client // that own slots
@@ -24,31 +24,31 @@ type place struct {
 	processes []*lease.Manager
 }
 
-// places are what the story is told on; each starts its servers when it is asked.
-var places = map[string]func(*testing.T) *place{
-	"single server": func(t *testing.T) *place {
+// deployments are those that the queue is tested on. Each function starts its servers.
+var deployments = map[string]func(*testing.T) *deployment{
+	"single server": func(t *testing.T) *deployment {
 		server := redistest.Start(t)
-		return &place{url: "redis://" + server.Addr(), admin: server.Client(t), nodes: []*redis.Client{server.Client(t)}, names: []string{"gpu"}}
+		return &deployment{url: "redis://" + server.Addr(), admin: server.Client(t), nodes: []*redis.Client{server.Client(t)}, names: []string{"gpu"}}
 	},
-	"just the permissions that the README lists": func(t *testing.T) *place {
+	"just the permissions that the README lists": func(t *testing.T) *deployment {
 		server := redistest.Start(t)
 		admin := server.Client(t)
 		allowAsTheREADMESays(t, admin)
-		return &place{url: "redis://leases:secret@" + server.Addr(), admin: admin, nodes: []*redis.Client{admin}, names: []string{"gpu"}}
+		return &deployment{url: "redis://leases:secret@" + server.Addr(), admin: admin, nodes: []*redis.Client{admin}, names: []string{"gpu"}}
 	},
-	"Sentinel": func(t *testing.T) *place {
+	"Sentinel": func(t *testing.T) *deployment {
 		set := redistest.StartSentinel(t)
-		return &place{url: sentinelURL(set), admin: set.Client(t), nodes: []*redis.Client{set.Master().Client(t)}, names: []string{"gpu"}}
+		return &deployment{url: sentinelURL(set), admin: set.Client(t), nodes: []*redis.Client{set.Master().Client(t)}, names: []string{"gpu"}}
 	},
-	"Cluster": func(t *testing.T) *place {
+	"Cluster": func(t *testing.T) *deployment {
 		cluster := redistest.StartCluster(t)
-		p := clusterPlace(t, cluster)
+		p := clusterDeployment(t, cluster)
 		p.url = "redis://" + cluster.Addrs()[0] + "?cluster=true"
 		return p
 	},
-	"Cluster, just the permissions that the README lists": func(t *testing.T) *place {
+	"Cluster, just the permissions that the README lists": func(t *testing.T) *deployment {
 		cluster := redistest.StartCluster(t)
-		p := clusterPlace(t, cluster)
+		p := clusterDeployment(t, cluster)
 		for _, node := range p.nodes {
 			allowAsTheREADMESays(t, node, "+cluster|slots")
 		}
@@ -62,10 +62,10 @@ func sentinelURL(set *redistest.SentinelSet) string {
 	return fmt.Sprintf("redis://%s?master_name=%s&addr=%s&addr=%s", set.Addrs()[0], set.MasterName, set.Addrs()[1], set.Addrs()[2])
 }
 
-// clusterPlace has three names on each of the nodes.
-func clusterPlace(t *testing.T, cluster *redistest.Cluster) *place {
+// clusterDeployment has three semaphores on each of the nodes.
+func clusterDeployment(t *testing.T, cluster *redistest.Cluster) *deployment {
 	client := cluster.Client(t)
-	p := &place{admin: client}
+	p := &deployment{admin: client}
 	on := map[string]int{}
 	for _, node := range cluster.Nodes() {
 		p.nodes = append(p.nodes, node.Client(t))
@@ -110,8 +110,8 @@ func readmeRules(t *testing.T) []string {
 	return append([]string{"ACL", "SETUSER"}, strings.Fields(rules)...)
 }
 
-// process is the i-th process of the fleet at this place, the same for all semaphores. It ends with t.
-func (p *place) process(t *testing.T, i int) *lease.Manager {
+// process is the i-th process of the fleet on this deployment, the same for all semaphores. It ends with t.
+func (p *deployment) process(t *testing.T, i int) *lease.Manager {
 	t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -126,7 +126,7 @@ func (p *place) process(t *testing.T, i int) *lease.Manager {
 }
 
 // use is a process's handle of a semaphore.
-func (p *place) use(t *testing.T, process int, cfg lease.Config) *lease.Semaphore {
+func (p *deployment) use(t *testing.T, process int, cfg lease.Config) *lease.Semaphore {
 	t.Helper()
 	s, err := p.process(t, process).Semaphore(cfg)
 	if err != nil {
@@ -135,11 +135,11 @@ func (p *place) use(t *testing.T, process int, cfg lease.Config) *lease.Semaphor
 	return s
 }
 
-func (p *place) keys(name string) (holders, queue string) {
+func (p *deployment) keys(name string) (holders, queue string) {
 	return "passbuddy-" + name, "{passbuddy-" + name + "}:queue"
 }
 
-func (p *place) close() {
+func (p *deployment) close() {
 	var all sync.WaitGroup
 	for _, m := range p.processes {
 		all.Go(func() { _ = m.Close() })

@@ -16,15 +16,15 @@ import (
 
 func noHandover(c *lease.Config) { c.Handover = -1 }
 
-// A line of callers waits while somebody holds the only permit, each arriving a little after the one
-// before. They write down who is served.
-type callersInLine struct {
+// queuedCallers wait while somebody holds the only permit, each arriving a little after the one before. They record in
+// which order they are served.
+type queuedCallers struct {
 	mu     sync.Mutex
 	served []int
 	wg     sync.WaitGroup
 }
 
-func (c *callersInLine) add(w *world, s *lease.Semaphore, n int, hold time.Duration, opts ...lease.AcquireOption) {
+func (c *queuedCallers) add(w *world, s *lease.Semaphore, n int, hold time.Duration, opts ...lease.AcquireOption) {
 	c.wg.Go(func() {
 		l, err := s.Acquire(context.Background(), opts...)
 		if err != nil {
@@ -40,7 +40,7 @@ func (c *callersInLine) add(w *world, s *lease.Semaphore, n int, hold time.Durat
 	time.Sleep(20 * time.Millisecond)
 }
 
-func (c *callersInLine) mustBeServedInOrder(w *world, n int) {
+func (c *queuedCallers) mustBeServedInOrder(w *world, n int) {
 	w.Helper()
 	c.wg.Wait()
 	if len(c.served) != n || !slices.IsSorted(c.served) {
@@ -67,7 +67,7 @@ func asking(t testing.TB, s *lease.Semaphore, opts ...lease.AcquireOption) <-cha
 	return served
 }
 
-// mustBeServed waits for the lease; a test that waits for ever says who did.
+// mustBeServed waits for the lease. It fails the test after a minute.
 func mustBeServed(t testing.TB, who string, served <-chan got) got {
 	t.Helper()
 	select {

@@ -21,7 +21,7 @@ import (
 // A node speaks the transport protocol of PassBuddy for Node: a sorted set <prefix>-<name>, member = uuid,
 // score = expiry in ms by its own clock. Its acquire is one EVAL whose text holds all values; it drops
 // members that expired one TTL ago, adds its own, and takes that out again when there are too many. Its
-// release is a ZREM. It renews nothing, and wakes nobody.
+// release is a ZREM. It renews nothing, and notifies nobody.
 type node struct {
 	client   *redis.Client
 	key      string
@@ -188,8 +188,8 @@ func (f *mixedFleet) workNode(n *node) {
 	time.Sleep(rand.N(f.pause))
 }
 
-// Capacity holds among ours and Node's; nobody's permits are touched by the other; and ours get their
-// turn though nothing wakes them.
+// Our leases and Node's permits together stay within the capacity; neither side touches the other's permits; and our
+// waiters get their turn though nothing notifies them.
 func TestAMixedFleetWithNode(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.net.SetFaults(sim.Faults{Latency: time.Millisecond})

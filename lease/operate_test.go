@@ -8,7 +8,7 @@ import (
 )
 
 // Inspect lists grants, and Revoke takes what people find in Redis: no member is revoked alone.
-func TestPeopleSeeGrantsAndNotTheirMembers(t *testing.T) {
+func TestInspectAndRevokeKnowGrantsNotTheirMembers(t *testing.T) {
 	var state State
 	id := "00000000-0000-7000-8000-000000000001@me~1" + "#2"
 	counted, listed := map[string]bool{}, map[string]bool{}

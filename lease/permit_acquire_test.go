@@ -71,11 +71,11 @@ func TestACallerWhoGivesUpDoesNotFailTheOthers(t *testing.T) {
 		synctest.Wait()
 		cancel(boring)
 		if err := <-gaveUp; !errors.Is(err, boring) || !errors.Is(err, context.Canceled) {
-			w.Errorf("who gave up got %v", err)
+			w.Errorf("the caller that gave up got %v", err)
 		}
 		_ = taken.Release()
 		if err := <-stayed; err != nil {
-			w.Errorf("who stayed got %v", err)
+			w.Errorf("the caller that stayed got %v", err)
 		}
 		if !p.IsHeld() {
 			w.Error("the permit is not held")
@@ -242,7 +242,7 @@ func TestTheBoundOfUseWithinIsTheCallersOwn(t *testing.T) {
 	})
 }
 
-func TestWhatCannotWorkWithAPermitIsSaid(t *testing.T) {
+func TestWrongUsesOfAPermitAreRefused(t *testing.T) {
 	inAnHour(t, func(w *world) {
 		m, _ := w.process("p")
 		s := w.semaphore(m, 1)

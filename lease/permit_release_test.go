@@ -11,7 +11,7 @@ import (
 	"github.com/eqworks/passbuddy/lease/leasetest"
 )
 
-func TestReleaseWaitsForTheLastUserAndLetsNobodyIn(t *testing.T) {
+func TestReleaseWaitsForTheLastUserAndAdmitsNoNewOne(t *testing.T) {
 	inAnHour(t, func(w *world) {
 		m, _ := w.process("p")
 		p := w.semaphore(m, 1).Permit()
@@ -41,7 +41,7 @@ func TestReleaseWaitsForTheLastUserAndLetsNobodyIn(t *testing.T) {
 		if _, _, err := p.Use(mayNot); !errors.Is(err, context.DeadlineExceeded) {
 			w.Errorf("a new user got %v", err)
 		}
-		// Who belongs to a present user gets in: the Release waits for it in any case.
+		// A use below a present user's context gets in: the Release waits for that user in any case.
 		inner, doneInner := w.use(p, first)
 		if lease.FromContext(inner) != lease.FromContext(first) || inner.Err() != nil {
 			w.Error("the inner use has another lease")
@@ -80,7 +80,7 @@ func TestReleaseWaitsForTheLastUserAndLetsNobodyIn(t *testing.T) {
 	})
 }
 
-// The lease is lost while a Release waits for its users: who waits for the Release need wait no longer.
+// The lease is lost while a Release waits for its users: its callers need wait no longer.
 func TestALossEndsTheWaitForARelease(t *testing.T) {
 	inAnHour(t, func(w *world) {
 		m, _ := w.process("p")

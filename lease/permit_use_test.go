@@ -126,8 +126,8 @@ func TestUsersEndBeforeThePermitGoesBack(t *testing.T) {
 	})
 }
 
-// Everything at once: whoever uses the permit holds the one member in Redis, unless it was lost.
-func TestAPermitUnderEverything(t *testing.T) {
+// Acquire, Use, loss and Release at the same time: a user holds the one member in Redis, unless it was lost.
+func TestAPermitUsedLostAndGivenBackByManyAtOnce(t *testing.T) {
 	inAnHour(t, func(w *world) {
 		w.net.SetFaults(sim.Faults{Latency: time.Millisecond, Jitter: 3 * time.Millisecond})
 		m, _ := w.process("p")
@@ -178,7 +178,7 @@ func TestAPermitUnderEverything(t *testing.T) {
 	})
 }
 
-func TestAPermitKnowsItsSemaphoreAndThatItsLogger(t *testing.T) {
+func TestAPermitKnowsItsSemaphoreAndASemaphoreItsLogger(t *testing.T) {
 	inBubble(t, func(w *world) {
 		var log bytes.Buffer
 		logger := slog.New(slog.NewTextHandler(&log, nil))

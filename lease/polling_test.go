@@ -13,26 +13,26 @@ import (
 	"github.com/eqworks/passbuddy/lease"
 )
 
-func TestWaitersAreServedByPollingWhenPushesAreLost(t *testing.T) {
+func TestWaitersAreServedByPollingWhenNotificationsAreLost(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.net.DropPushes(1)
 		a, _ := w.process("a")
 		b, _ := w.process("b")
 		sa, sb := w.semaphore(a, 1), w.semaphore(b, 1)
 		l := w.acquire(sa)
-		var line callersInLine
-		line.add(w, sb, 0, 0)
+		var queued queuedCallers
+		queued.add(w, sb, 0, 0)
 		begin := time.Now()
 		_ = l.Release()
-		line.mustBeServedInOrder(w, 1)
+		queued.mustBeServedInOrder(w, 1)
 		if d := time.Since(begin); d > 600*time.Millisecond {
 			w.Errorf("served after %v, want a poll at the latest", d)
 		}
 	})
 }
 
-// PassBuddy for Node gives back with a ZREM and tells nobody.
-func TestRealRedisWaitersFindWhatAProcessFreedWithoutAWakeUp(t *testing.T) {
+// PassBuddy for Node gives back with a ZREM and notifies nobody.
+func TestRealRedisWaitersFindAPermitThatWasFreedWithoutANotification(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	admin := server.Client(t)
@@ -55,7 +55,7 @@ func TestRealRedisWaitersFindWhatAProcessFreedWithoutAWakeUp(t *testing.T) {
 	}
 }
 
-func TestRealRedisUserWhoMayNotPushWaitsByPolling(t *testing.T) {
+func TestRealRedisUserWithoutPubSubPermissionsWaitsByPolling(t *testing.T) {
 	inRealTime(t)
 	server := redistest.Start(t)
 	admin := server.Client(t)
@@ -74,14 +74,14 @@ func TestRealRedisUserWhoMayNotPushWaitsByPolling(t *testing.T) {
 			m2, log2 := openWith(t, url)
 			s1, s2 := gpu(t, m1, lease.Config{TTL: realTTL}), gpu(t, m2, lease.Config{TTL: realTTL})
 			l := realAcquire(t, s1)
-			for range 3 { // back and forth: each release tells a waiter of the other process, in vain
+			for range 3 { // back and forth: each release notifies a waiter of the other process, in vain
 				next := asking(t, s2)
 				mustQueue(t, admin, queueKey, 1)
 				if err := l.Release(); err != nil {
 					t.Error(err)
 				}
-				// The script's own work is done, in a second trip where nobody seemed to wait: the permit is the waiter's,
-				// who learns of it by its poll.
+				// The script has promoted the waiter, in a second round trip where nobody seemed to wait. The waiter learns
+				// of its permit by its poll.
 				redistest.Eventually(t, "the permit is the waiter's", func(ctx context.Context) error {
 					held, err := admin.ZRange(ctx, "passbuddy-gpu", 0, -1).Result()
 					if err == nil && (len(held) != 1 || held[0] == l.ID()) {

@@ -48,7 +48,7 @@ func TestPromise1Capacity(t *testing.T) {
 	})
 }
 
-func TestRealRedisKeepsTheCapacity(t *testing.T) {
+func TestPromise1CapacityRealRedis(t *testing.T) {
 	server := redistest.Start(t)
 	var live, most atomic.Int64
 	var callers sync.WaitGroup

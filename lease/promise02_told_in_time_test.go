@@ -107,7 +107,7 @@ func TestASlowLoggerHoldsUpNoContext(t *testing.T) {
 	})
 }
 
-func TestRealRedisTellsInTime(t *testing.T) {
+func TestPromise2ToldInTimeRealRedis(t *testing.T) {
 	alone(t)
 	for client, open := range clients {
 		for _, fault := range []string{"the server is stopped", "the connection swallows everything"} {

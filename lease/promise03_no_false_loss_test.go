@@ -107,7 +107,7 @@ func TestPromise3AnAttemptThatMayTakeLongHangs(t *testing.T) {
 	}
 }
 
-func TestRealRedisCostsNoLeaseWhenTroubleIsShort(t *testing.T) {
+func TestPromise3NoFalseLossRealRedis(t *testing.T) {
 	alone(t)
 	for client, open := range clients {
 		t.Run(client, func(t *testing.T) {

@@ -26,12 +26,12 @@ func TestPromise8FirstComeFirstServed(t *testing.T) {
 				sems = append(sems, w.semaphore(m, 1, noHandover))
 			}
 			first := w.acquire(sems[0])
-			var line callersInLine
+			var queued queuedCallers
 			for i := range 15 {
-				line.add(w, sems[(i*i+1)%3], i, 30*time.Millisecond)
+				queued.add(w, sems[(i*i+1)%3], i, 30*time.Millisecond)
 			}
 			_ = first.Release()
-			line.mustBeServedInOrder(w, 15)
+			queued.mustBeServedInOrder(w, 15)
 		})
 	})
 	t.Run("a place survives the loss of the queue", func(t *testing.T) {
@@ -40,14 +40,14 @@ func TestPromise8FirstComeFirstServed(t *testing.T) {
 			b, _ := w.process("b")
 			sa, sb := w.semaphore(a, 1, noHandover), w.semaphore(b, 1, noHandover)
 			first := w.acquire(sa)
-			var line callersInLine
+			var queued queuedCallers
 			for i := range 6 {
-				line.add(w, []*lease.Semaphore{sb, sa}[i%2], i, 30*time.Millisecond)
+				queued.add(w, []*lease.Semaphore{sb, sa}[i%2], i, 30*time.Millisecond)
 			}
 			w.net.Look(func(r *miniredis.Miniredis) { r.Del("{passbuddy-gpu}:queue"); r.Del("{passbuddy-gpu}:alive") })
 			time.Sleep(time.Second) // both have polled
 			_ = first.Release()
-			line.mustBeServedInOrder(w, 6)
+			queued.mustBeServedInOrder(w, 6)
 		})
 	})
 	t.Run("a heavy request is not starved", func(t *testing.T) {
@@ -56,18 +56,18 @@ func TestPromise8FirstComeFirstServed(t *testing.T) {
 			b, _ := w.process("b")
 			sa, sb := w.semaphore(a, 3, noHandover), w.semaphore(b, 3, noHandover)
 			one, two := w.acquire(sa), w.acquire(sa)
-			var line callersInLine
-			line.add(w, sb, 0, 30*time.Millisecond, lease.Weight(3))
-			line.add(w, sa, 1, 30*time.Millisecond) // there is a permit for it, and it waits
-			line.add(w, sb, 2, 30*time.Millisecond)
+			var queued queuedCallers
+			queued.add(w, sb, 0, 30*time.Millisecond, lease.Weight(3))
+			queued.add(w, sa, 1, 30*time.Millisecond) // there is a permit for it, and it waits
+			queued.add(w, sb, 2, 30*time.Millisecond)
 			if _, err := sa.TryAcquire(context.Background()); !errors.Is(err, lease.ErrAtCapacity) {
 				w.Errorf("an attempt overtakes those who wait: %v", err)
 			}
 			_ = one.Release()
 			_ = two.Release()
-			line.wg.Wait()
-			if len(line.served) != 3 || line.served[0] != 0 {
-				w.Errorf("served in the order %v", line.served)
+			queued.wg.Wait()
+			if len(queued.served) != 3 || queued.served[0] != 0 {
+				w.Errorf("served in the order %v", queued.served)
 			}
 		})
 	})
@@ -78,19 +78,19 @@ func TestPromise8FirstComeFirstServed(t *testing.T) {
 				b, hostB := w.process("b")
 				sa, sb := w.semaphore(a, 1, noHandover), w.semaphore(b, 1, noHandover)
 				first := w.acquire(sa)
-				var line callersInLine
+				var queued queuedCallers
 				if dead == "behind the head" {
-					line.add(w, sa, 0, 30*time.Millisecond)
+					queued.add(w, sa, 0, 30*time.Millisecond)
 				}
 				ctx, cancel := context.WithCancel(context.Background())
 				defer cancel()
 				go func() { _, _ = sb.Acquire(ctx) }()
 				time.Sleep(20 * time.Millisecond)
-				line.add(w, sa, 1, 30*time.Millisecond)
+				queued.add(w, sa, 1, 30*time.Millisecond)
 				hostB.Kill()
 				begin := time.Now()
 				_ = first.Release()
-				line.wg.Wait()
+				queued.wg.Wait()
 				if d := time.Since(begin); d > worldTTL+time.Second {
 					w.Errorf("served after %v: a dead waiter costs one TTL at most", d)
 				}

@@ -14,8 +14,8 @@ import (
 	"github.com/eqworks/passbuddy/lease"
 )
 
-// A freed permit wakes the process that it was given to, and nobody else; what that costs does not grow
-// with the number of those who wait.
+// A freed permit leads to one notification, to the process that it was given to; what that costs does not grow with the
+// number of waiters.
 func TestPromise9NoHerd(t *testing.T) {
 	for _, waiters := range []int{2, 40} {
 		t.Run(fmt.Sprintf("%d processes wait", waiters), func(t *testing.T) {
@@ -60,7 +60,7 @@ func TestPromise9NoHerd(t *testing.T) {
 				if len(served) != 1 || served[0] != "p00" {
 					w.Errorf("served: %v", served)
 				}
-				if want := []string{"holder zrem", "holder evalsha"}; !slices.Equal(talk, want) { // one trip
+				if want := []string{"holder zrem", "holder evalsha"}; !slices.Equal(talk, want) { // one round trip
 					w.Errorf("a hand-over took %v; want the release alone, %v", talk, want)
 				}
 				mu.Unlock()
@@ -71,13 +71,13 @@ func TestPromise9NoHerd(t *testing.T) {
 	}
 }
 
-// What an acquire costs Redis does not depend on how many wait, and one permit wakes one waiter.
+// What an acquire costs Redis does not depend on how many wait, and one permit leads to one notification.
 func TestPromise9NoHerdRealRedis(t *testing.T) {
 	inRealTime(t)
 	cost := func(processes int) (perAcquire, perGrant float64) {
 		server := redistest.Start(t)
 		admin := server.Client(t)
-		p := &place{url: "redis://" + server.Addr()}
+		p := &deployment{url: "redis://" + server.Addr()}
 		defer p.close()
 		cfg := lease.Config{Name: "gpu", Capacity: 1, TTL: time.Minute, RetryInterval: 20 * time.Second, Handover: -1}
 		const callers, each = 2, 40
@@ -104,22 +104,22 @@ func TestPromise9NoHerdRealRedis(t *testing.T) {
 		}
 		mustQueue(t, admin, queueKey, int64(callers*processes))
 		mustHaveInboxes(t, admin, processes)
-		before, pushes := commands(t, admin), calls(t, admin, "publish")
+		before, published := commands(t, admin), calls(t, admin, "publish")
 		close(start)
 		if err := l.Release(); err != nil {
 			t.Error(err)
 		}
 		all.Wait()
 		n := float64(callers * each * processes)
-		return float64(commands(t, admin)-before) / n, float64(calls(t, admin, "publish")-pushes) / n
+		return float64(commands(t, admin)-before) / n, float64(calls(t, admin, "publish")-published) / n
 	}
-	few, fewPushes := cost(4)
-	many, manyPushes := cost(32)
-	t.Logf("per acquire: 4 processes %.1f commands and %.2f pushes, 32 processes %.1f and %.2f", few, fewPushes, many, manyPushes)
+	few, fewPublished := cost(4)
+	many, manyPublished := cost(32)
+	t.Logf("per acquire: 4 processes %.1f commands and %.2f notifications, 32 processes %.1f and %.2f", few, fewPublished, many, manyPublished)
 	if many > 1.25*few {
 		t.Errorf("%.1f commands per acquire with 4 processes, %.1f with 32", few, many)
 	}
-	if manyPushes > 1 {
-		t.Errorf("%.2f pushes per acquire", manyPushes)
+	if manyPublished > 1 {
+		t.Errorf("%.2f notifications per acquire", manyPublished)
 	}
 }

@@ -21,13 +21,13 @@ func TestPromise11LimitsAreExplicit(t *testing.T) {
 			b, _ := w.process("b")
 			sa, sb := w.semaphore(a, 1), w.semaphore(b, 1)
 			first := w.acquire(sa)
-			var line callersInLine
-			line.add(w, sb, 0, time.Second)
+			var queued queuedCallers
+			queued.add(w, sb, 0, time.Second)
 			begin := time.Now()
 			if err := sa.Resize(ctx, 2); err != nil {
 				w.Fatal(err)
 			}
-			line.wg.Wait()
+			queued.wg.Wait()
 			if d := time.Since(begin); d > 1100*time.Millisecond {
 				w.Errorf("served after %v: a capacity that grows promotes at once", d-time.Second)
 			}
@@ -57,10 +57,10 @@ func TestPromise11LimitsAreExplicit(t *testing.T) {
 			time.Sleep(48 * time.Hour)
 			b, _ := w.process("b")
 			s := w.semaphore(b, 3)
-			var line callersInLine
-			line.add(w, s, 0, 0, lease.Weight(2))
+			var queued queuedCallers
+			queued.add(w, s, 0, 0, lease.Weight(2))
 			time.Sleep(3 * worldTTL)
-			if len(line.served) > 0 {
+			if len(queued.served) > 0 {
 				w.Error("served while paused")
 			}
 			if _, err := s.TryAcquire(ctx); err == nil || !strings.Contains(err.Error(), "paused") {
@@ -70,7 +70,7 @@ func TestPromise11LimitsAreExplicit(t *testing.T) {
 			if err := s.ResetCapacity(ctx); err != nil {
 				w.Fatal(err)
 			}
-			line.wg.Wait()
+			queued.wg.Wait()
 			if time.Since(begin) > 50*time.Millisecond {
 				w.Errorf("served %v after the pause", time.Since(begin))
 			}

@@ -19,7 +19,7 @@ func TestSentinelWaitersAreServedAfterAFailover(t *testing.T) {
 	inRealTime(t)
 	set := redistest.StartSentinel(t)
 	cfg := lease.Config{Name: "gpu", Capacity: 1, Handover: -1}
-	p := &place{url: sentinelURL(set), admin: set.Client(t)}
+	p := &deployment{url: sentinelURL(set), admin: set.Client(t)}
 	t.Cleanup(p.close)
 	holder := realAcquire(t, p.use(t, 0, cfg))
 	var mu sync.Mutex
@@ -113,7 +113,7 @@ func TestSentinelNobodyHangsWhenTheMasterDiesUnderLoad(t *testing.T) {
 func TestClusterAStalledNodeLeavesTheQueuesOfTheOthersAlone(t *testing.T) {
 	inRealTime(t)
 	cluster := redistest.StartCluster(t)
-	p := clusterPlace(t, cluster)
+	p := clusterDeployment(t, cluster)
 	p.url = "redis://" + cluster.Addrs()[0] + "?cluster=true"
 	t.Cleanup(p.close)
 	stalled := cluster.Nodes()[1]

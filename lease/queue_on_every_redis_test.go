@@ -21,12 +21,12 @@ import (
 
 func TestQueueOnEveryKindOfRedis(t *testing.T) {
 	inRealTime(t)
-	for kind, start := range places {
+	for kind, start := range deployments {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			p := start(t)
 			t.Cleanup(p.close)
-			for what, story := range map[string]func(*testing.T, *place, string){
+			for what, story := range map[string]func(*testing.T, *deployment, string){
 				"first come, first served":        tellOrder,
 				"a heavy request is not starved":  tellWeights,
 				"the dead are passed over":        tellDeath,
@@ -47,9 +47,9 @@ func TestQueueOnEveryKindOfRedis(t *testing.T) {
 				})
 			}
 			for i, node := range p.nodes {
-				t.Logf("node %d: %d scripts, %d pushes", i, calls(t, node, "evalsha"), calls(t, node, "publish"))
+				t.Logf("node %d: %d scripts, %d notifications", i, calls(t, node, "evalsha"), calls(t, node, "publish"))
 				if calls(t, node, "publish") == 0 {
-					t.Errorf("no push came from node %d", i)
+					t.Errorf("no notification came from node %d", i)
 				}
 			}
 			for i, node := range p.nodes {
@@ -71,7 +71,7 @@ func TestQueueOnEveryKindOfRedis(t *testing.T) {
 	}
 }
 
-func tellOrder(t *testing.T, p *place, name string) {
+func tellOrder(t *testing.T, p *deployment, name string) {
 	holders, queue := p.keys(name)
 	cfg := lease.Config{Name: name, Capacity: 1, Handover: -1}
 	holder := realAcquire(t, p.use(t, 0, cfg))
@@ -134,7 +134,7 @@ func tellOrder(t *testing.T, p *place, name string) {
 	}
 }
 
-func tellWeights(t *testing.T, p *place, name string) {
+func tellWeights(t *testing.T, p *deployment, name string) {
 	_, queue := p.keys(name)
 	cfg := lease.Config{Name: name, Capacity: 3, Handover: -1}
 	a, b, c := p.use(t, 0, cfg), p.use(t, 1, cfg), p.use(t, 2, cfg)
@@ -170,7 +170,7 @@ func tellWeights(t *testing.T, p *place, name string) {
 }
 
 // A manager that is closed gives nothing back, as if its process had died.
-func tellDeath(t *testing.T, p *place, name string) {
+func tellDeath(t *testing.T, p *deployment, name string) {
 	_, queue := p.keys(name)
 	cfg := lease.Config{Name: name, Capacity: 1, TTL: realTTL}
 	var managers []*lease.Manager
@@ -208,7 +208,7 @@ func tellDeath(t *testing.T, p *place, name string) {
 }
 
 // Those whose processes died long ago stand in the queue in their hundreds, before and behind the living.
-func tellLongQueue(t *testing.T, p *place, name string) {
+func tellLongQueue(t *testing.T, p *deployment, name string) {
 	_, queue := p.keys(name)
 	cfg := lease.Config{Name: name, Capacity: 1, TTL: realTTL}
 	a, b := p.use(t, 0, cfg), p.use(t, 1, cfg)
@@ -239,7 +239,7 @@ func tellLongQueue(t *testing.T, p *place, name string) {
 	p.admin.Del(t.Context(), queue)
 }
 
-func tellOperator(t *testing.T, p *place, name string) {
+func tellOperator(t *testing.T, p *deployment, name string) {
 	_, queue := p.keys(name)
 	cfg := lease.Config{Name: name, Capacity: 2}
 	a, operator := p.use(t, 0, cfg), p.use(t, 1, cfg)

@@ -11,7 +11,7 @@ import (
 
 // Every Go block of the README is made of code that compiles and runs: each of its paragraphs stands,
 // line by line, in an example of this package or of those below it, or in one of the examples' programs.
-func TestTheREADMEsCodeIsTheExamples(t *testing.T) {
+func TestTheREADMEsCodeComesFromTheExamples(t *testing.T) {
 	var sources [][]string
 	for _, pattern := range []string{"example*_test.go", "leasehttp/example*_test.go", "leasetest/*_test.go", "../examples/*/*.go"} {
 		files, err := filepath.Glob(pattern)

@@ -22,7 +22,7 @@ import (
 
 // 6.3.1, a basic semaphore: at most so many holders; a release makes room, and so does the death of a
 // holder, after its time is up.
-func TestBookBasicSemaphore(t *testing.T) {
+func TestRedisInActionBasicSemaphore(t *testing.T) {
 	inBubble(t, func(w *world) {
 		m, _ := w.process("p")
 		dying, host := w.process("q")
@@ -64,9 +64,9 @@ type skewed struct {
 
 func (c skewed) Now() time.Time { return c.Clock.Now().Add(c.by) }
 
-// 6.3.2, a fair semaphore: who has a permit keeps it, whatever the clocks of the others say. In the basic
+// 6.3.2, a fair semaphore: a holder keeps its permit, whatever the clocks of the others say. In the basic
 // one of the book, a process with a slow clock steals from one with a fast clock.
-func TestBookFairSemaphoreNoClockSteals(t *testing.T) {
+func TestRedisInActionFairSemaphoreNoClockSteals(t *testing.T) {
 	inBubble(t, func(w *world) {
 		var semaphores []*lease.Semaphore
 		for i, by := range []time.Duration{-time.Hour, -10 * time.Millisecond, 0, 10 * time.Millisecond, time.Hour} {
@@ -90,7 +90,7 @@ func TestBookFairSemaphoreNoClockSteals(t *testing.T) {
 }
 
 // 6.3.2, a fair semaphore: those who wait, in any process, are served in the order in which they came.
-func TestBookFairSemaphoreFirstComeFirstServed(t *testing.T) {
+func TestRedisInActionFairSemaphoreFirstComeFirstServed(t *testing.T) {
 	inBubble(t, func(w *world) {
 		holder, _ := w.process("holder")
 		l := w.acquire(w.semaphore(holder, 1, noHandover))
@@ -129,7 +129,7 @@ func TestBookFairSemaphoreFirstComeFirstServed(t *testing.T) {
 
 // 6.3.3, refreshing: a holder may keep its permit for as long as it wants to, and learns when it has
 // lost it; refreshing brings nothing back.
-func TestBookRefreshing(t *testing.T) {
+func TestRedisInActionRefreshing(t *testing.T) {
 	inBubble(t, func(w *world) {
 		m, _ := w.process("p")
 		other, _ := w.process("q")
@@ -163,7 +163,7 @@ func TestBookRefreshing(t *testing.T) {
 
 // 6.3.4, no races: of many who ask at the same time, exactly as many get a permit as there are. None is
 // given twice, and none stays free because those who asked got in each other's way.
-func TestBookNoRaces(t *testing.T) {
+func TestRedisInActionNoRaces(t *testing.T) {
 	const processes, callers, capacity = 10, 5, 7
 	inBubble(t, func(w *world) {
 		w.net.SetFaults(sim.Faults{Latency: time.Millisecond, Jitter: 2 * time.Millisecond})

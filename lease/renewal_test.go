@@ -57,7 +57,7 @@ func TestRenewalAndLossByTheMockClock(t *testing.T) {
 	})
 }
 
-func TestTroubleOfTheServerIsMetWithPatience(t *testing.T) {
+func TestAServerInErrorIsNotFloodedWithRenewals(t *testing.T) {
 	inBubble(t, func(w *world) {
 		m, _ := w.process("p", func(o *redis.Options, _ *lease.Options) { o.MaxRetries = -1 })
 		l := w.acquire(w.semaphore(m, 1))

@@ -113,7 +113,7 @@ func TestRealRedisRevokeReachesAnotherProcessAtOnceAndFreesNothing(t *testing.T)
 	mustBeClean(t, admin)
 }
 
-// The holder of a revoked permit has died: nobody gives it back, and time takes it.
+// The holder of a revoked permit has died: nobody gives it back, and it is free when it has expired.
 func TestRealRedisARevokedPermitIsFreeWhenItsTimeIsUp(t *testing.T) {
 	inRealTime(t)
 	server := redistest.Start(t)

@@ -11,7 +11,7 @@ import (
 	"github.com/eqworks/passbuddy/lease"
 )
 
-func TestAMaxHoldThatIsOverAtOnceIsNoLease(t *testing.T) {
+func TestAMaxHoldThatEndsAtOnceLeavesNoPermit(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.net.SetFaults(sim.Faults{Latency: time.Millisecond})
 		m, _ := w.process("p")
@@ -29,7 +29,7 @@ func TestAMaxHoldThatIsOverAtOnceIsNoLease(t *testing.T) {
 	})
 }
 
-func TestDoTakesAnEarlyReleaseForWhatItIs(t *testing.T) {
+func TestDoReturnsNilAfterAnEarlyRelease(t *testing.T) {
 	inBubble(t, func(w *world) {
 		m, _ := w.process("p")
 		err := w.semaphore(m, 1).Do(context.Background(), func(ctx context.Context) error {

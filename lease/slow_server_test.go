@@ -14,9 +14,9 @@ import (
 // The server answers, only slowly: it is far away.
 func TestASlowServerCostsNoLease(t *testing.T) {
 	const ttl = 6 * time.Second
-	for _, trip := range []time.Duration{ttl / 24, ttl / 15, ttl / 10, ttl / 7, ttl / 5} {
+	for _, rtt := range []time.Duration{ttl / 24, ttl / 15, ttl / 10, ttl / 7, ttl / 5} {
 		for _, honest := range []bool{true, false} {
-			t.Run(fmt.Sprintf("a round trip of %v, a context bounds calls: %v", trip, honest), func(t *testing.T) {
+			t.Run(fmt.Sprintf("a round trip of %v, a context bounds calls: %v", rtt, honest), func(t *testing.T) {
 				inBubble(t, func(w *world) {
 					m, _ := w.process("p", func(o *redis.Options, _ *lease.Options) {
 						o.ContextTimeoutEnabled = honest
@@ -25,18 +25,18 @@ func TestASlowServerCostsNoLease(t *testing.T) {
 					})
 					s := w.semaphore(m, 1, func(c *lease.Config) { c.TTL = ttl })
 					l := w.acquire(s)
-					w.net.SetFaults(sim.Faults{Latency: trip / 2})
-					if trip <= ttl/10 { // a second connection takes five round trips
+					w.net.SetFaults(sim.Faults{Latency: rtt / 2})
+					if rtt <= ttl/10 { // a second connection takes five round trips
 						w.acquire(w.semaphore(m, 1, func(c *lease.Config) { c.Name, c.TTL = "other", ttl })).Release()
 					}
 					time.Sleep(5 * ttl)
 					w.mustHold(l)
-					if trip <= ttl/10 { // connecting anew takes five round trips
+					if rtt <= ttl/10 { // connecting anew takes five round trips
 						w.net.Restart(true)
 						time.Sleep(5 * ttl)
 						w.mustHold(l)
 					}
-					if err := l.Release(); err != nil && trip <= ttl/10 { // behind a renewal, and on a connection of its own, it takes longer than the window
+					if err := l.Release(); err != nil && rtt <= ttl/10 { // behind a renewal, and on a connection of its own, it takes longer than the window
 						w.Error(err)
 					}
 				})
@@ -53,9 +53,9 @@ func TestASlowServerCostsNoHeavyLease(t *testing.T) {
 		tests = []struct{ leases, ttls int }{{5, 20}, {10, 20}, {20, 20}}
 	}
 	for _, tc := range tests {
-		for _, trip := range []time.Duration{ttl / 10, ttl / 7} {
+		for _, rtt := range []time.Duration{ttl / 10, ttl / 7} {
 			for _, jitter := range []time.Duration{0, 75 * time.Millisecond} {
-				t.Run(fmt.Sprintf("%d leases for %d TTLs, a round trip of %v and up to %v more", tc.leases, tc.ttls, trip, 2*jitter), func(t *testing.T) {
+				t.Run(fmt.Sprintf("%d leases for %d TTLs, a round trip of %v and up to %v more", tc.leases, tc.ttls, rtt, 2*jitter), func(t *testing.T) {
 					t.Parallel()
 					if testing.Short() && (tc.leases > 5 || jitter > 0) {
 						t.Skip("-short: it takes the simulated server a second of real time")
@@ -67,12 +67,12 @@ func TestASlowServerCostsNoHeavyLease(t *testing.T) {
 						for i := range held {
 							held[i] = w.acquire(s, lease.Weight(1000))
 						}
-						w.net.SetFaults(sim.Faults{Latency: trip / 2, Jitter: jitter})
+						w.net.SetFaults(sim.Faults{Latency: rtt / 2, Jitter: jitter})
 						time.Sleep(time.Duration(tc.ttls) * ttl)
 						for _, l := range held {
 							w.mustHold(l)
 						}
-						if trip <= ttl/10 && tc.ttls == 20 { // connecting anew takes five round trips
+						if rtt <= ttl/10 && tc.ttls == 20 { // connecting anew takes five round trips
 							w.net.Restart(true)
 							time.Sleep(3 * ttl)
 							for _, l := range held {
@@ -89,10 +89,10 @@ func TestASlowServerCostsNoHeavyLease(t *testing.T) {
 // The first call of all takes five round trips: TCP, HELLO, the client's name, EVALSHA, EVAL.
 func TestASlowServerIsReachedByTheFirstCall(t *testing.T) {
 	const ttl = 6 * time.Second
-	for _, trip := range []time.Duration{ttl / 24, ttl / 15, ttl / 10} {
-		t.Run(trip.String(), func(t *testing.T) {
+	for _, rtt := range []time.Duration{ttl / 24, ttl / 15, ttl / 10} {
+		t.Run(rtt.String(), func(t *testing.T) {
 			inBubble(t, func(w *world) {
-				w.net.SetFaults(sim.Faults{Latency: trip / 2})
+				w.net.SetFaults(sim.Faults{Latency: rtt / 2})
 				m, _ := w.process("p", func(o *redis.Options, _ *lease.Options) { o.ContextTimeoutEnabled = true })
 				l := w.acquire(w.semaphore(m, 1, func(c *lease.Config) { c.TTL = ttl }))
 				time.Sleep(5 * ttl)

@@ -55,7 +55,7 @@ func TestRealRedisGarbageInTheInboxIsIgnoredCountedAndLoggedOnce(t *testing.T) {
 		}
 		return nil
 	})
-	// Sensible, and of no use: a grant of a semaphore that nobody uses, of an id that nobody knows.
+	// Well formed, and of no use: a grant of a semaphore that nobody uses, of an id that nobody knows.
 	admin.Publish(ctx, channel, "grant "+numbers+" 00000000-0000-7000-8000-000000000000@"+owner+" passbuddy-unused")
 	admin.Publish(ctx, channel, "grant "+numbers+" 00000000-0000-7000-8000-000000000000@"+owner+" passbuddy-gpu")
 	mustStillWait(t, "the waiter", waiting)
@@ -109,7 +109,7 @@ func TestRealRedisPollsAtOnceWhenTheSubscriptionComesBack(t *testing.T) {
 		before = polls()
 		mustHaveInboxes(t, admin, 1)
 	}
-	admin.ZRem(ctx, "passbuddy-gpu", "node") // no wake-up
+	admin.ZRem(ctx, "passbuddy-gpu", "node") // without a notification
 	start := time.Now()
 	admin.ClientKillByFilter(ctx, "TYPE", "pubsub")
 	g := mustBeServed(t, "the waiter", waiting)

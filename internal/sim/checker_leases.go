@@ -63,8 +63,8 @@ func (c *checker) judgeLives(w *watched, seen view, now time.Time) {
 		}
 		over := x.lease.TrustedUntil().Sub(time.UnixMilli(x.score).Add(-c.network.offset))
 		if x.grant.epoch != c.epochs || !x.process.host.Knows(now) {
-			// But who has been told trusts nothing by the clock from before. A step that is shorter than a TTL may
-			// be hidden by an answer that took as long; and a pipeline is read to its end, over a few trips.
+			// But a process that has been told trusts nothing by the clock from before. A step that is shorter than a TTL may
+			// be hidden by an answer that took as long; and a pipeline is read to its end, over a few round trips.
 			if c.told(w, x, now.Add(-c.soon)) && c.plain && now.After(c.vague) && x.score > 0 && x.grant.epoch >= c.emptied && over > slices.Max(w.ttls) {
 				c.violateLocked("promise 2: lease %s of %s is trusted for %v longer than Redis keeps its permit by its new clock", x.lease.ID(), w.name, over)
 			}
@@ -86,9 +86,9 @@ func (c *checker) judgeLives(w *watched, seen view, now time.Time) {
 	}
 }
 
-// told reports whether the process of x has had an answer that shows what the clock shows that w goes by: one about w;
-// or about another semaphore which it has held all along and knew the clock before by, unless another node of a Cluster
-// may have taken over.
+// told reports whether the process of x can know the server's present clock: by an answer about w, or by one about
+// another semaphore of which it has held a lease since before the clock jumped, unless another node of a Cluster may
+// have taken over.
 func (c *checker) told(w *watched, x *life, at time.Time) bool {
 	if x.process.host.KnowsBy(w.key(), at) {
 		return true

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// checkLeft judges what processes that went home have left behind.
+// checkLeft judges what processes that have ended by themselves have left behind.
 func (c *checker) checkLeft(f *fleet) {
 	c.network.exec.Lock()
 	defer c.network.exec.Unlock()
@@ -18,12 +18,12 @@ func (c *checker) checkLeft(f *fleet) {
 				// A request that came twice may leave a permit that nobody knows. It lasts for a TTL; and after a step back of
 				// the clock until somebody finds no room: takeAll judges that.
 				if h.live > 0 && strings.HasPrefix(ownerOf(id), p.name+"~") && c.granted[id].epoch == c.epochs {
-					c.violateLocked("promise 7: %s of %s is held, and its process went home", id, w.name)
+					c.violateLocked("promise 7: %s of %s is held, and its process has ended", id, w.name)
 				}
 			}
 			for id := range v.queue {
 				if strings.HasPrefix(ownerOf(id), p.name+"~") {
-					c.violateLocked("promise 7: %s of %s waits, and its process went home", id, w.name)
+					c.violateLocked("promise 7: %s of %s waits, and its process has ended", id, w.name)
 				}
 			}
 			if n := p.manager.IgnoredMessages(); n > 0 && c.garbage == 0 {

@@ -11,7 +11,7 @@ import (
 	"github.com/eqworks/passbuddy/internal/sim"
 )
 
-func TestLostPushesDoNotHurtTheirConnection(t *testing.T) {
+func TestLostMessagesDoNotHurtTheirConnection(t *testing.T) {
 	onNetwork(t, func(t *testing.T, n *sim.Network) {
 		ctx := t.Context()
 		sub := dialer(t, n.Host("a")).Subscribe(ctx, "c")
@@ -29,7 +29,7 @@ func TestLostPushesDoNotHurtTheirConnection(t *testing.T) {
 	})
 }
 
-func TestDelayedPushesComeLaterAndInOrder(t *testing.T) {
+func TestDelayedMessagesComeLaterAndInOrder(t *testing.T) {
 	onNetwork(t, func(t *testing.T, n *sim.Network) {
 		ctx := t.Context()
 		sub := dialer(t, n.Host("a")).Subscribe(ctx, "c")
@@ -59,7 +59,7 @@ func TestDelayedPushesComeLaterAndInOrder(t *testing.T) {
 	})
 }
 
-func TestDuplicatedPushesComeOnceMore(t *testing.T) {
+func TestDuplicatedMessagesComeOnceMore(t *testing.T) {
 	onNetwork(t, func(t *testing.T, n *sim.Network) {
 		ctx := t.Context()
 		sub := dialer(t, n.Host("a")).Subscribe(ctx, "c")

@@ -11,7 +11,7 @@ import (
 	"github.com/eqworks/passbuddy/lease/leasetest"
 )
 
-func TestWhatCannotWorkIsRefusedWhenTheServerIsSetUp(t *testing.T) {
+func TestWrongOptionsPanicWhenTheServerIsSetUp(t *testing.T) {
 	type options = leasehttp.Options
 	s, err := leasetest.New(t).Semaphore(lease.Config{Name: "x", Capacity: 1})
 	if err != nil {

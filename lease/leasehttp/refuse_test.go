@@ -12,7 +12,7 @@ import (
 	"github.com/eqworks/passbuddy/lease/leasehttp"
 )
 
-func TestWhatARequestWithoutAPermitGets(t *testing.T) {
+func TestAnswersToRequestsWithoutAPermit(t *testing.T) {
 	type options = leasehttp.Options
 	for _, tc := range []struct {
 		name    string

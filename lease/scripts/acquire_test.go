@@ -30,7 +30,8 @@ func TestAcquireScriptGrantsUpToTheCapacity(t *testing.T) {
 	})
 }
 
-// Where there is room and nobody waits, and the caller before declared the same, a shorter way leads to the same.
+// Where there is room and nobody waits, and the caller before declared the same, include/uncontended.lua grants:
+// the outcome is the same.
 func TestAcquireScriptWhereNobodyWaits(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
 		for _, ids := range [][]any{{"a"}, {"b", "c"}} {
@@ -90,7 +91,7 @@ func TestAcquireScriptGrantsAgainWhatIsHeldAndExtendsIt(t *testing.T) {
 	})
 }
 
-func TestPartOfAGrantIsNone(t *testing.T) {
+func TestAGrantWithoutOneOfItsMembersIsNotHeld(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
 		id := my(1) + "#3"
 		s.acquire(10*second, 3, 0, id)
@@ -143,7 +144,7 @@ func TestAcquireScriptTokensGrowThoughTheClockGoesBack(t *testing.T) {
 	})
 }
 
-// How long others hold is said to who has to wait, also where its call has granted something.
+// A request that has to wait learns when the first permit expires, also where its call has granted another request.
 func TestAcquireScriptTellsTheEarliestExpiry(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
 		soon := time.Now().Add(3 * time.Second).UnixMilli()
@@ -178,7 +179,7 @@ func TestScriptsTakeAsManyIdsAsGoSends(t *testing.T) {
 }
 
 // Node's PassBuddy adds members by its own clock, without an expiry of the key.
-func TestScriptsLiveWithMembersOfNode(t *testing.T) {
+func TestScriptsKeepMembersOfNode(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
 		s.put("0b1f6a3e-uuid-of-node", time.Now().Add(5*second).UnixMilli())
 		if r := s.acquire(10*second, 2, 0, "a", "b"); r[2] == 0 || r[4] != 0 {

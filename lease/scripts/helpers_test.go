@@ -34,7 +34,7 @@ func onEach(t *testing.T, test func(*scriptTest)) {
 	})
 }
 
-// onEachWay does so with either way of a release.
+// onEachWay does so for both ways to release: by the script, and by a ZREM before the script.
 func onEachWay(t *testing.T, test func(*scriptTest)) {
 	for _, plain := range []bool{false, true} {
 		t.Run(fmt.Sprintf("plain=%t", plain), func(t *testing.T) {
@@ -179,7 +179,7 @@ func (s *scriptTest) aliveUntil(owner string) int64 {
 	return int64(s.client.ZScore(context.Background(), s.alive, owner).Val())
 }
 
-// channel subscribes to an owner's pushes.
+// channelOf subscribes to an owner's notifications.
 func (s *scriptTest) channelOf(owner string) <-chan *redis.Message {
 	s.Helper()
 	sub := s.client.Subscribe(context.Background(), Channel+owner)
@@ -190,18 +190,18 @@ func (s *scriptTest) channelOf(owner string) <-chan *redis.Message {
 	return sub.Channel()
 }
 
-// mustHear returns the next push.
+// mustHear returns the next notification.
 func (s *scriptTest) mustHear(from <-chan *redis.Message) Notification {
 	s.Helper()
 	select {
 	case m := <-from:
 		p, ok := ParseNotification(m.Payload)
 		if !ok || p.Holders != s.holders {
-			s.Fatalf("a push that nobody can read: %q", m.Payload)
+			s.Fatalf("a notification that cannot be read: %q", m.Payload)
 		}
 		return p
 	case <-time.After(10 * second): // not a wait: a lost notification fails the test
-		s.Fatal("nothing was pushed")
+		s.Fatal("no notification came")
 		return Notification{}
 	}
 }
@@ -211,7 +211,7 @@ func (s *scriptTest) mustBeSilent(from <-chan *redis.Message) {
 	s.Helper()
 	select {
 	case m := <-from:
-		s.Fatalf("a push that nobody needs: %q", m.Payload)
+		s.Fatalf("a notification that nobody needs: %q", m.Payload)
 	default:
 	}
 }

@@ -16,7 +16,7 @@ func TestPromise11ResizeWinsAndTakesNothingAway(t *testing.T) {
 		s.poll(10*second, 2, my(1), second)
 		s.operate(Resize, 2, "3")
 		if p := s.mustHear(me); p.ID != my(1) {
-			t.Errorf("pushed %+v", p)
+			t.Errorf("the notification is %+v", p)
 		}
 		s.operate(Resize, 2, "1")
 		if n := s.client.ZCard(context.Background(), s.holders).Val(); n != 3 {
@@ -35,7 +35,7 @@ func TestPromise11ResizeWinsAndTakesNothingAway(t *testing.T) {
 		}
 		s.operate(Resize, 2, "")
 		if p := s.mustHear(me); p.ID != my(2) {
-			t.Errorf("pushed %+v", p)
+			t.Errorf("the notification is %+v", p)
 		}
 		if n := s.client.Exists(context.Background(), config).Val(); n != 0 {
 			t.Error("the override is still there")
@@ -53,7 +53,7 @@ func TestRevokeScriptFreesNothing(t *testing.T) {
 			t.Fatalf("reply %v", r)
 		}
 		if p := s.mustHear(me); p.Notice != Withdrawn || p.ID != id {
-			t.Errorf("pushed %+v", p)
+			t.Errorf("the notification is %+v", p)
 		}
 		if s.score("revoked,"+id+",1") != until || s.score("revoked,"+id+",2") != until || s.score(id+",1") != 0 {
 			t.Error("the members are not there under their other names")
@@ -76,7 +76,7 @@ func TestRevokeScriptFreesNothing(t *testing.T) {
 		you := s.channelOf("you~2")
 		s.release(2, id)
 		if p := s.mustHear(you); p.ID != your(1) {
-			t.Errorf("pushed %+v", p)
+			t.Errorf("the notification is %+v", p)
 		}
 	})
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-func TestPromoteDropsTheDeadWhereverTheyStand(t *testing.T) {
+func TestPromoteDropsDeadWaitersAnywhereInTheQueue(t *testing.T) {
 	onEachWay(t, func(s *scriptTest) {
 		me := s.channelOf("me~1")
 		s.acquire(10*second, 3, 0, "a", "b", "c")
@@ -21,10 +21,10 @@ func TestPromoteDropsTheDeadWhereverTheyStand(t *testing.T) {
 		s.client.ZAdd(context.Background(), s.alive, redis.Z{Score: 1, Member: "you~2"})
 		s.release(3, "a", "b")
 		if p := s.mustHear(me); p.ID != my(1) {
-			t.Errorf("pushed %+v, want %s", p, my(1))
+			t.Errorf("the notification is %+v, want %s", p, my(1))
 		}
 		if p := s.mustHear(me); p.ID != my(2) {
-			t.Errorf("pushed %+v, want %s", p, my(2))
+			t.Errorf("the notification is %+v, want %s", p, my(2))
 		}
 		if left := s.waiting(); len(left) != 0 {
 			t.Errorf("still waiting: %v", left)
@@ -32,7 +32,7 @@ func TestPromoteDropsTheDeadWhereverTheyStand(t *testing.T) {
 	})
 }
 
-func TestPromoteRefusesWhatACapacityHasMadeImpossible(t *testing.T) {
+func TestPromoteRefusesRequestsHeavierThanTheCapacity(t *testing.T) {
 	onEachWay(t, func(s *scriptTest) {
 		me, you := s.channelOf("me~1"), s.channelOf("you~2")
 		s.acquire(10*second, 3, 0, "a", "b", "c")
@@ -41,10 +41,10 @@ func TestPromoteRefusesWhatACapacityHasMadeImpossible(t *testing.T) {
 		s.operate(Resize, 3, "2")
 		s.release(3, "a", "b")
 		if p := s.mustHear(you); p.Notice != Refused || p.ID != your(1)+"#3" || p.Expiry != 2 {
-			t.Errorf("pushed %+v", p)
+			t.Errorf("the notification is %+v", p)
 		}
 		if p := s.mustHear(me); p.Notice != Granted || p.ID != my(1) {
-			t.Errorf("pushed %+v", p)
+			t.Errorf("the notification is %+v", p)
 		}
 		if r := s.poll(10*second, 3, my(2)+"#3", 0); r[2] != -1 || len(s.waiting()) != 0 {
 			t.Errorf("reply %v, waiting %v", r, s.waiting())
@@ -52,7 +52,8 @@ func TestPromoteRefusesWhatACapacityHasMadeImpossible(t *testing.T) {
 	})
 }
 
-// During a deploy from 2 to 5 the processes declare both. Who declares 2 must not refuse what 5 have room for.
+// During a deploy from 2 to 5 the processes declare both. One that declares 2 must not refuse a request that 5
+// have room for.
 func TestPromoteRefusesNothingForANeighboursSmallerCapacity(t *testing.T) {
 	onEachWay(t, func(s *scriptTest) {
 		me, you := s.channelOf("me~1"), s.channelOf("you~2")
@@ -71,7 +72,7 @@ func TestPromoteRefusesNothingForANeighboursSmallerCapacity(t *testing.T) {
 			t.Errorf("its own poll brings %v", r)
 		}
 		if p := s.mustHear(me); p.Notice != Granted || p.ID != my(1) {
-			t.Errorf("pushed %+v", p)
+			t.Errorf("the notification is %+v", p)
 		}
 	})
 }
@@ -91,7 +92,7 @@ func TestAHeadThatIsTooHeavyForItsOwnProcessIsDropped(t *testing.T) {
 			t.Errorf("reply %v", r)
 		}
 		if p := s.mustHear(me); p.Notice != Refused || p.ID != my(1)+"#3" || p.Expiry != 2 {
-			t.Errorf("pushed %+v", p)
+			t.Errorf("the notification is %+v", p)
 		}
 		if w := s.waiting(); len(w) != 0 {
 			t.Errorf("still waiting: %v", w)
@@ -120,7 +121,7 @@ func TestPromoteSaysThatThereIsMore(t *testing.T) {
 	})
 }
 
-// Two permits are free at once, so that the short way for one waiter is not taken.
+// Two permits are free at once, so that include/next_waiter.lua does not serve the waiter.
 func TestPromotionGrantsForAsLongAsTheWaitersProcessIsAlive(t *testing.T) {
 	onEachWay(t, func(s *scriptTest) {
 		s.acquire(10*second, 2, 0, "a", "b")
@@ -137,7 +138,7 @@ func TestPromotionGrantsForAsLongAsTheWaitersProcessIsAlive(t *testing.T) {
 	})
 }
 
-func TestPromise9APollThatPromotesItsOwnIsNotPushed(t *testing.T) {
+func TestPromise9APollThatPromotesItsOwnRequestIsNotNotified(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
 		me, you := s.channelOf("me~1"), s.channelOf("you~2")
 		s.acquire(10*second, 2, 0, "a", "b")
@@ -149,7 +150,7 @@ func TestPromise9APollThatPromotesItsOwnIsNotPushed(t *testing.T) {
 			t.Errorf("reply %v", r)
 		}
 		if p := s.mustHear(you); p.ID != your(1) {
-			t.Errorf("pushed %+v", p)
+			t.Errorf("the notification is %+v", p)
 		}
 		s.mustBeSilent(me)
 	})

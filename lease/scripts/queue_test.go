@@ -22,11 +22,11 @@ func TestPromise8ReleaseScriptServesWhoCameFirst(t *testing.T) {
 		s.release(1, "a")
 		p := s.mustHear(me)
 		if p.Notice != Granted || p.ID != my(3) || p.Expiry != s.score(my(3)) || p.Token < p.ServerTime {
-			t.Errorf("pushed %+v, the score is %d", p, s.score(my(3)))
+			t.Errorf("the notification is %+v, the score is %d", p, s.score(my(3)))
 		}
 		s.release(1, my(3))
 		if p := s.mustHear(you); p.ID != your(1) || p.Expiry != s.aliveUntil("you~2") || p.Expiry != s.score(your(1)) {
-			t.Errorf("pushed %+v; its process is alive until %d, the score is %d", p, s.aliveUntil("you~2"), s.score(your(1)))
+			t.Errorf("the notification is %+v; its process is alive until %d, the score is %d", p, s.aliveUntil("you~2"), s.score(your(1)))
 		}
 		s.mustBeSilent(me)
 		if got, want := s.waiting(), []string{my(2)}; !slices.Equal(got, want) {
@@ -35,7 +35,7 @@ func TestPromise8ReleaseScriptServesWhoCameFirst(t *testing.T) {
 	})
 }
 
-func TestThoseOfOneCallWaitInTheirOrder(t *testing.T) {
+func TestRequestsOfOneCallWaitInTheirOrder(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
 		s.acquire(10*second, 1, 0, "a")
 		want := []string{my(3), my(1), my(2)}
@@ -48,7 +48,7 @@ func TestThoseOfOneCallWaitInTheirOrder(t *testing.T) {
 	})
 }
 
-// Those who have no place yet come behind the one that the caller names, and in the order of the call.
+// Requests that have no place yet come behind the place that the caller names, in the order of the call.
 func TestAcquireScriptPutsNobodyBeforeAPlaceOfTheSameProcess(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
 		s.put("holder", time.Now().Add(time.Hour).UnixMilli())
@@ -66,7 +66,7 @@ func TestAcquireScriptPutsNobodyBeforeAPlaceOfTheSameProcess(t *testing.T) {
 	})
 }
 
-func TestPromise8PollKeepsItsPlaceAndAnOutageToo(t *testing.T) {
+func TestPromise8APlaceSurvivesPollsAndAnOutage(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
 		s.acquire(10*second, 1, 0, "a")
 		s.poll(10*second, 1, my(1), 2*second)
@@ -91,8 +91,8 @@ func TestPromise8PollKeepsItsPlaceAndAnOutageToo(t *testing.T) {
 	})
 }
 
-// A failover may lose the latest writes, a restart all of them. The server then knows those who have polled since, and
-// nobody else: a permit that is free is theirs. A place counts again from its process's next poll on.
+// A failover may lose the latest writes, a restart all of them. The server then knows only the waiters that have polled
+// since, and gives them what is free. A place counts again from the next poll of its process on.
 func TestPromise8LostPlaceCountsAgainFromThePollThatBringsIt(t *testing.T) {
 	for lost, lose := range map[string]func(*scriptTest){
 		"the queue": func(s *scriptTest) {
@@ -147,7 +147,7 @@ func TestAHeavyRequestIsNotOvertaken(t *testing.T) {
 		}
 		s.release(3, "b")
 		if p := s.mustHear(me); p.ID != heavy {
-			t.Errorf("pushed %+v", p)
+			t.Errorf("the notification is %+v", p)
 		}
 		if s.score(heavy+",1") == 0 || s.score(heavy+",2") != s.score(heavy+",1") || s.score(heavy) != 0 {
 			t.Error("the members are not there")

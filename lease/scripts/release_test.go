@@ -10,8 +10,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A released permit goes to the waiter that has waited longest, by include/next_waiter.lua or by include/promote.lua: the
-// outcome is the same.
+// A released permit goes to the waiter that has waited longest, by include/next_waiter.lua or by include/promote.lua:
+// the outcome is the same.
 
 func TestReleaseScriptGivesOnePermitToTheNext(t *testing.T) {
 	onEachWay(t, func(s *scriptTest) {
@@ -24,7 +24,7 @@ func TestReleaseScriptGivesOnePermitToTheNext(t *testing.T) {
 		}
 		p := s.mustHear(me)
 		if p.Notice != Granted || p.ID != my(1) || p.Expiry != s.score(my(1)) || p.Expiry != s.aliveUntil("me~1") {
-			t.Errorf("pushed %+v; the score is %d, its process is alive until %d", p, s.score(my(1)), s.aliveUntil("me~1"))
+			t.Errorf("the notification is %+v; the score is %d, its process is alive until %d", p, s.score(my(1)), s.aliveUntil("me~1"))
 		}
 		if fence, want := s.client.Get(ctx, s.fence).Val(), fmt.Sprintf("%d 1 10000", p.Token); fence != want {
 			t.Errorf("the fence says %q, want %q", fence, want)
@@ -50,12 +50,12 @@ func TestReleaseScriptServesAllThatFit(t *testing.T) {
 		s.release(3, "a", "b")
 		for i := range 2 {
 			if p := s.mustHear(me); p.ID != my(i) {
-				t.Errorf("pushed %+v, want %s", p, my(i))
+				t.Errorf("the notification is %+v, want %s", p, my(i))
 			}
 		}
 		s.release(3, "c")
 		if p := s.mustHear(me); p.ID != my(2) {
-			t.Errorf("pushed %+v, want %s", p, my(2))
+			t.Errorf("the notification is %+v, want %s", p, my(2))
 		}
 		if got, want := s.waiting(), []string{my(3)}; !slices.Equal(got, want) {
 			t.Errorf("waiting: %v, want %v", got, want)
@@ -65,7 +65,7 @@ func TestReleaseScriptServesAllThatFit(t *testing.T) {
 
 // One permit is free, and it goes to nobody: not to a heavy request, not past an override or what the caller
 // declares.
-func TestReleaseScriptLeavesWaitWhoDoesNotFit(t *testing.T) {
+func TestReleaseScriptKeepsAHeadThatDoesNotFitWaiting(t *testing.T) {
 	for name, test := range map[string]struct {
 		id       string
 		capacity int // that the releaser declares
@@ -107,7 +107,7 @@ func TestReleaseScriptPassesOverADeadHead(t *testing.T) {
 		s.client.ZAdd(context.Background(), s.alive, redis.Z{Score: 1, Member: "you~2"})
 		s.release(1, "a")
 		if p := s.mustHear(me); p.ID != my(1) {
-			t.Errorf("pushed %+v", p)
+			t.Errorf("the notification is %+v", p)
 		}
 		if s.score(your(1)) != 0 {
 			t.Error("the dead one holds")
@@ -123,16 +123,16 @@ func TestReleaseScriptCountsARevokedPermit(t *testing.T) {
 		s.poll(10*second, 2, my(2), 0)
 		s.operate(Revoke, 2, my(1))
 		if p := s.mustHear(me); p.Notice != Withdrawn {
-			t.Errorf("pushed %+v", p)
+			t.Errorf("the notification is %+v", p)
 		}
 		s.release(2, "b")
 		if p := s.mustHear(me); p.ID != my(2) {
-			t.Errorf("pushed %+v", p)
+			t.Errorf("the notification is %+v", p)
 		}
 		s.poll(10*second, 2, my(3), 0)
 		s.release(2, my(1))
 		if p := s.mustHear(me); p.ID != my(3) {
-			t.Errorf("pushed %+v", p)
+			t.Errorf("the notification is %+v", p)
 		}
 	})
 }
@@ -146,7 +146,7 @@ func TestReleaseScriptMakesAFenceThatIsGone(t *testing.T) {
 		s.client.Del(ctx, s.fence)
 		s.release(1, "a")
 		if p := s.mustHear(me); s.client.Get(ctx, s.fence).Val() != fmt.Sprintf("%d 1 10000 86400000", p.Token) {
-			t.Errorf("pushed %+v, the fence says %q", p, s.client.Get(ctx, s.fence).Val())
+			t.Errorf("the notification is %+v, the fence says %q", p, s.client.Get(ctx, s.fence).Val())
 		}
 		if ttl := s.client.PTTL(ctx, s.fence).Val(); ttl < 24*time.Hour {
 			t.Errorf("the fence lives for %v", ttl)

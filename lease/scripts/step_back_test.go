@@ -9,8 +9,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// After a step back of the server's clock, the expiries from before lie far ahead. Scripts draw them in: they lower them to
-// what the longest TTL in use allows (include/longest.lua).
+// After a step back of the server's clock, the expiries from before lie far ahead. Scripts draw them in: they lower
+// them to what the longest TTL in use allows (include/longest.lua).
 
 // near reports whether a score lies so far ahead of now, a test being short.
 func near(score int64, ahead time.Duration) bool {
@@ -20,7 +20,7 @@ func near(score int64, ahead time.Duration) bool {
 
 func inAnHour() int64 { return time.Now().Add(time.Hour).UnixMilli() }
 
-func TestAPermitFromBeforeAStepBackIsDrawnInByWhoFindsNoRoom(t *testing.T) {
+func TestAPermitFromBeforeAStepBackIsDrawnInByARequestThatFindsNoRoom(t *testing.T) {
 	for name, ask := range map[string]func(*scriptTest){
 		"one that does not wait": func(s *scriptTest) { s.acquire(10*second, 2, 0, my(1)) },
 		"one that waits":         func(s *scriptTest) { s.poll(10*second, 2, my(1), 0) },
@@ -47,7 +47,7 @@ func TestAPermitFromBeforeAStepBackIsDrawnInByWhoFindsNoRoom(t *testing.T) {
 	}
 }
 
-func TestAPermitOfPassBuddysOwnIsNotDrawnIn(t *testing.T) {
+func TestAPermitOfPassBuddyForNodeIsNotDrawnIn(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
 		s.acquire(10*second, 2, 0, your(1))
 		theirs := inAnHour()
@@ -98,7 +98,7 @@ func TestAPermitWithALongerTTLIsNotDrawnIn(t *testing.T) {
 	}
 }
 
-func TestWhatTheFenceSaysOfALongerTTLIsForgottenWhenNobodyHolds(t *testing.T) {
+func TestTheFenceForgetsALongerTTLWhenNobodyHolds(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
 		s.acquire(time.Hour, 1, 0, your(1))
 		s.release(1, your(1))
@@ -109,7 +109,7 @@ func TestWhatTheFenceSaysOfALongerTTLIsForgottenWhenNobodyHolds(t *testing.T) {
 	})
 }
 
-// Without a fence the shorter way would not know of holders with a longer TTL.
+// Without a fence include/uncontended.lua would not know of holders with a longer TTL.
 func TestAFenceThatIsMadeAnewBesideHoldersKnowsNoTTL(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
 		ctx := context.Background()
@@ -153,7 +153,7 @@ func TestAnAliveMarkFromBeforeAStepBackIsDrawnIn(t *testing.T) {
 	})
 }
 
-// Who waits with a longer TTL may poll less often than others' TTLs.
+// A waiter with a longer TTL may poll less often than once in the TTL of others.
 func TestAnAliveMarkWithALongerTTLIsNotDrawnIn(t *testing.T) {
 	for _, fence := range []bool{true, false} {
 		onEachWay(t, func(s *scriptTest) {
@@ -171,8 +171,8 @@ func TestAnAliveMarkWithALongerTTLIsNotDrawnIn(t *testing.T) {
 	}
 }
 
-// The queue is lost, and who waits is still taken to be alive: it says its TTL again.
-func TestAWaiterSaysItsLongerTTLEachTimeThatItJoinsTheQueue(t *testing.T) {
+// The queue is lost, and the waiter still counts as alive: it declares its TTL again.
+func TestAWaiterDeclaresItsLongerTTLEachTimeThatItJoinsTheQueue(t *testing.T) {
 	onEachWay(t, func(s *scriptTest) {
 		s.acquire(10*second, 1, 0, "a")
 		s.poll(time.Hour, 1, your(1), 0)

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-func TestTroubleIsDueOnceInAPeriod(t *testing.T) {
+func TestTroubleIsLoggedOnceInAPeriod(t *testing.T) {
 	var log troubleLog
 	start := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, tc := range []struct {
