@@ -27,11 +27,11 @@ func TestQueueOnEveryKindOfRedis(t *testing.T) {
 			p := start(t)
 			t.Cleanup(p.close)
 			for what, story := range map[string]func(*testing.T, *deployment, string){
-				"first come, first served":        tellOrder,
-				"a heavy request is not starved":  tellWeights,
-				"the dead are passed over":        tellDeath,
-				"a long queue of the dead":        tellLongQueue,
-				"an operator resizes and revokes": tellOperator,
+				"first come, first served":        testOrder,
+				"a heavy request is not starved":  testWeights,
+				"the dead are passed over":        testDeath,
+				"a long queue of the dead":        testLongQueue,
+				"an operator resizes and revokes": testOperator,
 			} {
 				t.Run(what, func(t *testing.T) {
 					for _, name := range p.names {
@@ -71,7 +71,7 @@ func TestQueueOnEveryKindOfRedis(t *testing.T) {
 	}
 }
 
-func tellOrder(t *testing.T, p *deployment, name string) {
+func testOrder(t *testing.T, p *deployment, name string) {
 	holders, queue := p.keys(name)
 	cfg := lease.Config{Name: name, Capacity: 1, Handover: -1}
 	holder := realAcquire(t, p.use(t, 0, cfg))
@@ -134,7 +134,7 @@ func tellOrder(t *testing.T, p *deployment, name string) {
 	}
 }
 
-func tellWeights(t *testing.T, p *deployment, name string) {
+func testWeights(t *testing.T, p *deployment, name string) {
 	_, queue := p.keys(name)
 	cfg := lease.Config{Name: name, Capacity: 3, Handover: -1}
 	a, b, c := p.use(t, 0, cfg), p.use(t, 1, cfg), p.use(t, 2, cfg)
@@ -170,7 +170,7 @@ func tellWeights(t *testing.T, p *deployment, name string) {
 }
 
 // A manager that is closed gives nothing back, as if its process had died.
-func tellDeath(t *testing.T, p *deployment, name string) {
+func testDeath(t *testing.T, p *deployment, name string) {
 	_, queue := p.keys(name)
 	cfg := lease.Config{Name: name, Capacity: 1, TTL: realTTL}
 	var managers []*lease.Manager
@@ -208,7 +208,7 @@ func tellDeath(t *testing.T, p *deployment, name string) {
 }
 
 // Those whose processes died long ago stand in the queue in their hundreds, before and behind the living.
-func tellLongQueue(t *testing.T, p *deployment, name string) {
+func testLongQueue(t *testing.T, p *deployment, name string) {
 	_, queue := p.keys(name)
 	cfg := lease.Config{Name: name, Capacity: 1, TTL: realTTL}
 	a, b := p.use(t, 0, cfg), p.use(t, 1, cfg)
@@ -239,7 +239,7 @@ func tellLongQueue(t *testing.T, p *deployment, name string) {
 	p.admin.Del(t.Context(), queue)
 }
 
-func tellOperator(t *testing.T, p *deployment, name string) {
+func testOperator(t *testing.T, p *deployment, name string) {
 	_, queue := p.keys(name)
 	cfg := lease.Config{Name: name, Capacity: 2}
 	a, operator := p.use(t, 0, cfg), p.use(t, 1, cfg)
