@@ -22,8 +22,8 @@ func inRealTime(t *testing.T) {
 	t.Parallel()
 }
 
-// alone marks a test that keeps the processors busy, or judges what takes its turn on them: it runs beside no other,
-// and not under -short.
+// alone marks a test that keeps the processors busy, or that would mistake busy processors for a fault: it runs beside no
+// other, and not under -short.
 func alone(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
