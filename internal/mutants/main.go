@@ -5,7 +5,8 @@
 //	go run ./internal/mutants -list
 //	go run ./internal/mutants -apply     # only see that each fits the code, and compiles
 //
-// A mutant is an entry of the list in list.go: what it breaks, where, how, and which tests must fail. The
+// A mutant is an entry of a list (leases.go, queue.go, clocks.go, …): what it breaks, where, how, and which tests must
+// fail; list.go has what the lists share. The
 // changed file reaches the compiler through go build's -overlay, so the tree itself is never touched. A
 // mutant whose text is not found exactly once, that does not compile, or whose tests do not exist, is an
 // error: the list has to follow the code. The exit code is 1 when a mutant survives or an error occurs.
@@ -18,6 +19,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
@@ -147,8 +149,12 @@ func named(all []mutant) error {
 			return fmt.Errorf("the tests of %s: %v\n%s", g.pkg, err, out)
 		}
 		for _, word := range strings.Split(g.run, "|") {
-			if !regexp.MustCompile("(?m)^(Test|Fuzz).*" + word).Match(out) {
+			test, story, _ := strings.Cut(word, "/") // the list of tests has no subtests
+			if !regexp.MustCompile("(?m)^(Test|Fuzz).*" + test).Match(out) {
 				return fmt.Errorf("%s has no test that matches %s", g.pkg, word)
+			}
+			if _, err := os.Stat(filepath.Join(g.pkg, "testdata", "stories", story+".txt")); story != "" && err != nil {
+				return err
 			}
 		}
 	}
