@@ -16,7 +16,7 @@ func renewedBy(t *testing.T, d *driver, server *transport.Server, offset time.Du
 	t.Helper()
 	d.mu.Lock()
 	now := d.manager.now()
-	d.state.RenewAt, d.state.Queued = now, false
+	d.state.RenewAt, d.state.AtTransport = now, false
 	batch := d.state.Depart(now, protocol.Reading{})
 	d.mu.Unlock()
 	if batch == nil || batch.Calls[0].Verb != protocol.Renew {
@@ -46,7 +46,7 @@ func TestAnotherNodesClockShortensTheWindowsThatTheOneBeforeMeasured(t *testing.
 			now := m.now()
 			w := &protocol.Waiter{Weight: 1, Done: make(chan struct{}), Holding: &protocol.Holding{Holder: held.Holding.Holder}}
 			d.state.Ask(now, w)
-			d.state.Queued = false
+			d.state.AtTransport = false
 			batch := d.state.Depart(now, protocol.Reading{})
 			d.mu.Unlock()
 			refuse(batch, now)
@@ -101,7 +101,7 @@ func TestARenewalFromBeforeAStepExtendsTheLeaseByLess(t *testing.T) {
 	m.clock.(*clock.Mock).Add(time.Second)
 	d.mu.Lock()
 	now := m.now()
-	d.state.RenewAt, d.state.Queued = now, false
+	d.state.RenewAt, d.state.AtTransport = now, false
 	batch := d.state.Depart(now, protocol.Reading{})
 	d.mu.Unlock()
 	batch.Calls[0].Server, batch.Calls[0].Expiry = serverAt(now), expiryAt(now)

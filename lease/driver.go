@@ -35,18 +35,18 @@ type driver struct {
 	end  appointment // the watchdog's
 }
 
-// unlock is called after the methods of the state, with the lock held. It does what the state has decided:
+// finish is called after the methods of the state, with the lock held. It does what the state has decided:
 //
 //  1. It tells the callers of renewNow, the events and the subscriber, and makes the appointments.
 //  2. It releases the lock.
 //  3. It ends the leases that the state has ended, and sends what the state wants sent. inline says that this goroutine
 //     may carry the batch itself.
-func (d *driver) unlock(now protocol.Instant, inline bool) {
+func (d *driver) finish(now protocol.Instant, inline bool) {
 	s := &d.state
 	d.confirmRenewals()
 	send := s.Wants(now)
 	if send {
-		s.Queued = true
+		s.AtTransport = true
 	}
 	left := s.TakeEffects()
 	if len(left.Events) > 0 {
@@ -61,7 +61,7 @@ func (d *driver) unlock(now protocol.Instant, inline bool) {
 		stuck, d.round = d.round, transport.Round{} // the state gave it up, if there was one
 	}
 	if s.Idle() {
-		d.rest(now)
+		d.idle(now)
 	} else {
 		d.idleAt = protocol.Instant{}
 		if at := s.Next(); !at.IsZero() {
@@ -97,8 +97,8 @@ func (d *driver) unlock(now protocol.Instant, inline bool) {
 // linger is how long a driver outlives its state's work.
 const linger = time.Second
 
-// rest retires d when it has had nothing to do for a while, or the manager is on its way out.
-func (d *driver) rest(now protocol.Instant) {
+// idle retires d when it has had nothing to do for a while, or the manager is on its way out.
+func (d *driver) idle(now protocol.Instant) {
 	if d.idleAt.IsZero() {
 		d.idleAt = now
 	}
@@ -128,7 +128,7 @@ func (d *driver) tick() {
 	}
 	now := d.manager.now()
 	d.state.Tick(now)
-	d.unlock(now, false)
+	d.finish(now, false)
 }
 
 // Keys are the semaphore's, for the transport.
@@ -151,7 +151,7 @@ func (d *driver) Depart(round transport.Round) *protocol.Batch {
 	if batch != nil {
 		d.round = round
 	}
-	d.unlock(now, false)
+	d.finish(now, false)
 	return batch
 }
 
@@ -178,7 +178,7 @@ func (d *driver) Arrive(batch *protocol.Batch, server *transport.Server) {
 			if by, changed := d.clock.Observe(r); changed {
 				forward, step = max(forward, by), r
 			}
-			batch.Behind = max(batch.Behind, d.clock.Behind(r))
+			batch.ClockAhead = max(batch.ClockAhead, d.clock.AheadSince(r))
 		}
 	}
 	if d.dead {
@@ -196,9 +196,9 @@ func (d *driver) Arrive(batch *protocol.Batch, server *transport.Server) {
 		d.state.Shorten(now, forward) // before what batch brings: that is measured by the new clock
 	}
 	d.state.Arrive(now, batch)
-	d.unlock(now, false)
+	d.finish(now, false)
 	switch {
-	case changed && sameServer && server.IsNews(step):
+	case changed && sameServer && server.TakeStep(step):
 		d.manager.clockStepped(d, server, step, forward)
 	case moved:
 		d.manager.serverMoved(d, server)
@@ -214,7 +214,7 @@ func (d *driver) notified(p protocol.Notification) {
 	}
 	now := d.manager.now()
 	d.state.Notified(now, p)
-	d.unlock(now, false)
+	d.finish(now, false)
 }
 
 // subscribed passes on that notifications arrive from now on.
@@ -226,7 +226,7 @@ func (d *driver) subscribed() {
 	}
 	now := d.manager.now()
 	d.state.Subscribed(now)
-	d.unlock(now, false)
+	d.finish(now, false)
 }
 
 // hear says that another semaphore has found a step of the server's clock. step.Micros is 0 where all that is known is
@@ -247,7 +247,7 @@ func (d *driver) hear(server *transport.Server, step protocol.Reading) {
 		d.state.SetBack = true
 	}
 	d.state.Shorten(now, forward)
-	d.unlock(now, false)
+	d.finish(now, false)
 }
 
 // close ends everything; the manager is closed.
@@ -259,7 +259,7 @@ func (d *driver) close() {
 	}
 	now := d.manager.now()
 	d.state.Close(now)
-	d.unlock(now, false)
+	d.finish(now, false)
 }
 
 // retire takes d off the lists. A pipeline of it that was given up may still come back: to a dead state.
@@ -288,5 +288,5 @@ func (h *hold) lose() {
 	if g := h.Grant; g.State == protocol.Held && g.Holding == &h.Holding {
 		d.state.Lose(now, g, protocol.Expired)
 	}
-	d.unlock(now, false)
+	d.finish(now, false)
 }

@@ -211,7 +211,7 @@ func (s *Semaphore) refusal() error {
 		return err
 	}
 	full, waiting, trouble := d.state.Seen, d.state.Waiting.Len, d.state.Trouble
-	d.unlock(s.manager.now(), false)
+	d.finish(s.manager.now(), false)
 	if trouble != nil {
 		return &RedisError{Op: "acquire", Name: s.cfg.Name, Err: trouble}
 	}

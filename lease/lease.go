@@ -84,7 +84,7 @@ func (h *hold) valid() bool {
 		d.mu.Unlock()
 	} else {
 		d.state.Tick(now)
-		d.unlock(now, false)
+		d.finish(now, false)
 	}
 	d.mu.Lock()
 	why := h.Ending
@@ -152,7 +152,7 @@ func (h *hold) giveBack(wait bool) error {
 	now := m.now()
 	d.state.Release(now, &h.Holding)
 	// Who waits anyway may carry it, if that cannot last for longer than the window.
-	d.unlock(now, wait && m.transport.Bounded() && now.Until(h.Grant.Until.End()) > d.state.Patience())
+	d.finish(now, wait && m.transport.Bounded() && now.Until(h.Grant.Until.End()) > d.state.Patience())
 	if !wait {
 		return nil
 	}

@@ -174,7 +174,7 @@ func (m *Manager) driverOf(s *Semaphore, alive bool) (*driver, error) {
 		m.mu.Unlock()
 		switch {
 		case late && !d.dead:
-			d.unlock(m.now(), false)
+			d.finish(m.now(), false)
 			return nil, ErrClosed
 		case d.dead:
 			d.mu.Unlock()
@@ -249,7 +249,7 @@ func (m *Manager) received(payload string) {
 		return
 	}
 	verbs := [...]protocol.Notice{scripts.Granted: protocol.Granted, scripts.Refused: protocol.Refused, scripts.Withdrawn: protocol.Withdrawn}
-	m.notified(name, protocol.Notification{Verb: verbs[n.Notice], Expiry: n.Expiry, Token: n.Token, Server: n.ServerTime, ID: n.ID, Weight: weightOf(n.ID)})
+	m.notified(name, protocol.Notification{Kind: verbs[n.Notice], Expiry: n.Expiry, Token: n.Token, Server: n.ServerTime, ID: n.ID, Weight: weightOf(n.ID)})
 }
 
 // notified hands a notification to the driver of a semaphore. Where there is none, nobody waits any more, and what was

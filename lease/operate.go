@@ -74,7 +74,7 @@ func (s *Semaphore) Revoke(ctx context.Context, id string) error {
 	case scripts.OnlyWaits:
 		return fmt.Errorf("%w: %q waits in semaphore %q and holds nothing", ErrUnknownID, id, s.cfg.Name)
 	}
-	s.manager.notified(s.cfg.Name, protocol.Notification{Verb: protocol.Withdrawn, ID: id}) // it may be this process's own, which need not listen
+	s.manager.notified(s.cfg.Name, protocol.Notification{Kind: protocol.Withdrawn, ID: id}) // it may be this process's own, which need not listen
 	return nil
 }
 

@@ -29,7 +29,7 @@ func (m *Manager) Ping(ctx context.Context) error {
 	calls := []protocol.Call{
 		{Verb: protocol.Acquire, Grants: grants, Ages: []int64{protocol.Once}},
 		{Verb: protocol.Renew, Grants: grants},
-		{Verb: protocol.Release, Grants: grants, Queued: true, Promote: true},
+		{Verb: protocol.Release, Grants: grants, MayBeQueued: true, Promote: true},
 	}
 	m.transport.Run(ctx, scripts.KeysOf(m.prefix, cfg.Name, cfg.TTL, cfg.Capacity), calls)
 	for i := range calls {

@@ -183,7 +183,7 @@ func (h *hold) renewNow(ctx context.Context) error {
 	if h.Grant.State == protocol.Held {
 		d.state.RenewAt = now
 	}
-	d.unlock(now, false)
+	d.finish(now, false)
 	select {
 	case renewed := <-x.done:
 		if renewed {

@@ -146,7 +146,7 @@ func (s *Semaphore) acquire(ctx context.Context, o acquireOptions) (*Lease, erro
 		w.Holding = &l.hold.Holding
 		now := m.now()
 		d.state.Ask(now, w)
-		d.unlock(now, ctx.Done() == nil && w.Deadline.IsZero()) // nobody waits for this goroutine to look up
+		d.finish(now, ctx.Done() == nil && w.Deadline.IsZero()) // nobody waits for this goroutine to look up
 		select {
 		case <-w.Done:
 		case <-ctx.Done():
@@ -177,7 +177,7 @@ func (s *Semaphore) cancel(d *driver, w *protocol.Waiter) {
 	if d.dead {
 		d.mu.Unlock()
 	} else {
-		d.unlock(now, false)
+		d.finish(now, false)
 	}
 	if !waited && w.Failed == nil {
 		w.Holding.Holder.(*hold).giveUp()

@@ -43,7 +43,7 @@ func (m *Manager) drain() {
 		}
 		now := m.now()
 		d.state.Fail(now, protocol.ReasonClosed)
-		d.unlock(now, false)
+		d.finish(now, false)
 	}
 }
 

@@ -20,7 +20,7 @@ var clockMutants = []mutant{
 	state("after a suspension the server's clock is guessed by the answer before", "Suspended",
 		edit{clockWatch, " || suspended > drift(elapsed)", " || suspended < 0"}),
 	unit("an answer from before a step measures a whole window", "Step",
-		edit{driverGo, "batch.Behind = max(batch.Behind, d.clock.Behind(r))", "_ = batch.Behind"}),
+		edit{driverGo, "batch.ClockAhead = max(batch.ClockAhead, d.clock.AheadSince(r))", "_ = batch.ClockAhead"}),
 	unit("another node's clock is compared with nothing", "AnotherNode",
 		edit{driverGo, "		d.server = server // its", "		d.server, d.clock = server, protocol.ClockWatch{} // its"}),
 	state("a request that is late by a step waits as after trouble", "Stories",
@@ -65,12 +65,12 @@ var clockMutants = []mutant{
 	state("the server's clock never runs slow", "RunFastOrSlow",
 		edit{"internal/protocol/reading.go", "r.Received.Add(d + drift(d))", "r.Received.Add(d)"}),
 	state("a request counts as too late once it is given up", "LimitOfTheRequest",
-		edit{batchGo, "		batch.lateBy = server.surelyAfter(batch.NotAfter)\n", "		_ = server.surelyAfter\n"}),
+		edit{batchGo, "		batch.refusedAfter = server.surelyAfter(batch.NotAfter)\n", "		_ = server.surelyAfter\n"}),
 
 	// The same in a fleet, where no test knows what to look for.
 	fleet("in a fleet, a step of the server's clock taken by each semaphore that finds it",
 		edit{clockWatch, "		forward, changed = 0, false\n", ""},
-		edit{driverGo, "case changed && sameServer && server.IsNews(step):", "case changed && sameServer:"},
+		edit{driverGo, "case changed && sameServer && server.TakeStep(step):", "case changed && sameServer:"},
 		edit{clockWatch, "	if w.heard.Micros != 0 {\n		if _, news := w.heard.Jump(r); !news {\n			return 0, false\n		}\n	}\n", ""},
 		edit{clockWatch, "forward = max(forward-w.taken, 0)\n	w.taken", "w.taken"}),
 	rare("in a fleet, another node's clock is compared with nothing",

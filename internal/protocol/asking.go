@@ -21,12 +21,12 @@ type occupancySeen struct {
 // gives a waiter its place back when an outage has lost the queue.
 func (s *State) addRequests(now Instant, batch *Batch) {
 	batch.poll = Due(now, s.pollAt)
-	freedWeight, releases := batch.frees(), len(batch.Calls) > 0
+	freedWeight, releases := batch.releasedWeight(), len(batch.Calls) > 0
 	askAgain := releases
 	askedForAll := true
 	s.joinAt = Instant{}
 	ahead, pastCapacity := 0, false // the waiter after the capacity is the last
-	var behind int64                // the latest place of those in front
+	var afterPlace int64            // the latest place of those in front
 	maxAge := now.Mono              // no limit yet
 	for w := s.Waiting.first; w != nil && !pastCapacity; w = w.next {
 		pastCapacity = ahead >= s.capacity()
@@ -35,14 +35,14 @@ func (s *State) addRequests(now Instant, batch *Batch) {
 		if w.place == 0 {
 			age = min(age, maxAge)
 		}
-		if batch.poll || askAgain || w.grant == nil || !w.grant.waits || w.grant.unanswered > 0 {
-			s.request(now, batch, w, age.Microseconds(), behind)
+		if batch.poll || askAgain || w.grant == nil || !w.grant.inQueue || w.grant.unanswered > 0 {
+			s.request(now, batch, w, age.Microseconds(), afterPlace)
 		} else {
 			askedForAll = false
 		}
 		askAgain = askAgain && ahead <= freedWeight
-		behind = max(behind, w.place)
-		if w.place == 0 && !w.grant.waits && !w.requestedAt.IsZero() {
+		afterPlace = max(afterPlace, w.place)
+		if w.place == 0 && !w.grant.inQueue && !w.requestedAt.IsZero() {
 			// Redis may run its first request as late as now: a waiter behind it must not seem to be older.
 			maxAge = min(maxAge, w.requestedAt.Mono-w.since.Mono)
 		}
@@ -55,9 +55,9 @@ func (s *State) addRequests(now Instant, batch *Batch) {
 	}
 }
 
-// frees is the weight of what b releases: of permits, and of places in the queue, behind which others may
+// releasedWeight is the weight of what b releases: of permits, and of places in the queue, behind which others may
 // find room.
-func (b *Batch) frees() (weight int) {
+func (b *Batch) releasedWeight() (weight int) {
 	for i := range b.Calls {
 		if c := &b.Calls[i]; c.Verb == Release {
 			weight += c.Permits
@@ -67,9 +67,9 @@ func (b *Batch) frees() (weight int) {
 }
 
 // request adds a request for w, which has waited for age µs. The script subtracts the age from the server's time when it
-// runs, so that a slow call gives a later place. behind keeps the waiters after w behind it, also when their call runs
+// runs, so that a slow call gives a later place. afterPlace keeps the waiters after w behind it, also when their call runs
 // sooner.
-func (s *State) request(now Instant, batch *Batch, w *Waiter, age, behind int64) {
+func (s *State) request(now Instant, batch *Batch, w *Waiter, age, afterPlace int64) {
 	g := w.grant
 	if g == nil {
 		g = &Grant{ID: s.newID(w.Weight), Weight: int32(w.Weight)}
@@ -78,12 +78,12 @@ func (s *State) request(now Instant, batch *Batch, w *Waiter, age, behind int64)
 	if g.State == Held {
 		return // granted by a slow reply; a renewal comes before its holder gets it
 	}
-	if g.isQuiet(now) {
+	if g.hasNoOpenRequest(now) {
 		g.unanswered = 0
 	}
 	g.unanswered++
-	if g.lateBy.Mono < batch.lateBy.Mono {
-		g.lateBy = batch.lateBy
+	if g.refusedAfter.Mono < batch.refusedAfter.Mono {
+		g.refusedAfter = batch.refusedAfter
 	}
 	if w.requestedAt.IsZero() {
 		w.requestedAt = now
@@ -93,9 +93,9 @@ func (s *State) request(now Instant, batch *Batch, w *Waiter, age, behind int64)
 	if w.place != 0 && c.Stood == len(c.Ages) {
 		c.Stood++
 	} else if c.Stood == len(c.Ages) {
-		c.Behind = behind
+		c.AfterPlace = afterPlace
 	}
-	g.queued = !w.Once
+	g.mayBeQueued = !w.Once
 	c.Ages = append(c.Ages, age)
 }
 
@@ -127,12 +127,13 @@ const maxSilent = 3
 
 // A place that is this far or farther ahead of the server's time, in µs, was given before the server's clock was set
 // back: acquire.lua ignores it. The callers of one call stand a microsecond apart, which can lead a little ahead.
-const otherClock = 1000
+const maxPlaceAhead = 1000
 
 // acquired takes the answer to a request.
 func (s *State) acquired(now Instant, batch *Batch, c *Call) {
 	server, late := c.Server, c.Late
-	s.status(now, c)
+	s.promoteBy = Instant{} // it has promoted
+	s.takeStatus(now, c)
 	before := s.Seen
 	if !late {
 		s.learn(now, c)
@@ -142,17 +143,17 @@ func (s *State) acquired(now Instant, batch *Batch, c *Call) {
 	}
 	place := int64(0) // the latest that the script can have given
 	for i, g := range c.Grants {
-		if i == c.Stood && c.Behind-server < otherClock {
-			place = max(place, c.Behind)
+		if i == c.Stood && c.AfterPlace-server < maxPlaceAhead {
+			place = max(place, c.AfterPlace)
 		}
 		if c.Ages[i] != Once {
 			place = max(server-c.Ages[i], place+1)
 		}
-		if g.unanswered > 0 && !now.Reached(batch.lateBy) {
+		if g.unanswered > 0 && !now.Reached(batch.refusedAfter) {
 			g.unanswered--
 		}
 		if late {
-			if g.State == releasing && g.isQuiet(now) && !g.deferred {
+			if g.State == releasing && g.hasNoOpenRequest(now) && !g.deferred {
 				g.releaseAt = now
 			}
 			continue
@@ -160,25 +161,25 @@ func (s *State) acquired(now Instant, batch *Batch, c *Call) {
 		expiry, token := c.Answers[i].Expiry, c.Answers[i].Token
 		switch {
 		case g.State == asked && expiry > 0:
-			s.granted(now, batch.Sent, g, WindowEnd(batch.Sent, expiry, server, s.Config.Margin+batch.Behind), token)
+			s.granted(now, batch.Sent, g, WindowEnd(batch.Sent, expiry, server, s.Config.Margin+batch.ClockAhead), token)
 		case g.State == asked && expiry == answerRevoked:
 			// Granted by a reply that was lost, and revoked since: nobody has used it. Its waiter asks again.
 			s.detach(g)
 			s.giveBack(now, g)
 			s.joinAt = now
 		case g.State == asked && expiry == answerTooHeavy:
-			g.queued = false
+			g.mayBeQueued = false
 			s.Leave(now, g.waiter, s.tooHeavy())
 		case g.State == asked:
-			g.waits = true
+			g.inQueue = true
 			if c.Refresh {
 				s.refreshAt = batch.Sent.Add(s.Config.TTL / 2)
 			}
 			g.waiter.stands(server, place)
 			s.refused(now, batch, g.waiter)
 		case g.State == releasing && expiry > 0:
-			s.adopt(now, batch.Sent, g, WindowEnd(batch.Sent, expiry, server, s.Config.Margin+batch.Behind), token)
-		case g.State == releasing && g.isQuiet(now) && !g.deferred:
+			s.adopt(now, batch.Sent, g, WindowEnd(batch.Sent, expiry, server, s.Config.Margin+batch.ClockAhead), token)
+		case g.State == releasing && g.hasNoOpenRequest(now) && !g.deferred:
 			g.releaseAt = now
 		}
 	}

@@ -11,17 +11,17 @@ import (
 // then requests. A batch is known by its pointer. Its reply may arrive after the state gave it up, and after the
 // replies of newer batches; every script and every method here is safe against that.
 type Batch struct {
-	Sent     Instant       // read before the first byte left
-	giveUp   Instant       // when its state stops waiting for it
-	Patience time.Duration // after which the client drops it, given up or not
-	NotAfter int64         // µs of the server's clock: past it no permit is granted; 0: unlimited
-	lateBy   Instant       // from then on Redis refuses its requests for certain: its clock has passed NotAfter
-	Renews   int           // permits
-	rest     Instant       // when the next part of this renewal is due; zero: it renews everything
-	poll     bool          // its requests are a poll, which counts for MaxAttempts
-	Behind   time.Duration // a later reading showed that the server's clock had jumped ahead by this: windows are shorter by it
-	Calls    []Call
-	single   single
+	Sent         Instant       // read before the first byte left
+	giveUp       Instant       // when its state stops waiting for it
+	Patience     time.Duration // after which the client drops it, given up or not
+	NotAfter     int64         // µs of the server's clock: past it no permit is granted; 0: unlimited
+	refusedAfter Instant       // from then on Redis refuses its requests for certain: its clock has passed NotAfter
+	Renews       int           // permits
+	nextPartAt   Instant       // when the next part of this renewal is due; zero: it renews everything
+	poll         bool          // its requests are a poll, which counts for MaxAttempts
+	ClockAhead   time.Duration // a later reading showed that the server's clock had jumped ahead by this: windows are shorter by it
+	Calls        []Call
+	single       single
 }
 
 // single is where a batch keeps a first call of one grant, which is most of the time the only one.
@@ -35,22 +35,22 @@ type single struct {
 // Wants reports whether the state has something to send. One batch is under way at a time: what comes
 // up meanwhile goes with the next one, together.
 func (s *State) Wants(now Instant) bool {
-	return s.Batch == nil && !s.Queued &&
+	return s.Batch == nil && !s.AtTransport &&
 		(s.RenewalDue(now) || Due(now, s.pollAt) || Due(now, s.joinAt) || Due(now, s.releaseDue) || Due(now, s.promoteAt))
 }
 
 // Depart returns what is to be sent now, nil if that is nothing. server is the latest reading of the
 // server's clock.
 func (s *State) Depart(now Instant, server Reading) *Batch {
-	s.Queued = false
+	s.AtTransport = false
 	s.Tick(now)
 	if !s.Wants(now) {
 		return nil
 	}
 	batch := &Batch{Sent: now, giveUp: now.Add(s.bound()), Patience: s.Patience()}
-	batch.lateBy = batch.giveUp
+	batch.refusedAfter = batch.giveUp
 	if batch.NotAfter = server.notAfter(batch.giveUp); batch.NotAfter > 0 {
-		batch.lateBy = server.surelyAfter(batch.NotAfter)
+		batch.refusedAfter = server.surelyAfter(batch.NotAfter)
 	}
 	batch.Calls = batch.single.call[:0]
 	asks := Due(now, s.pollAt) || Due(now, s.joinAt)
@@ -64,7 +64,9 @@ func (s *State) Depart(now Instant, server Reading) *Batch {
 	if asks || lastRelease >= 0 && s.Waiting.Len > 0 {
 		s.addRequests(now, batch)
 	}
-	if n := len(batch.Calls); n == 0 || batch.Calls[n-1].Verb != Acquire {
+	if n := len(batch.Calls); n > 0 && batch.Calls[n-1].Verb == Acquire {
+		s.promoteAt = Instant{} // an acquire promotes too
+	} else {
 		if Due(now, s.promoteAt) && lastRelease < 0 {
 			lastRelease = len(batch.Calls)
 			batch.Calls = append(batch.Calls, Call{Verb: Release})
@@ -73,9 +75,9 @@ func (s *State) Depart(now Instant, server Reading) *Batch {
 			c := &batch.Calls[lastRelease]
 			c.Look = s.nobodySeemsToWait(now, c)
 			c.Promote = !c.Look
+			s.promoteAt = Instant{}
 		}
 	}
-	s.promoteAt = Instant{}
 	if len(batch.Calls) == 0 {
 		s.reschedule()
 		return nil
@@ -225,7 +227,7 @@ func (s *State) failed(now Instant, c *Call, why Failure) {
 }
 
 // status handles the flags of a reply: there is more to promote, and notifications are not permitted.
-func (s *State) status(now Instant, c *Call) {
+func (s *State) takeStatus(now Instant, c *Call) {
 	if c.More {
 		s.promoteAt, s.promoteBy = now, Instant{}
 	}

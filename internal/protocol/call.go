@@ -19,18 +19,18 @@ func (v Verb) String() string { return [...]string{"release", "renew", "acquire"
 
 // A Call is one script with its ids. The transport fills in the answer, or Failure.
 type Call struct {
-	Verb    Verb
-	Grants  []*Grant
-	Permits int     // of all grants together
-	Ages    []int64 // acquire: for how many µs each has waited; Once: it does not wait
-	Stood   int     // acquire: the first so many have a place in the queue
-	Behind  int64   // acquire: and the others come after this place
-	Refresh bool    // acquire: see to the queue's lifetime
-	Promote bool    // release: give what is freed to those who wait; an acquire does so anyway
-	Look    bool    // release: nobody seems to wait; look whether that is so
-	Queued  bool    // release: some may be in the shared queue, or go by another name
-	Removed int     // release, a plain one: how many were held
-	SetBack bool    // renew: the server's clock was set back: what it said before is too far ahead
+	Verb        Verb
+	Grants      []*Grant
+	Permits     int     // of all grants together
+	Ages        []int64 // acquire: for how many µs each has waited; Once: it does not wait
+	Stood       int     // acquire: the first so many have a place in the queue
+	AfterPlace  int64   // acquire: and the others come after this place
+	Refresh     bool    // acquire: see to the queue's lifetime
+	Promote     bool    // release: give what is freed to those who wait; an acquire does so anyway
+	Look        bool    // release: nobody seems to wait; look whether that is so
+	MayBeQueued bool    // release: some may be in the shared queue, or go by another name
+	Removed     int     // release, a plain one: how many were held
+	SetBack     bool    // renew: the server's clock was set back: what it said before is too far ahead
 
 	// The answer.
 	Late       bool       // acquire: it ran past its NotAfter and asked for nothing

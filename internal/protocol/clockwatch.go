@@ -37,7 +37,7 @@ func (w *ClockWatch) Observe(r Reading) (forward time.Duration, changed bool) {
 	_, contradictsHeard := w.heard.Jump(r)
 	switch {
 	case !changed && contradictsHeard && r.Sent.Mono < w.heard.Received.Mono:
-		return 0, false // it ran before the step: see Behind
+		return 0, false // it ran before the step: see AheadSince
 	case changed && contradictsHeard:
 		forward = max(forward-w.taken, 0)
 	default: // the step that was heard of, or none here
@@ -76,9 +76,9 @@ func (w *ClockWatch) Hear(r Reading) (forward time.Duration, changed bool) {
 	return forward, true
 }
 
-// Behind is by how much the clock has been found ahead since the call of r ran: a window that its answer measures is
+// AheadSince is by how much the clock has been found ahead since the call of r ran: a window that its answer measures is
 // shorter by it.
-func (w *ClockWatch) Behind(r Reading) time.Duration {
+func (w *ClockWatch) AheadSince(r Reading) time.Duration {
 	newest := w.Newest()
 	if r.Micros == 0 || r.Sent.Mono >= newest.Received.Mono {
 		return 0

@@ -78,16 +78,16 @@ func TestAnAnswerFromBeforeAStepMeasuresAShorterWindow(t *testing.T) {
 	w.Hear(answered(at(2*time.Second), step))
 	forward, changed := w.Observe(late)
 	mustLoseNothing(t, "the answer from before the step", forward, changed)
-	if by := w.Behind(late); by < step {
+	if by := w.AheadSince(late); by < step {
 		t.Fatalf("its window is shorter by %v, want %v at least", by, step)
 	}
 	forward, changed = w.Observe(answered(at(4*time.Second), step))
 	mustLoseNothing(t, "the step, seen", forward, changed)
-	if by := w.Behind(answered(at(4*time.Second), step)); by != 0 {
+	if by := w.AheadSince(answered(at(4*time.Second), step)); by != 0 {
 		t.Fatalf("a window by the new clock is shorter by %v", by)
 	}
 	// And one that was given up, answered when its successor has shown the step.
-	if by := w.Behind(late); by < step {
+	if by := w.AheadSince(late); by < step {
 		t.Fatalf("the window of an attempt that was given up is shorter by %v, want %v at least", by, step)
 	}
 }

@@ -25,16 +25,16 @@ type Grant struct {
 	handed int32 // how often it was handed over inside this process
 	State  grantState
 
-	queued   bool // it may be in the queue
-	waits    bool // Redis has said that it is
-	released bool // a release of it was sent: the id is never used again
-	final    bool // and when it was sent, no request could take a permit for g any more: it is the last
-	deferred bool // to be released: its waiter was served otherwise; there is no hurry
+	mayBeQueued bool // it may be in the queue
+	inQueue     bool // Redis has said that it is
+	released    bool // a release of it was sent: the id is never used again
+	lastRelease bool // and when it was sent, no request could take a permit for g any more: it is the last
+	deferred    bool // to be released: its waiter was served otherwise; there is no hurry
 
-	unanswered int32   // requests for it that no reply has answered
-	lateBy     Instant // from then on Redis refuses those requests for certain
-	releaseAt  Instant // to be released: when the release is sent next
-	expiresBy  Instant // to be released: when its time is up in any case
+	unanswered   int32   // requests for it that no reply has answered
+	refusedAfter Instant // from then on Redis refuses those requests for certain
+	releaseAt    Instant // to be released: when the release is sent next
+	expiresBy    Instant // to be released: when its time is up in any case
 
 	waiter  *Waiter  // who asked for it; nil once served
 	Holding *Holding // of the lease that it is for; nil when nobody has to be told
@@ -69,5 +69,7 @@ const maxHandovers = 1000
 // leaseToken is the fencing token of the lease that has g now: each that it is handed to has a larger one.
 func (g *Grant) leaseToken() int64 { return g.token*maxHandovers + int64(g.handed) }
 
-// isQuiet reports whether no request can take a permit for g any more.
-func (g *Grant) isQuiet(now Instant) bool { return g.unanswered == 0 || now.Reached(g.lateBy) }
+// hasNoOpenRequest reports whether no request can take a permit for g any more.
+func (g *Grant) hasNoOpenRequest(now Instant) bool {
+	return g.unanswered == 0 || now.Reached(g.refusedAfter)
+}

@@ -20,19 +20,19 @@ func (s *State) serve(now Instant, g *Grant) {
 func (s *State) dropOrphans(now Instant) {
 	for i := len(s.held) - 1; i >= 0; i-- {
 		if h := s.held[i].Holding; h != nil && h.Holder.Orphaned() {
-			s.end(now, h, ended, reasonAbandoned)
+			s.endLease(now, h, ended, reasonAbandoned)
 		}
 	}
 }
 
-// end stops renewing the grant of a lease, records the reason, and adds the holding to the effects.
-func (s *State) end(now Instant, h *Holding, state grantState, why *Reason) {
+// endLease stops renewing the grant of a lease, records the reason, and adds the holding to the effects.
+func (s *State) endLease(now Instant, h *Holding, state grantState, why *Reason) {
 	g := h.Grant
 	h.Ending = why
 	s.happened(now, h, Event{Kind: EventLost})
 	s.drop(g)
 	g.State, g.Holding = state, nil
-	s.lapsed = max(s.lapsed, g.token)
+	s.newestEnded = max(s.newestEnded, g.token)
 	effects := s.effectsToCome()
 	effects.Ends = append(effects.Ends, h)
 }
@@ -81,7 +81,7 @@ func (s *State) Lose(now Instant, g *Grant, why reasonKind) {
 		state = gone
 	}
 	if h := g.Holding; h != nil {
-		s.end(now, h, state, &Reason{Kind: why, Trouble: s.Trouble})
+		s.endLease(now, h, state, &Reason{Kind: why, Trouble: s.Trouble})
 		return
 	}
 	// Granted, and not given to its waiter yet: nobody has used it. The waiter asks again.
@@ -133,14 +133,14 @@ func (s *State) endHolds(now Instant) {
 			s.holdAt = earlier(s.holdAt, h.EndsAt)
 			continue
 		}
-		s.end(now, h, ended, &Reason{Kind: HeldTooLong})
+		s.endLease(now, h, ended, &Reason{Kind: HeldTooLong})
 	}
 }
 
 // granted records that Redis gave the waiter of g its permit. A grant whose window has ended is not trusted and goes
 // back; one that has little left is renewed before its waiter gets it.
 func (s *State) granted(now, at Instant, g *Grant, end Instant, token int64) {
-	g.queued = false
+	g.mayBeQueued = false
 	if now.Reached(end) {
 		s.detach(g)
 		s.giveBack(now, g)

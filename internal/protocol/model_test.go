@@ -104,7 +104,7 @@ func (m *modelRedis) run(batch *Batch, c *Call) modelReply {
 			} else {
 				delete(m.holders, "revoked,"+g.ID)
 			}
-			if c.Queued {
+			if c.MayBeQueued {
 				m.unqueue(g.ID)
 			}
 		}
@@ -176,8 +176,8 @@ func (m *modelRedis) acquire(batch *Batch, c *Call) modelReply {
 func placesOf(c *Call, now int64) []int64 {
 	places, last := make([]int64, len(c.Ages)), int64(0)
 	for i, age := range c.Ages {
-		if i == c.Stood && c.Behind-now < otherClock {
-			last = max(last, c.Behind)
+		if i == c.Stood && c.AfterPlace-now < maxPlaceAhead {
+			last = max(last, c.AfterPlace)
 		}
 		if age != Once {
 			last = max(now-age, last+1)

@@ -4,7 +4,7 @@ import "time"
 
 // A Notification is a message that the script of another process, or of an operator, has published.
 type Notification struct {
-	Verb   Notice
+	Kind   Notice
 	Expiry int64 // grant: ms of the server's clock; refuse: the capacity in force
 	Token  int64 // grant: µs
 	Server int64 // when the script ran, in µs of the server's clock
@@ -34,24 +34,24 @@ func (s *State) Notified(now Instant, n Notification) {
 	s.Tick(now)
 	g := s.find(n.ID)
 	switch {
-	case n.Verb == Withdrawn:
+	case n.Kind == Withdrawn:
 		if g != nil && g.State == Held {
 			s.Lose(now, g, Revoked)
 		}
-	case n.Verb == Refused:
+	case n.Kind == Refused:
 		if g != nil && g.State == asked {
-			g.queued = false
+			g.mayBeQueued = false
 			s.Seen.Capacity, s.Seen.busy = int(n.Expiry), true
 			s.Leave(now, g.waiter, s.tooHeavy())
 		}
-	case g == nil && (n.Token <= s.lapsed || !s.ours(n)):
+	case g == nil && (n.Token <= s.newestEnded || !s.grantedSinceBorn(n)):
 		// It may be of a lease that has ended and that its holder has not released: do not give it back.
 	case g == nil:
 		// Its permit was released before, or its request came twice, the second time late: nobody wants it.
-		s.giveBack(now, &Grant{ID: n.ID, Weight: int32(n.Weight), queued: true, released: true})
+		s.giveBack(now, &Grant{ID: n.ID, Weight: int32(n.Weight), mayBeQueued: true, released: true})
 	case g.State != asked && g.State != releasing:
 		// held already
-	case !s.measures(now, n):
+	case !s.canMeasure(now, n):
 		if g.State == releasing {
 			g.releaseAt, g.deferred = now, false
 		} else {
@@ -69,18 +69,18 @@ func (s *State) Notified(now Instant, n Notification) {
 	s.reschedule()
 }
 
-// measures reports whether the state can tell for how long to trust a notification: it has an answer of the server that
+// canMeasure reports whether the state can tell for how long to trust a notification: it has an answer of the server that
 // is younger than a TTL and, as far as can be seen, by the same clock. Otherwise the notification only starts a poll.
-func (s *State) measures(now Instant, n Notification) bool {
+func (s *State) canMeasure(now Instant, n Notification) bool {
 	elapsed := now.Mono - s.sample.sent.Mono
 	passed := time.Duration(n.Server-s.sample.micros) * time.Microsecond
 	return s.sample.micros != 0 && !now.Reached(s.sample.sent.Add(s.Config.TTL)) && passed <= elapsed+drift(elapsed)
 }
 
-// ours reports whether Redis made a grant after this state was made. A state goes when it has nothing to do. The one
+// grantedSinceBorn reports whether Redis made a grant after this state was made. A state goes when it has nothing to do. The one
 // before it may have left a lease that has ended and is not released; this state does not know of it, so it leaves an
 // earlier grant alone.
-func (s *State) ours(n Notification) bool {
+func (s *State) grantedSinceBorn(n Notification) bool {
 	before := s.sample.sent.Mono - s.Born.Mono
 	return s.sample.micros != 0 && n.Token > s.sample.micros-(before-drift(before)).Microseconds()
 }

@@ -49,8 +49,8 @@ func (s *State) confirm(h *Holding, why *Reason) {
 // a release that overtook it would leave a permit that nobody knows.
 func (s *State) giveBack(now Instant, g *Grant) {
 	g.releaseAt = now
-	if g.State == asked && !g.isQuiet(now) {
-		g.releaseAt = g.lateBy
+	if g.State == asked && !g.hasNoOpenRequest(now) {
+		g.releaseAt = g.refusedAfter
 	}
 	g.State = releasing
 	g.expiresBy = now.Add(2 * s.Config.TTL)
@@ -103,15 +103,15 @@ func (s *State) nobodySeemsToWait(now Instant, c *Call) bool {
 
 // Plain reports whether a release needs no script to take its ids out.
 func (c *Call) Plain() bool {
-	return c.Verb == Release && !c.Queued && len(c.Grants) > 0 && c.Permits == len(c.Grants)
+	return c.Verb == Release && !c.MayBeQueued && len(c.Grants) > 0 && c.Permits == len(c.Grants)
 }
 
 func (s *State) addReleases(now Instant, batch *Batch) {
 	for _, g := range s.releasing {
-		if now.Reached(g.releaseAt) || g.deferred && g.isQuiet(now) {
+		if now.Reached(g.releaseAt) || g.deferred && g.hasNoOpenRequest(now) {
 			c := batch.add(Release, g)
-			c.Queued = c.Queued || g.queued || g.unanswered > 0 || g.released
-			g.released, g.final = true, g.isQuiet(now)
+			c.MayBeQueued = c.MayBeQueued || g.mayBeQueued || g.unanswered > 0 || g.released
+			g.released, g.lastRelease = true, g.hasNoOpenRequest(now)
 		}
 	}
 }
@@ -140,7 +140,7 @@ func (s *State) promoteAgain(now, at Instant) {
 // released handles the answer to a release. Whether the permit was still there says nothing: the client
 // may have sent the release twice, when the first reply was lost.
 func (s *State) released(now Instant, c *Call) {
-	s.status(now, c)
+	s.takeStatus(now, c)
 	if c.Unpromoted {
 		s.promoteAgain(now, now)
 	} else if c.Promote {
@@ -161,12 +161,12 @@ func (s *State) released(now Instant, c *Call) {
 			s.confirm(g.Holding, g.Holding.Ending)
 		}
 		switch {
-		case g.final:
+		case g.lastRelease:
 			s.forget(g)
-		case g.isQuiet(now): // its last request was answered after this release was sent: release once more
+		case g.hasNoOpenRequest(now): // its last request was answered after this release was sent: release once more
 			g.releaseAt, g.deferred = now, false
 		default:
-			g.releaseAt, g.deferred = g.lateBy, false // a request may still run: release again when it can take no permit any more
+			g.releaseAt, g.deferred = g.refusedAfter, false // a request may still run: release again when it can take no permit any more
 		}
 	}
 }

@@ -86,7 +86,7 @@ func TestStateTriesAReleaseAgainForAsLongAsRedisMayCountThePermit(t *testing.T) 
 	batch := s.mustDepart(at(0), Acquire)
 	s.Leave(at(1), w, ReasonCancelled)
 	s.Tick(batch.giveUp)
-	end := batch.lateBy.Add(testTTL)
+	end := batch.refusedAfter.Add(testTTL)
 	for now := s.Next(); !now.Reached(end); now = s.Next() {
 		if batch := s.Depart(now, Reading{}); batch != nil {
 			fail(batch, errNet)
@@ -112,5 +112,5 @@ func TestStateReleasesWhenTheServersClockMustHavePassedTheLimitOfTheRequest(t *t
 	if next := s.Next(); next.Mono < passes.Mono {
 		t.Fatalf("released at %v, while the request may take a permit until %v", next, passes)
 	}
-	s.mustDepart(batch.lateBy, Release)
+	s.mustDepart(batch.refusedAfter, Release)
 }

@@ -18,8 +18,8 @@ func (s *State) RenewalDue(now Instant) bool { return Due(now.Add(s.early()), s.
 
 // renewed handles the answer to a renewal: it moves the windows, and ends the leases whose permits are gone.
 func (s *State) renewed(now Instant, batch *Batch, c *Call, current bool) {
-	end := WindowEnd(batch.Sent, c.Expiry, c.Server, s.Config.Margin+batch.Behind)
-	s.status(now, c)
+	end := WindowEnd(batch.Sent, c.Expiry, c.Server, s.Config.Margin+batch.ClockAhead)
+	s.takeStatus(now, c)
 	lost := c.Lost
 	if s.Watched {
 		s.happened(now, nil, Event{Kind: EventRenewed, Leases: len(c.Grants) - len(lost), Slack: slackOf(now, c.Grants)})
@@ -48,8 +48,8 @@ func (s *State) renewed(now Instant, batch *Batch, c *Call, current bool) {
 	}
 	if current && len(s.held) > 0 {
 		next := batch.Sent.Add(s.third())
-		if !batch.rest.IsZero() {
-			next = batch.rest
+		if !batch.nextPartAt.IsZero() {
+			next = batch.nextPartAt
 		}
 		s.RenewAt = earlier(s.RenewAt, next)
 	}
@@ -108,7 +108,7 @@ func (s *State) addRenewals(now Instant, batch *Batch) {
 	}
 	for _, g := range due {
 		if batch.Renews > 0 && batch.Renews+int(g.Weight) > s.part {
-			batch.rest = g.Until.End().Add(s.third() - s.Window)
+			batch.nextPartAt = g.Until.End().Add(s.third() - s.Window)
 			return
 		}
 		batch.add(Renew, g).SetBack = s.SetBack

@@ -22,20 +22,20 @@ type State struct {
 	random func() float64
 	Born   Instant // when it was made: a grant that Redis made before belongs to a state before this one
 
-	Waiting   waitlist // in order of arrival
-	trying    waitlist // those who make one attempt and do not wait
-	endings   endings  // when MaxWait ends the wait of those in both
-	enqueued  int      // weight of those in Waiting that have asked Redis
-	held      []*Grant // renewed together
-	releasing []*Grant // to be given back
-	Batch     *Batch
+	Waiting         waitlist // in order of arrival
+	trying          waitlist // those who make one attempt and do not wait
+	endings         endings  // when MaxWait ends the wait of those in both
+	requestedWeight int      // weight of those in Waiting that have asked Redis
+	held            []*Grant // renewed together
+	releasing       []*Grant // to be given back
+	Batch           *Batch
 
-	Queued bool          // the driver is on the transport's list, which calls Depart
-	Needed time.Duration // how long the server has lately taken to answer; 0: it has never answered
-	weight int           // permits of all that is held
-	part   int           // how many of them one batch renews
-	proven int           // how many of them one batch has lately renewed in good time
-	trip   time.Duration // how long an answer takes whatever it is: the quickest lately; 0: there was none
+	AtTransport bool          // the driver is on the transport's list, which calls Depart
+	Needed      time.Duration // how long the server has lately taken to answer; 0: it has never answered
+	weight      int           // permits of all that is held
+	part        int           // how many of them one batch renews
+	proven      int           // how many of them one batch has lately renewed in good time
+	trip        time.Duration // how long an answer takes whatever it is: the quickest lately; 0: there was none
 
 	SetBack   bool // the server's clock was set back: the next renewal sets expiries, instead of only raising them
 	Listening bool // somebody waits in the shared queue: notifications are wanted
@@ -58,7 +58,7 @@ type State struct {
 	Seen     occupancySeen
 
 	sample        clockSample // of the latest answer: by it, notifications are trusted
-	lapsed        int64       // the newest token of a lease that has ended and is perhaps not released
+	newestEnded   int64       // the newest token of a lease that has ended and is perhaps not released
 	handoverUntil Instant     // until when a grant of this process is likely to be handed over inside it
 
 	effects *Effects // nil: nothing is
@@ -124,15 +124,16 @@ func New(cfg *Config, pace float64, newID func(weight int) string, random func()
 func (s *State) Close(now Instant) {
 	s.Fail(now, ReasonClosed)
 	for len(s.held) > 0 {
-		s.end(now, s.held[0].Holding, ended, ReasonClosed)
+		s.endLease(now, s.held[0].Holding, ended, ReasonClosed)
 	}
 	for _, g := range s.releasing {
 		if g.Holding != nil {
 			s.confirm(g.Holding, ReasonClosed)
 		}
+		g.State = gone
 	}
 	s.releasing, s.releaseDue = nil, Instant{}
-	s.Batch, s.Queued, s.promoteAt = nil, false, Instant{}
+	s.Batch, s.AtTransport, s.promoteAt = nil, false, Instant{}
 }
 
 // Tick does what the time demands. It may be called at any time, and every reply calls it first, so
@@ -184,7 +185,7 @@ func (s *State) Shorten(now Instant, by time.Duration) {
 // Idle reports whether nobody waits, nothing is held, to be released or under way.
 func (s *State) Idle() bool {
 	return s.Waiting.Len == 0 && s.trying.Len == 0 && len(s.held) == 0 && len(s.releasing) == 0 &&
-		s.Batch == nil && !s.Queued && s.promoteAt.IsZero()
+		s.Batch == nil && !s.AtTransport && s.promoteAt.IsZero()
 }
 
 // Next is when the state wants to be called at the latest, the ends of windows left aside: they have a
@@ -194,7 +195,7 @@ func (s *State) Next() Instant {
 	switch {
 	case s.Batch != nil:
 		return earlier(at, s.Batch.giveUp)
-	case s.Queued:
+	case s.AtTransport:
 		return at
 	default:
 		return earlier(earlier(at, s.RenewAt), earlier(earlier(s.pollAt, s.joinAt), earlier(s.releaseDue, s.promoteAt)))

@@ -161,12 +161,12 @@ func (s *story) notify(a *arguments) (string, error) {
 	n := Notification{Server: server, Weight: a.number("weight", 1)}
 	switch {
 	case a.flag("granted"):
-		n.Verb, n.Token = Granted, server
+		n.Kind, n.Token = Granted, server
 		n.Expiry = (server+999)/1000 + s.Config.TTL.Milliseconds()
 	case a.flag("refused"):
-		n.Verb, n.Expiry = Refused, int64(a.number("capacity", 0))
+		n.Kind, n.Expiry = Refused, int64(a.number("capacity", 0))
 	case a.flag("withdrawn"):
-		n.Verb = Withdrawn
+		n.Kind = Withdrawn
 	default:
 		return "", errors.New("a notification says granted, refused or withdrawn")
 	}

@@ -58,7 +58,7 @@ func (s *story) flagsOf(batch *Batch, c *Call) string {
 	}{
 		{c.Verb == Acquire && batch.poll, "poll"},
 		{c.Plain(), "plain"},
-		{c.Queued, "out of the queue too"},
+		{c.MayBeQueued, "out of the queue too"},
 		{c.Promote, "promote who waits"},
 		{c.Look, "look whether anybody waits"},
 		{c.SetBack, "set expiries"},
@@ -68,8 +68,8 @@ func (s *story) flagsOf(batch *Batch, c *Call) string {
 			flags = append(flags, f.text)
 		}
 	}
-	if c.Behind > 0 {
-		flags = append(flags, fmt.Sprintf("those without a place stand behind %v", s.place(c.Behind)))
+	if c.AfterPlace > 0 {
+		flags = append(flags, fmt.Sprintf("those without a place stand behind %v", s.place(c.AfterPlace)))
 	}
 	if len(flags) == 0 {
 		return ""
@@ -135,7 +135,7 @@ func (s *story) reportWaits(b *strings.Builder) {
 			g := w.Holding.Grant
 			s.reported.windows[g] = g.Until.End()
 			fmt.Fprintf(b, "%s gets permit %s, trusted until %v\n", c.name, s.label(g), s.time(g.Until.End()))
-		case !over && g != nil && g.waits && w.place != 0 && c.place != w.place:
+		case !over && g != nil && g.inQueue && w.place != 0 && c.place != w.place:
 			c.place = w.place
 			fmt.Fprintf(b, "%s waits in the queue, place %v\n", c.name, s.place(w.place))
 		}

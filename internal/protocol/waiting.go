@@ -36,7 +36,7 @@ func (s *State) capacity() int {
 // little while this process is likely to hand its own permits over and Redis has nothing to give. The requests say for
 // how long their callers have waited, so nobody loses by that.
 func (s *State) join(now Instant) {
-	if s.enqueued == s.Waiting.weight || s.enqueued > s.capacity() {
+	if s.requestedWeight == s.Waiting.weight || s.requestedWeight > s.capacity() {
 		return
 	}
 	at := now
@@ -77,7 +77,7 @@ func (s *State) takeOut(now Instant, w *Waiter) {
 func (s *State) attach(w *Waiter, g *Grant) {
 	g.waiter, w.grant = w, g
 	if !w.Once {
-		s.enqueued += w.Weight
+		s.requestedWeight += w.Weight
 	}
 }
 
@@ -86,7 +86,7 @@ func (s *State) detach(g *Grant) *Waiter {
 	w := g.waiter
 	g.waiter, w.grant = nil, nil
 	if !w.Once {
-		s.enqueued -= w.Weight
+		s.requestedWeight -= w.Weight
 	}
 	return w
 }
@@ -102,7 +102,7 @@ func (s *State) withdraw(now Instant, w *Waiter) {
 	case g.State == Held:
 		s.drop(g)
 		s.giveBack(now, g)
-	case g.unanswered > 0 || g.queued:
+	case g.unanswered > 0 || g.mayBeQueued:
 		s.giveBack(now, g)
 	default:
 		g.State = gone

@@ -82,10 +82,10 @@ func (r *request) command(ctx context.Context, source bool) redis.Cmder {
 	case protocol.Renew:
 		args = append(args, scripts.RenewFlags(c.SetBack))
 	case protocol.Release:
-		args = append(args, scripts.ReleaseFlags(c.Queued, c.Promote, len(c.Grants) == 0))
+		args = append(args, scripts.ReleaseFlags(c.MayBeQueued, c.Promote, len(c.Grants) == 0))
 	case protocol.Acquire:
 		flags := scripts.AcquireFlags(c.Refresh, c.Permits > len(c.Grants), c.Stood)
-		args = append(args, &r.batch.NotAfter, flags, &c.Behind)
+		args = append(args, &r.batch.NotAfter, flags, &c.AfterPlace)
 	}
 	for i, g := range c.Grants {
 		if r.zrem != nil {

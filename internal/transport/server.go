@@ -53,8 +53,8 @@ func (s *Server) Needed() time.Duration {
 	return s.needed
 }
 
-// IsNews reports whether r shows a step that has not been told, and takes it as told.
-func (s *Server) IsNews(r protocol.Reading) bool {
+// TakeStep records the step of the clock that r shows, and reports whether it is new: the caller tells the others.
+func (s *Server) TakeStep(r protocol.Reading) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.step.Micros != 0 && r.Sent.Mono-s.step.Received.Mono < time.Minute {

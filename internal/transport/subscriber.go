@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	beat   = 250 * time.Millisecond // how long a read may last: nothing else interrupts it
-	beats  = 20                     // without a message, before the connection is tested
-	silent = 2 * beats              // and before it is given up
+	readTimeout = 250 * time.Millisecond // of each read: nothing else interrupts it
+	pingAfter   = 20                     // reads without a message, before the connection is tested
+	giveUpAfter = 2 * pingAfter          // reads without a message, before the connection is given up
 )
 
 // A Subscriber keeps a subscription to one channel while somebody waits for its messages, and for a quiet while after.
@@ -42,8 +42,8 @@ type Subscriber struct {
 
 // A quietTimer closes the subscription when it fires and nobody has waited since.
 type quietTimer struct {
-	stop func() bool
-	at   int // how often it was set; an old one that fires late does nothing
+	stop       func() bool
+	generation int // raised by each setting; a timer of an earlier generation does nothing
 }
 
 // Listen counts one who waits for messages in or out. It does no I/O: the subscription has a goroutine of its own.
@@ -52,16 +52,16 @@ func (s *Subscriber) Listen(on bool) {
 	defer s.mu.Unlock()
 	if !on {
 		if s.waiting--; s.waiting == 0 && s.cancel != nil {
-			s.closing.at++
-			set := s.closing.at
-			s.closing.stop = s.Clock.AfterFunc(s.Quiet, func() { s.close(set) }).Stop
+			s.closing.generation++
+			generation := s.closing.generation
+			s.closing.stop = s.Clock.AfterFunc(s.Quiet, func() { s.close(generation) }).Stop
 		}
 		return
 	}
 	s.waiting++
 	if s.closing.stop != nil {
 		s.closing.stop()
-		s.closing = quietTimer{at: s.closing.at + 1}
+		s.closing = quietTimer{generation: s.closing.generation + 1}
 	}
 	if s.cancel == nil && !s.stopped {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -71,10 +71,10 @@ func (s *Subscriber) Listen(on bool) {
 }
 
 // close ends the subscription, if the timer that says so is the latest.
-func (s *Subscriber) close(set int) {
+func (s *Subscriber) close(generation int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.waiting == 0 && s.closing.at == set && s.cancel != nil {
+	if s.waiting == 0 && s.closing.generation == generation && s.cancel != nil {
 		s.cancel()
 		s.cancel, s.closing.stop = nil, nil
 	}
@@ -127,10 +127,10 @@ func (s *Subscriber) receive(ctx context.Context) (confirmed bool, err error) {
 	if err := sub.Subscribe(ctx, s.Channel); err != nil {
 		return false, err
 	}
-	for heard := 0; ctx.Err() == nil; heard++ {
-		msg, err := sub.ReceiveTimeout(ctx, beat)
-		if err != nil && IsTimeout(err) && heard < silent {
-			if heard == beats {
+	for quietReads := 0; ctx.Err() == nil; quietReads++ {
+		msg, err := sub.ReceiveTimeout(ctx, readTimeout)
+		if err != nil && IsTimeout(err) && quietReads < giveUpAfter {
+			if quietReads == pingAfter {
 				err = sub.Ping(ctx)
 			} else {
 				err = nil
@@ -140,7 +140,7 @@ func (s *Subscriber) receive(ctx context.Context) (confirmed bool, err error) {
 			return confirmed, err
 		}
 		if msg != nil {
-			heard = 0
+			quietReads = 0
 		}
 		switch msg := msg.(type) {
 		case *redis.Subscription:
