@@ -171,7 +171,9 @@ func (d *driver) Arrive(batch *protocol.Batch, server *transport.Server) {
 	var step protocol.Reading
 	for i := range batch.Calls {
 		if call := &batch.Calls[i]; call.Failure.Err != nil {
-			moved = moved || transport.IsMoved(call.Failure.Err) && server != nil && server.Forget()
+			if transport.IsMoved(call.Failure.Err) && server != nil && server.Forget() {
+				moved = true // another server may answer from now on
+			}
 		} else if call.Verb != protocol.Release && server != nil {
 			r := protocol.Reading{Sent: batch.Sent, Received: now, Micros: call.Server}
 			server.Observe(r)
@@ -189,7 +191,7 @@ func (d *driver) Arrive(batch *protocol.Batch, server *transport.Server) {
 		d.round = transport.Round{}
 	}
 	changed := step.Micros != 0
-	if changed && forward == 0 {
+	if changed && forward == 0 { // it went back
 		d.state.SetBack = true
 	}
 	if changed || moved {
@@ -206,14 +208,14 @@ func (d *driver) Arrive(batch *protocol.Batch, server *transport.Server) {
 }
 
 // notified takes a message from the channel.
-func (d *driver) notified(p protocol.Notification) {
+func (d *driver) notified(n protocol.Notification) {
 	d.mu.Lock()
 	if d.dead {
 		d.mu.Unlock()
 		return
 	}
 	now := d.manager.now()
-	d.state.Notified(now, p)
+	d.state.Notified(now, n)
 	d.finish(now, false)
 }
 
@@ -243,7 +245,7 @@ func (d *driver) hear(server *transport.Server, step protocol.Reading) {
 		return
 	}
 	now := d.manager.now()
-	if changed && forward == 0 {
+	if changed && forward == 0 { // it went back
 		d.state.SetBack = true
 	}
 	d.state.Shorten(now, forward)

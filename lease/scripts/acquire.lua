@@ -49,9 +49,9 @@ local function detail(reply, limit, waiting, first)
 end
 
 local revoked = 0 -- 1: there may be permits under their revoked names
-if others > 0 then
+if others > 0 then -- the queue exists, or config, or both
   waiting = redis.call('ZCARD', queue)
-  if others == 2 or waiting == 0 then
+  if others == 2 or waiting == 0 then -- config exists
     override()
     local last = tonumber(redis.call('HGET', config, 'revoked') or '')
     if last and last * 1000 > now then
@@ -95,7 +95,8 @@ if from < #ARGV then
     end
   end
   local scores = redis.call('ZMSCORE', holders, unpack(members))
-  local own, arrivals, leave, at = {}, {}, {}, 0
+  -- scores has, for each id, one for each of its permits, and where revoked is 1 one for its revoked name.
+  local own, arrivals, tooHeavy, at = {}, {}, {}, 0 -- own: the answer to each id; at: where its scores begin
   local stood, place = math.floor(flags / 4), 0
   for i = from, #ARGV, 2 do
     local id, weight, live = ARGV[i], weightOf(ARGV[i]), 0
@@ -112,14 +113,15 @@ if from < #ARGV then
       own[id] = {0, 0}
       for n = at + 1, at + weight do
         if scores[n] then
-          held = held - redis.call('ZREM', holders, members[n]) -- part of a grant is none
+          held = held - redis.call('ZREM', holders, members[n]) -- an id with only some of its permits holds nothing
         end
       end
       if weight > limit and limit > 0 then
         own[id][1] = -1
-        leave[#leave + 1] = id
+        tooHeavy[#tooHeavy + 1] = id
       elseif ARGV[i + 1] ~= '' then
-        if i - 6 >= 2 * stood and ARGV[5] - now < 1000 then -- else it is by another clock
+        -- A place that is a millisecond ahead was given before the clock was set back: it does not count.
+        if i - 6 >= 2 * stood and ARGV[5] - now < 1000 then
           place = math.max(place, ARGV[5] + 0)
         end
         place = math.max(now - ARGV[i + 1], place + 1)
@@ -129,8 +131,8 @@ if from < #ARGV then
     end
     at = at + weight + revoked
   end
-  if #leave > 0 then
-    waiting = waiting - redis.call('ZREM', queue, unpack(leave))
+  if #tooHeavy > 0 then
+    waiting = waiting - redis.call('ZREM', queue, unpack(tooHeavy))
   end
   if #arrivals > 0 then
     local id = arrivals[2]

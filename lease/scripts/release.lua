@@ -1,4 +1,5 @@
--- release: takes ids out, and gives what they held to those who wait. Cancelling a wait is this call.
+-- release: takes ids out, and gives what they held to those who wait. Cancelling a wait is this call. The permits of a
+-- plain release are out already: its process sends ZREM in front of this call, which then has no ids.
 --
 -- KEYS  as shared
 -- ARGV  1 ttl, 2 capacity

@@ -1,6 +1,6 @@
 -- What is left after the server's clock was set back. The expiry of a permit and the alive mark of a process
--- from before then lie ahead by as much as the step; who lives sets them anew, who has died cannot. So who finds no
--- room, or a process that seems to wait, draws in what lies further ahead than the longest TTL.
+-- from before then lie ahead by as much as the step. A process that lives sets them anew, a dead one cannot. So a call
+-- that finds no room, or a waiter whose process may be dead, sets what lies further ahead than the longest TTL to that.
 
 -- Returns the longest TTL, in ms, of those who may hold or wait, as the fence says it. Where it says nothing, and
 -- one of this library's permits is there, or somebody waits, it can be any.
@@ -13,7 +13,7 @@ local function knownTTL(before)
     return math.max(theirs + 0, tonumber(longest) or 0)
   end
   if waiting == 0 and held <= 100 and not string.find(table.concat(redis.call('ZRANGE', holders, 0, -1)), '@', 1, true) then
-    return 0 -- all of them are PassBuddy's own
+    return 0 -- all of them are PassBuddy for Node's
   end
   return maxTTL
 end

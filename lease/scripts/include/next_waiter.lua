@@ -26,9 +26,9 @@ if others == 0 and held == capacity - 1 then
       if held == 0 or aged then
         redis.call('PEXPIRE', holders, keep)
       end
-      local push = 'grant ' .. expiry .. ' ' .. text .. ' ' .. text .. ' ' .. nextWaiter .. ' ' .. holders
-      local pushed = redis.pcall('PUBLISH', 'passbuddy:inbox:' .. owner, push)
-      return {type(pushed) == 'table' and pushed.err and MUTED or 0}
+      local message = 'grant ' .. expiry .. ' ' .. text .. ' ' .. text .. ' ' .. nextWaiter .. ' ' .. holders
+      local published = redis.pcall('PUBLISH', 'passbuddy:inbox:' .. owner, message)
+      return {type(published) == 'table' and published.err and MUTED or 0}
     end
     if before then
       redis.call('SET', fence, before, 'KEEPTTL') -- it is ahead of the clock, or its caller declared other limits

@@ -1,10 +1,13 @@
--- Gives free permits to those who have waited longest, and tells them.
+-- Gives free permits to those who have waited longest, and notifies them. What becomes of the head of the queue:
 --
--- Looks at the head of the queue: its owner is not alive: dropped. Heavier than an operator's capacity: dropped
--- and told; heavier than what this call's caller declares: it waits for a call of its own process, which may
--- declare more; that drops it too, where it does not: nobody else would, and everybody waits behind it. Fits: granted until its owner's alive-until, by its own TTL and not the caller's. Does not fit
--- yet: everybody behind it waits, so that a heavy request is not starved. At most 500 steps and about
--- 1,000 permits in one call; status says when there is more to do.
+--   its owner is dead:                           it leaves the queue
+--   heavier than an operator's capacity:         it leaves the queue and is notified
+--   heavier than the capacity that its own       it leaves the queue and is notified; by a call of another
+--     process declares:                          process, which may declare less, it stays, and all behind it wait
+--   there is room:                               granted until its owner's alive-until: by its own TTL, not the caller's
+--   there is no room yet:                        it stays, and all behind it wait: so a heavy request does not starve
+--
+-- At most 500 steps and about 1,000 permits in one call; status says when there is more to do.
 
 local limit = capacity -- in force
 local overridden = false -- by an operator, and so for all
@@ -41,7 +44,7 @@ local function sweep()
   end
 end
 
--- own: the ids that this call speaks for; what becomes of them is written there, and not pushed. me: their owner.
+-- own: the ids of this call, with their answers: they need no notification. me: their owner.
 local function promote(own, me)
   local status, steps, permits = 0, 0, 0
   local until_ = {} -- by owner
@@ -51,7 +54,7 @@ local function promote(own, me)
   while held < limit and waiting > 0 do
     local n = math.min(limit - held, 100)
     local heads = redis.call('ZRANGE', queue, 0, n - 1)
-    local gone, blocked = {}, false
+    local leaving, blocked = {}, false -- leaving: granted, refused, or of a dead owner
     for _, id in ipairs(heads) do
       if permits >= 1000 then
         break
@@ -64,16 +67,16 @@ local function promote(own, me)
         end
       end
       if until_[owner] * 1000 <= now then
-        gone[#gone + 1] = id
+        leaving[#leaving + 1] = id
       elseif (overridden or owner == me) and weight > limit or weight > maxWeight then
-        gone[#gone + 1] = id
+        leaving[#leaving + 1] = id
         if own and own[id] then
           own[id] = {-1, 0}
         else
           say(id, 'refuse ' .. whole(limit) .. ' 0')
         end
       elseif held + weight <= limit then
-        gone[#gone + 1] = id
+        leaving[#leaving + 1] = id
         local fresh = grant(id, weight, until_[owner])
         permits = permits + weight
         if own and own[id] then
@@ -86,10 +89,10 @@ local function promote(own, me)
         break
       end
     end
-    if #gone > 0 then
-      waiting = waiting - redis.call('ZREM', queue, unpack(gone))
+    if #leaving > 0 then
+      waiting = waiting - redis.call('ZREM', queue, unpack(leaving))
     end
-    steps = steps + #gone
+    steps = steps + #leaving
     if blocked then
       if purge() == 0 then
         drawIn()

@@ -1,4 +1,5 @@
--- release: takes ids out, and gives what they held to those who wait. Cancelling a wait is this call.
+-- release: takes ids out, and gives what they held to those who wait. Cancelling a wait is this call. The permits of a
+-- plain release are out already: its process sends ZREM in front of this call, which then has no ids.
 --
 -- KEYS  as shared
 -- ARGV  1 ttl, 2 capacity
@@ -126,9 +127,9 @@ if others == 0 and held == capacity - 1 then
       if held == 0 or aged then
         redis.call('PEXPIRE', holders, keep)
       end
-      local push = 'grant ' .. expiry .. ' ' .. text .. ' ' .. text .. ' ' .. nextWaiter .. ' ' .. holders
-      local pushed = redis.pcall('PUBLISH', 'passbuddy:inbox:' .. owner, push)
-      return {type(pushed) == 'table' and pushed.err and MUTED or 0}
+      local message = 'grant ' .. expiry .. ' ' .. text .. ' ' .. text .. ' ' .. nextWaiter .. ' ' .. holders
+      local published = redis.pcall('PUBLISH', 'passbuddy:inbox:' .. owner, message)
+      return {type(published) == 'table' and published.err and MUTED or 0}
     end
     if before then
       redis.call('SET', fence, before, 'KEEPTTL') -- it is ahead of the clock, or its caller declared other limits
@@ -153,8 +154,8 @@ local function purge()
   return n
 end
 -- What is left after the server's clock was set back. The expiry of a permit and the alive mark of a process
--- from before then lie ahead by as much as the step; who lives sets them anew, who has died cannot. So who finds no
--- room, or a process that seems to wait, draws in what lies further ahead than the longest TTL.
+-- from before then lie ahead by as much as the step. A process that lives sets them anew, a dead one cannot. So a call
+-- that finds no room, or a waiter whose process may be dead, sets what lies further ahead than the longest TTL to that.
 
 -- Returns the longest TTL, in ms, of those who may hold or wait, as the fence says it. Where it says nothing, and
 -- one of this library's permits is there, or somebody waits, it can be any.
@@ -167,7 +168,7 @@ local function knownTTL(before)
     return math.max(theirs + 0, tonumber(longest) or 0)
   end
   if waiting == 0 and held <= 100 and not string.find(table.concat(redis.call('ZRANGE', holders, 0, -1)), '@', 1, true) then
-    return 0 -- all of them are PassBuddy's own
+    return 0 -- all of them are PassBuddy for Node's
   end
   return maxTTL
 end
@@ -293,14 +294,14 @@ end
 -- A notification is PUBLISHed on passbuddy:inbox:<owner>: verb, expiry in ms (refuse: the capacity in force), token
 -- in µs, now in µs, id, holders, with spaces between.
 
-local said = {} -- owner and message of each push, sent when all data is written
+local said = {} -- owner and message of each notification, published when all data is written
 
 local function say(id, message)
   said[#said + 1] = string.match(id, '@([^#]+)') or ''
   said[#said + 1] = message .. ' ' .. whole(now) .. ' ' .. id .. ' ' .. holders
 end
 
--- Pushes what was said, when all data is written: a user who may not publish loses the wake-ups only.
+-- Publishes what was said, when all data is written: for a user who may not publish only the notifications are lost.
 local function publish()
   local status = 0
   for i = 1, #said, 2 do
@@ -311,13 +312,16 @@ local function publish()
   end
   return status
 end
--- Gives free permits to those who have waited longest, and tells them.
+-- Gives free permits to those who have waited longest, and notifies them. What becomes of the head of the queue:
 --
--- Looks at the head of the queue: its owner is not alive: dropped. Heavier than an operator's capacity: dropped
--- and told; heavier than what this call's caller declares: it waits for a call of its own process, which may
--- declare more; that drops it too, where it does not: nobody else would, and everybody waits behind it. Fits: granted until its owner's alive-until, by its own TTL and not the caller's. Does not fit
--- yet: everybody behind it waits, so that a heavy request is not starved. At most 500 steps and about
--- 1,000 permits in one call; status says when there is more to do.
+--   its owner is dead:                           it leaves the queue
+--   heavier than an operator's capacity:         it leaves the queue and is notified
+--   heavier than the capacity that its own       it leaves the queue and is notified; by a call of another
+--     process declares:                          process, which may declare less, it stays, and all behind it wait
+--   there is room:                               granted until its owner's alive-until: by its own TTL, not the caller's
+--   there is no room yet:                        it stays, and all behind it wait: so a heavy request does not starve
+--
+-- At most 500 steps and about 1,000 permits in one call; status says when there is more to do.
 
 local limit = capacity -- in force
 local overridden = false -- by an operator, and so for all
@@ -354,7 +358,7 @@ local function sweep()
   end
 end
 
--- own: the ids that this call speaks for; what becomes of them is written there, and not pushed. me: their owner.
+-- own: the ids of this call, with their answers: they need no notification. me: their owner.
 local function promote(own, me)
   local status, steps, permits = 0, 0, 0
   local until_ = {} -- by owner
@@ -364,7 +368,7 @@ local function promote(own, me)
   while held < limit and waiting > 0 do
     local n = math.min(limit - held, 100)
     local heads = redis.call('ZRANGE', queue, 0, n - 1)
-    local gone, blocked = {}, false
+    local leaving, blocked = {}, false -- leaving: granted, refused, or of a dead owner
     for _, id in ipairs(heads) do
       if permits >= 1000 then
         break
@@ -377,16 +381,16 @@ local function promote(own, me)
         end
       end
       if until_[owner] * 1000 <= now then
-        gone[#gone + 1] = id
+        leaving[#leaving + 1] = id
       elseif (overridden or owner == me) and weight > limit or weight > maxWeight then
-        gone[#gone + 1] = id
+        leaving[#leaving + 1] = id
         if own and own[id] then
           own[id] = {-1, 0}
         else
           say(id, 'refuse ' .. whole(limit) .. ' 0')
         end
       elseif held + weight <= limit then
-        gone[#gone + 1] = id
+        leaving[#leaving + 1] = id
         local fresh = grant(id, weight, until_[owner])
         permits = permits + weight
         if own and own[id] then
@@ -399,10 +403,10 @@ local function promote(own, me)
         break
       end
     end
-    if #gone > 0 then
-      waiting = waiting - redis.call('ZREM', queue, unpack(gone))
+    if #leaving > 0 then
+      waiting = waiting - redis.call('ZREM', queue, unpack(leaving))
     end
-    steps = steps + #gone
+    steps = steps + #leaving
     if blocked then
       if purge() == 0 then
         drawIn()

@@ -74,14 +74,14 @@ end
 -- A notification is PUBLISHed on passbuddy:inbox:<owner>: verb, expiry in ms (refuse: the capacity in force), token
 -- in µs, now in µs, id, holders, with spaces between.
 
-local said = {} -- owner and message of each push, sent when all data is written
+local said = {} -- owner and message of each notification, published when all data is written
 
 local function say(id, message)
   said[#said + 1] = string.match(id, '@([^#]+)') or ''
   said[#said + 1] = message .. ' ' .. whole(now) .. ' ' .. id .. ' ' .. holders
 end
 
--- Pushes what was said, when all data is written: a user who may not publish loses the wake-ups only.
+-- Publishes what was said, when all data is written: for a user who may not publish only the notifications are lost.
 local function publish()
   local status = 0
   for i = 1, #said, 2 do
