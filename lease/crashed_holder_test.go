@@ -36,12 +36,12 @@ func TestACrashedHoldersPermitIsTakenJustAfterItsExpiry(t *testing.T) {
 	})
 }
 
-// The polls are 3 to 4 seconds apart here: only the one that comes just after the expiry can be in time.
+// The polls are 2.2 to 3 seconds apart here: only the one that comes just after the expiry can be in time.
 func TestRealRedisTakesACrashedHoldersPermitOverJustAfterItsExpiry(t *testing.T) {
 	inRealTime(t)
 	server := redistest.Start(t)
 	admin := server.Client(t)
-	cfg := lease.Config{Name: "gpu", Capacity: 3, TTL: 12 * time.Second, RetryInterval: 4 * time.Second}
+	cfg := lease.Config{Name: "gpu", Capacity: 3, TTL: 9 * time.Second, RetryInterval: 3 * time.Second}
 	judge := newJudge(t)
 	holder := startFleet(t, 1, judge, "redis://"+server.Addr(), cfg)[0]
 	expiries := map[string]time.Time{}

@@ -3,6 +3,7 @@ package lease_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -55,7 +56,13 @@ func TestRealRedisErrorsSayWhatToDo(t *testing.T) {
 			t.Fatal(err)
 		}
 		l := realAcquire(t, realSemaphore(t, m, 1))
-		time.Sleep(realTTL)
+		first := l.TrustedUntil()
+		redistest.Eventually(t, "it is renewed", func(context.Context) error {
+			if !l.TrustedUntil().After(first) {
+				return fmt.Errorf("trusted until %v", first)
+			}
+			return nil
+		})
 		if err := l.Release(); err != nil {
 			t.Error(err)
 		}

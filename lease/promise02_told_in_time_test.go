@@ -112,6 +112,7 @@ func TestPromise2ToldInTimeRealRedis(t *testing.T) {
 	for client, open := range clients {
 		for _, fault := range []string{"the server is stopped", "the connection swallows everything"} {
 			t.Run(fault+"/"+client, func(t *testing.T) {
+				t.Parallel() // beside the others of this test: each has its own server
 				var late []time.Duration
 				inGroups(t, *trials, open, func(server *redistest.Server, group []*trial) {
 					late = append(late, strikeForGood(t, fault, server, group)...)

@@ -111,6 +111,7 @@ func TestPromise3NoFalseLossRealRedis(t *testing.T) {
 	alone(t)
 	for client, open := range clients {
 		t.Run(client, func(t *testing.T) {
+			t.Parallel() // beside the other of this test: each has its own server
 			inGroups(t, *trials, open, func(server *redistest.Server, group []*trial) {
 				admin := server.Client(t)
 				server.Pause()

@@ -80,7 +80,7 @@ func TestRealRedisNoScriptIsLongInAHugeQueue(t *testing.T) {
 	}
 	m, _ := openWith(t, "redis://"+server.Addr())
 	other, _ := openWith(t, "redis://"+server.Addr())
-	cfg := lease.Config{Capacity: 1, TTL: time.Minute, RetryInterval: realTTL / 5} // nothing expires while it is counted
+	cfg := lease.Config{Capacity: 1, TTL: time.Minute, RetryInterval: 100 * time.Millisecond} // nothing expires while it is counted
 	s, operator := gpu(t, m, cfg), gpu(t, other, cfg)
 
 	must(realAcquire(t, operator).Release()) // so that the scripts are loaded
