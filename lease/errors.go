@@ -3,9 +3,14 @@ package lease
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/eqworks/passbuddy/internal/protocol"
 	"github.com/eqworks/passbuddy/internal/transport"
@@ -188,20 +193,52 @@ func (e *RedisError) Error() string {
 
 func (e *RedisError) Unwrap() error { return e.Err }
 
-// hint says what to do about an error of Redis, where that is known.
+// hint says what to do about an error of Redis or of the way to it, where that is known.
 func hint(err error) string {
-	msg := err.Error()
-	switch {
-	case transport.IsDenied(err): // first: the message may have the user's name, which can be any
-		return "the Redis user lacks a permission: the README lists what is needed"
-	case strings.Contains(msg, "WRONGTYPE"):
-		return "the semaphore's key holds something else: choose another Name or Prefix"
-	case strings.Contains(msg, "NOAUTH"), strings.Contains(msg, "WRONGPASS"):
-		return "check the user name and the password"
-	case isOldRedis(msg):
-		return "Redis 6.2 or newer is needed"
+	for _, h := range hints {
+		if h.of(err) {
+			return h.do
+		}
 	}
 	return ""
+}
+
+// hints are what to do about which errors; the first that fits counts. docs/operations.md has them all.
+var hints = []struct {
+	of func(error) bool
+	do string
+}{
+	// First: the message may have the user's name, which can be any.
+	{transport.IsDenied, "the Redis user lacks a permission: the README lists what is needed"},
+	{saying("WRONGTYPE"), "the semaphore's key holds something else: choose another Name or Prefix"},
+	{saying("WRONGPASS"), "check the user name and the password"},
+	// To a command that is long, as a script is, a server says the second before it has checked the password.
+	{saying("NOAUTH", "unauthenticated"), "the server wants a password: set it in the URL or in the client's options"},
+	{saying("DB index is out of range", "invalid DB index"), "the server has fewer databases: choose another number, or none"},
+	{saying("READONLY"), "the server is a replica, or was the master before a failover: connect to the master, or through Sentinel"},
+	{saying("OOM "), "the server's memory is full: raise maxmemory, or take something out; releases and renewals go on meanwhile"},
+	{saying("MISCONF"), "the server cannot save its data and refuses writes: its log says why"},
+	{func(err error) bool {
+		return errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrPoolExhausted)
+	},
+		"all connections of the client are in use: give the manager a client of its own, as Open does"},
+	{func(err error) bool { return isOldRedis(err.Error()) }, "Redis 6.2 or newer is needed"},
+	{saying("first record does not look like a TLS handshake"), "the port does not speak TLS: use redis:// in place of rediss://"},
+	{saying("certificate"), "the client does not trust the server's certificate: set TLSConfig, or use the name that the certificate has"},
+	{saying("can't parse", "invalid reply", "HTTP/1."), "what answers there is no Redis: check the host and the port"},
+	{func(err error) bool { return errors.Is(err, io.EOF) },
+		"the server closed the connection: if its port speaks TLS, use rediss://"},
+	{func(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }, "nothing listens there: check the host and the port, and that the server runs"},
+	{transport.IsTimeout, "nothing answered in time: check the address, the network and the server's load, and whether the port speaks TLS"},
+}
+
+// saying finds an error by one of the words in its text. Redis and Valkey give most of them a code, and go-redis passes
+// on the text alone.
+func saying(words ...string) func(error) bool {
+	return func(err error) bool {
+		msg := err.Error()
+		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(msg, w) })
+	}
 }
 
 // isOldRedis recognises what servers before 6.2 say to ZMSCORE and to ZADD GT.

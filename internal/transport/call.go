@@ -1,7 +1,9 @@
 package transport
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -46,6 +48,7 @@ func execute(ctx context.Context, client processor, pipe redis.Pipeliner, reques
 			loaded[v] = true
 			r.cmd = r.command(ctx, source)
 		}
+		var whole error // why no command was sent: its connection could not be made, or not set up
 		if len(requests) == 1 && requests[0].zrem == nil {
 			_ = client.Process(ctx, requests[0].cmd)
 		} else {
@@ -57,11 +60,13 @@ func execute(ctx context.Context, client processor, pipe redis.Pipeliner, reques
 					_ = pipe.Process(ctx, requests[i].cmd)
 				}
 			}
-			_, _ = pipe.Exec(ctx)
+			if _, err := pipe.Exec(ctx); err != nil && !slices.ContainsFunc(requests, func(r request) bool { return r.trouble() != nil }) {
+				whole = err
+			}
 		}
 		missing := -1
 		for i := range requests {
-			requests[i].finish()
+			requests[i].finish(whole)
 			if err := requests[i].call.Failure.Err; missing < 0 && err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
 				missing = i
 			}
@@ -142,13 +147,14 @@ func age(c *protocol.Call, i int) any {
 	return &c.Ages[i]
 }
 
-// finish takes the commands' answers over.
-func (r *request) finish() {
+// finish takes the commands' answers over. whole is why all commands failed, where the client says so for the pipeline
+// alone; nil: it does not.
+func (r *request) finish(whole error) {
 	c := r.call
 	if r.zrem != nil {
 		c.Removed += int(r.zrem.Val()) // a second pass finds nothing any more
 	}
-	err := r.trouble()
+	err := cmp.Or(whole, r.trouble())
 	if err != nil && r.zrem != nil && r.zrem.Err() == nil && isTransient(err) {
 		// The permits are back. Only the server cannot promote now: its slot moves, or its memory is full.
 		c.Unpromoted, c.Failure = true, protocol.Failure{}
