@@ -42,7 +42,7 @@ func Bind[A, R any](p *Permit, fn func(context.Context, A) (R, error), opts ...B
 			lost := l.lostMeanwhile()
 			done()
 			if o.release {
-				p.ReleaseNoWait()
+				p.ReleaseAsync()
 			}
 			if returned {
 				err = withLoss(err, lost)

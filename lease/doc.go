@@ -16,8 +16,8 @@
 //   - [Semaphore.Permit] is one permit for a process, shared by all who use it there. It works like the object of
 //     PassBuddy for Node, and so does [Bind].
 //   - Package leasehttp is middleware for net/http: it gives each HTTP request a permit, and refuses requests over
-//     the limit. Middleware for other protocols can use the same functions: [MaxWait], [Lease.ReleaseNoWait],
-//     [Permit.UseWithin] and [Permit.ReleaseNoWait].
+//     the limit. Middleware for other protocols can use the same functions: [MaxWait], [Lease.ReleaseAsync],
+//     [Permit.UseWithin] and [Permit.ReleaseAsync].
 //   - Package leasetest is for the tests of code that uses leases.
 //
 // # Life of a lease

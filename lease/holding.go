@@ -167,7 +167,7 @@ func (p *Permit) take(ctx context.Context, t *holding, opts []AcquireOption) {
 	p.mu.Unlock()
 	close(t.taken)
 	if err == nil && !wanted {
-		l.ReleaseNoWait()
+		l.ReleaseAsync()
 	}
 }
 
@@ -180,7 +180,7 @@ func (p *Permit) done(t *holding) {
 	t.givingBack = t.givingBack || back
 	p.mu.Unlock()
 	if back {
-		t.lease.ReleaseNoWait()
+		t.lease.ReleaseAsync()
 		p.leave(t)
 	}
 }
@@ -193,7 +193,7 @@ func (p *Permit) leave(t *holding) {
 	t.givingBack = t.givingBack || back
 	p.mu.Unlock()
 	if back {
-		t.lease.ReleaseNoWait()
+		t.lease.ReleaseAsync()
 	}
 }
 

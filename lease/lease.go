@@ -9,6 +9,7 @@ import (
 	"weak"
 
 	"github.com/eqworks/passbuddy/internal/protocol"
+	"github.com/eqworks/passbuddy/internal/transport"
 )
 
 // A Lease is a hold on a permit. Its contexts live while the permit is trusted. Safe for concurrent use.
@@ -151,8 +152,8 @@ func (h *hold) giveBack(wait bool) error {
 	}
 	now := m.now()
 	d.state.Release(now, &h.Holding)
-	// Who waits anyway may carry it, if that cannot last for longer than the window.
-	d.finish(now, wait && m.transport.Bounded() && now.Until(h.Grant.Until.End()) > d.state.Patience())
+	// Who waits anyway may carry it: that lasts no longer than the wait.
+	d.finish(now, wait && m.transport.Bounded() && !now.Add(transport.MaxInline).Reached(h.Grant.Until.End()))
 	if !wait {
 		return nil
 	}
@@ -210,10 +211,10 @@ func (l *Lease) Release() error {
 	return h.back
 }
 
-// ReleaseNoWait is Release for callers that must not wait for Redis: it ends the contexts and returns. The
+// ReleaseAsync is Release for callers that must not wait for Redis: it ends the contexts and returns. The
 // permit goes back in the background, at the latest when its TTL is over. A later Release returns at once:
 // the loss when the lease was lost before, nil otherwise.
-func (l *Lease) ReleaseNoWait() {
+func (l *Lease) ReleaseAsync() {
 	h := l.hold
 	h.released.Do(func() {
 		defer runtime.KeepAlive(l)

@@ -125,11 +125,11 @@ func (p *Permit) release(giveBack func(*Lease) error) error {
 	return err
 }
 
-// ReleaseNoWait is Release for callers that must not wait for Redis: without users, the permit goes back in
-// the background, as with Lease.ReleaseNoWait.
-func (p *Permit) ReleaseNoWait() {
+// ReleaseAsync is Release for callers that must not wait for Redis: without users, the permit goes back in
+// the background, as with Lease.ReleaseAsync.
+func (p *Permit) ReleaseAsync() {
 	_ = p.release(func(l *Lease) error {
-		l.ReleaseNoWait()
+		l.ReleaseAsync()
 		return nil
 	})
 }

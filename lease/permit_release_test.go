@@ -127,13 +127,13 @@ func TestReleaseOfWhatIsNotHeld(t *testing.T) {
 	})
 }
 
-func TestReleaseNoWaitOfAPermitLeavesItToTheLastUser(t *testing.T) {
+func TestReleaseAsyncOfAPermitLeavesItToTheLastUser(t *testing.T) {
 	inAnHour(t, func(w *world) {
 		m, _ := w.process("p")
 		p := w.semaphore(m, 1).Permit()
-		p.ReleaseNoWait() // not held: nothing happens
+		p.ReleaseAsync() // not held: nothing happens
 		ctx, done := w.use(p, context.Background())
-		p.ReleaseNoWait()
+		p.ReleaseAsync()
 		synctest.Wait()
 		if ctx.Err() != nil || len(w.members()) != 1 {
 			w.Errorf("%v, %d permits while there is a user", ctx.Err(), len(w.members()))

@@ -39,7 +39,7 @@ func TestReleaseEndsTheContextsFirst(t *testing.T) {
 	})
 }
 
-func TestReleaseNoWaitReturnsBeforeRedisAnswers(t *testing.T) {
+func TestReleaseAsyncReturnsBeforeRedisAnswers(t *testing.T) {
 	inAnHour(t, func(w *world) {
 		m, _ := w.process("p")
 		s := w.semaphore(m, 2)
@@ -50,8 +50,8 @@ func TestReleaseNoWaitReturnsBeforeRedisAnswers(t *testing.T) {
 		}
 		w.net.Stall()
 		start := time.Now()
-		l.ReleaseNoWait()
-		p.ReleaseNoWait()
+		l.ReleaseAsync()
+		p.ReleaseAsync()
 		if d := time.Since(start); d != 0 {
 			w.Errorf("it waited %v for Redis", d)
 		}
@@ -72,12 +72,12 @@ func TestReleaseNoWaitReturnsBeforeRedisAnswers(t *testing.T) {
 	})
 }
 
-func TestReleaseNoWaitOfALostLeaseKeepsTheReason(t *testing.T) {
+func TestReleaseAsyncOfALostLeaseKeepsTheReason(t *testing.T) {
 	inAnHour(t, func(w *world) {
 		m, _ := w.process("p")
 		l := w.acquire(w.semaphore(m, 1))
 		leasetest.Lose(l)
-		l.ReleaseNoWait()
+		l.ReleaseAsync()
 		if err := l.Release(); !errors.Is(err, lease.ErrLost) {
 			w.Errorf("Release returned %v", err)
 		}

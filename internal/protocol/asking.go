@@ -106,12 +106,18 @@ func (s *State) interval() time.Duration {
 
 // notAnswered records that an attempt of w brought no answer; w may have been served since. A waiter
 // that Redis has answered before keeps waiting, through an outage too. One that has never been answered fails with the
-// client's error; time-outs are tolerated maxSilent times first.
+// client's error; time-outs are tolerated maxSilent times first, and what the server itself calls passing for as long as
+// it lasts. Who makes one attempt has time for one attempt.
 func (s *State) notAnswered(now Instant, w *Waiter, why Failure) {
 	if w == nil || !w.inWaitlist {
 		return
 	}
-	if why.Silent && !w.answered {
+	if why.Passing && !(w.Once && now.Reached(w.since.Add(s.Config.Attempt()))) {
+		w.Trouble = why.Err
+		s.joinAt = earlier(s.joinAt, now.Add(s.delay(max(s.failures, 1))))
+		return
+	}
+	if why.Silent && !w.answered && !w.Once {
 		if w.silent++; w.silent < maxSilent {
 			return
 		}

@@ -50,6 +50,7 @@ type Failure struct {
 	Err       error
 	Permanent bool // it will be the same at the next try
 	Silent    bool // there was no answer in time
+	Passing   bool // the server itself says that it will soon think otherwise
 }
 
 // Once is the age of a request that does not wait.

@@ -33,7 +33,7 @@ func TestStateEndsEachWaitAtItsOwnTime(t *testing.T) {
 			s.mustWait(ends[ms])
 		}
 		if s.Tick(now); ms%3 > 0 {
-			s.mustHaveFailed(ends[ms], NoRoom, nil)
+			s.mustHaveFailed(ends[ms], Unanswered, ErrNoReply) // nobody has looked whether there is room
 		}
 	}
 	if s.Waiting.Len != 0 || len(s.endings.list) != 0 {

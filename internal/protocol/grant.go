@@ -35,6 +35,7 @@ type Grant struct {
 	refusedAfter Instant // from then on Redis refuses those requests for certain
 	releaseAt    Instant // to be released: when the release is sent next
 	expiresBy    Instant // to be released: when its time is up in any case
+	confirmBy    Instant // to be released: until when the caller of Release waits for it
 
 	waiter  *Waiter  // who asked for it; nil once served
 	Holding *Holding // of the lease that it is for; nil when nobody has to be told

@@ -101,21 +101,21 @@ func (s *State) endWindows(now Instant) {
 		}
 	}
 	for _, g := range s.releasing {
-		if g.Holding != nil && now.Reached(g.Until.End()) {
+		if g.Holding != nil && now.Reached(g.confirmBy) {
 			s.confirm(g.Holding, s.unanswered())
 		}
 	}
 	s.EndAt = s.firstEnd()
 }
 
-// firstEnd is the first end of a window that somebody depends on.
+// firstEnd is the first end of a window, or of a wait for a release, that somebody depends on.
 func (s *State) firstEnd() (at Instant) {
 	for _, g := range s.held {
 		at = earlier(at, g.Until.End())
 	}
 	for _, g := range s.releasing {
 		if g.Holding != nil {
-			at = earlier(at, g.Until.End())
+			at = earlier(at, g.confirmBy)
 		}
 	}
 	return at

@@ -3,7 +3,7 @@ package protocol
 import "time"
 
 // Release gives h's permit back; its contexts have ended before. h.Confirmed is closed when Redis has
-// answered, or when the trust window ends first.
+// answered, or when the trust window or maxReleaseWait ends first: the release then goes on without its caller.
 func (s *State) Release(now Instant, h *Holding) {
 	s.Tick(now) // a window that ends now is a loss
 	g := h.Grant
@@ -28,12 +28,16 @@ func (s *State) Release(now Instant, h *Holding) {
 		return
 	}
 	g.Holding = h
+	g.confirmBy = earlier(g.Until.End(), now.Add(maxReleaseWait))
 	if end := g.Until.End(); now.Reached(end) {
 		s.confirm(h, h.Ending) // the window is over: Redis lets the permit expire, and nobody waits for the answer
 	} else {
-		s.EndAt = earlier(s.EndAt, end)
+		s.EndAt = earlier(s.EndAt, g.confirmBy)
 	}
 }
+
+// maxReleaseWait is for how long a caller of Release waits for Redis.
+const maxReleaseWait = 2 * time.Second
 
 // confirm tells the caller of Release how it went; why is nil when the permit was given back.
 func (s *State) confirm(h *Holding, why *Reason) {

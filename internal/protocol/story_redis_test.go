@@ -125,7 +125,7 @@ func (s *story) fail(a *arguments) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	why := Failure{Err: errors.New(a.text("error")), Permanent: a.flag("permanent")}
+	why := Failure{Err: errors.New(a.text("error")), Permanent: a.flag("permanent"), Passing: a.flag("passing")}
 	for i := range batch.Calls {
 		batch.Calls[i].Failure = why
 	}

@@ -1,6 +1,9 @@
 package protocol
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // waitlistOf returns the list that w belongs to.
 func (s *State) waitlistOf(w *Waiter) *waitlist {
@@ -112,10 +115,16 @@ func (s *State) withdraw(now Instant, w *Waiter) {
 // tooHeavy is why a waiter that asks for more permits than the capacity gets no lease.
 func (s *State) tooHeavy() *Reason { return &Reason{Kind: TooHeavy, Capacity: s.Seen.Capacity} }
 
+// neverAnswered reports whether nobody knows that w found no permit: Redis has answered no request of w, and none of
+// another waiter lately.
+func (s *State) neverAnswered(now Instant, w *Waiter) bool {
+	return !w.answered && (!w.requestedAt.IsZero() || s.Seen.asOf.IsZero() || now.Reached(s.Seen.asOf.Add(2*s.Config.RetryInterval)))
+}
+
 // waitedInVain is why a waiter gets no lease whose MaxWait or MaxAttempts is used up.
 func (s *State) waitedInVain(now Instant, w *Waiter) *Reason {
-	if w.Trouble != nil {
-		return &Reason{Kind: Unanswered, Trouble: w.Trouble}
+	if w.Trouble != nil || s.neverAnswered(now, w) {
+		return &Reason{Kind: Unanswered, Trouble: cmp.Or(w.Trouble, s.Trouble, ErrNoReply)}
 	}
 	after := s.Config.RetryInterval
 	if !s.Seen.free.IsZero() {

@@ -19,7 +19,7 @@ func failureOf(err error) protocol.Failure {
 	if err == nil {
 		return protocol.Failure{}
 	}
-	return protocol.Failure{Err: err, Permanent: isPermanent(err), Silent: IsTimeout(err)}
+	return protocol.Failure{Err: err, Permanent: isPermanent(err), Silent: IsTimeout(err), Passing: isTransient(err)}
 }
 
 // IsDenied reports whether the Redis user may not run a command, or not on these keys or this channel.

@@ -86,12 +86,12 @@ func (p *pipeline) run(once bool) {
 		p.senders = append(p.senders, t.ready[:n]...)
 		t.ready = slices.Delete(t.ready, 0, n)
 		t.mu.Unlock()
-		p.carry()
+		p.carry(once)
 	}
 }
 
-// carry sends one batch of each of its senders and hands the answers back.
-func (p *pipeline) carry() {
+// carry sends one batch of each of its senders and hands the answers back. inline: a caller waits for it to return.
+func (p *pipeline) carry(inline bool) {
 	p.entries = p.entries[:0]
 	for _, s := range p.senders {
 		if batch := s.Depart(Round{p, p.round}); batch != nil {
@@ -104,11 +104,11 @@ func (p *pipeline) carry() {
 		return
 	}
 	if p.transport.cluster == nil {
-		p.deliver(p.entries, p.transport.Server(""))
+		p.deliver(p.entries, p.transport.Server(""), inline)
 		return
 	}
 	// One pipeline for each node: a dead one cannot hold up the answers of the living.
-	ctx := p.attempt(p.entries)
+	ctx := p.attempt(p.entries, inline)
 	nodes := map[string][]entry{}
 	for _, e := range p.entries {
 		addr := ""
@@ -121,7 +121,7 @@ func (p *pipeline) carry() {
 	for addr, entries := range nodes {
 		others.Go(func() {
 			q := p.transport.newPipeline()
-			q.deliver(entries, p.transport.Server(addr))
+			q.deliver(entries, p.transport.Server(addr), inline)
 			q.cancel()
 		})
 	}
@@ -130,8 +130,8 @@ func (p *pipeline) carry() {
 }
 
 // deliver runs the calls of entries in one pipeline and hands each sender what came of its own.
-func (p *pipeline) deliver(entries []entry, server *Server) {
-	ctx := p.attempt(entries)
+func (p *pipeline) deliver(entries []entry, server *Server, inline bool) {
+	ctx := p.attempt(entries, inline)
 	p.requests = p.requests[:0]
 	for _, e := range entries {
 		for i := range e.batch.Calls {
@@ -172,16 +172,22 @@ func idleConn(client redis.UniversalClient) *redis.Conn {
 	return c.Conn()
 }
 
+// MaxInline is for how long a caller that carries its own batch may have to wait for Redis.
+const MaxInline = 2 * time.Second
+
 // attempt bounds what the client does for entries, where the client lets a context bound it. The states give up by
 // themselves, before; the client has the time to connect, and for its own retries, whose error says more than a
 // deadline.
 //
 // To make such a context takes longer than all else that a round needs. So a pipeline uses one for several rounds, until
 // a quarter of its time is over.
-func (p *pipeline) attempt(entries []entry) context.Context {
+func (p *pipeline) attempt(entries []entry, inline bool) context.Context {
 	var longest time.Duration
 	for _, e := range entries {
 		longest = max(longest, e.batch.Patience)
+	}
+	if inline {
+		longest = min(longest, MaxInline)
 	}
 	if left := time.Until(p.deadline); left < longest/4*3 || left > longest {
 		p.cancel()

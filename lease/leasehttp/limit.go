@@ -45,7 +45,7 @@ func LimitBy(pick func(*http.Request) (*lease.Semaphore, error), opts Options) f
 			trouble.note(s, err)
 			return err
 		}
-		defer l.ReleaseNoWait()
+		defer l.ReleaseAsync()
 		return serve(w, r, l.Context(), next)
 	})
 }
@@ -66,7 +66,7 @@ func Share(p *lease.Permit, opts Options) func(http.Handler) http.Handler {
 	trouble := &troubleLog{}
 	return opts.around(func(w http.ResponseWriter, r *http.Request, next http.Handler) error {
 		if !opts.KeepOnEnd {
-			defer p.ReleaseNoWait()
+			defer p.ReleaseAsync()
 		}
 		if !opts.AcquireOnStart {
 			next.ServeHTTP(w, r)
