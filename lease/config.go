@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/eqworks/passbuddy/internal/protocol"
 )
@@ -28,7 +30,8 @@ type Config struct {
 	// MaxAttempts bounds how often a waiter is refused before it gives up with ErrAtCapacity. No bound
 	// by default.
 	MaxAttempts int
-	// MaxWait bounds how long Acquire waits before it gives up with ErrAtCapacity. No bound by default.
+	// MaxWait bounds how long Acquire waits before it gives up with ErrAtCapacity; negative: one attempt. No bound by
+	// default.
 	MaxWait time.Duration
 	// MaxHold bounds how long a lease is held: then its contexts end, and it is no longer renewed. No
 	// bound by default.
@@ -48,6 +51,7 @@ const (
 	maxTTL    = 24 * time.Hour // what the scripts keep a key for
 	minMargin = 5 * time.Millisecond
 
+	maxKeyPart  = 512 // bytes of a name or a prefix
 	maxCapacity = 1_000_000
 	maxWeight   = 1000 // each permit is a member in Redis, and one script adds them all
 )
@@ -78,8 +82,8 @@ func (c Config) complete(defaults Config) (Config, error) {
 	switch {
 	case c.Name == "":
 		return bad("Name", "", "a semaphore needs a name")
-	case strings.Contains(c.Name, "}"):
-		return bad("Name", c.Name, "must not contain '}': the keys would not share a cluster slot")
+	case badInKey(c.Name) != "":
+		return bad("Name", c.Name, "%s", badInKey(c.Name))
 	case c.Capacity < 1:
 		return bad("Capacity", c.Capacity, "must be at least 1")
 	case c.Capacity > maxCapacity:
@@ -92,8 +96,6 @@ func (c Config) complete(defaults Config) (Config, error) {
 		return bad("RetryInterval", c.RetryInterval, "must not be negative; 0 is the default")
 	case c.MaxAttempts < 0:
 		return bad("MaxAttempts", c.MaxAttempts, "must not be negative; 0 is no bound")
-	case c.MaxWait < 0:
-		return bad("MaxWait", c.MaxWait, "must not be negative; 0 is no bound; for one attempt use TryAcquire")
 	case c.MaxHold < 0:
 		return bad("MaxHold", c.MaxHold, "must not be negative; 0 is no bound")
 	}
@@ -105,6 +107,21 @@ func (c Config) complete(defaults Config) (Config, error) {
 	}
 	c.RetryInterval = min(c.RetryInterval, c.TTL/3)
 	return c, nil
+}
+
+// badInKey is what is wrong with a name or a prefix, which stand in the keys; "": nothing.
+func badInKey(s string) string {
+	switch {
+	case len(s) > maxKeyPart:
+		return fmt.Sprintf("must have at most %d bytes, and has %d", maxKeyPart, len(s))
+	case !utf8.ValidString(s):
+		return "must be valid UTF-8"
+	case strings.ContainsFunc(s, unicode.IsControl):
+		return "must not contain control characters, such as a newline"
+	case strings.Contains(s, "}"):
+		return "must not contain '}': the keys would not share a cluster slot"
+	}
+	return ""
 }
 
 // differ tells that a living semaphore has another Config in this process.

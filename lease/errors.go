@@ -57,9 +57,18 @@ type OptionError struct {
 
 func (e *OptionError) Error() string {
 	if s, ok := e.Value.(string); ok {
-		return fmt.Sprintf("lease: %s = %q: %s", e.Option, s, e.Problem)
+		return fmt.Sprintf("lease: %s = %q: %s", e.Option, cut(s), e.Problem)
 	}
 	return fmt.Sprintf("lease: %s = %v: %s", e.Option, e.Value, e.Problem)
+}
+
+// cut shortens what is quoted in an error.
+func cut(s string) string {
+	const most = 80
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
 }
 
 func (e *OptionError) Is(target error) bool { return target == ErrOption }

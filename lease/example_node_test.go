@@ -198,7 +198,7 @@ func ExampleCapacityError() {
 	}
 	defer l.Release()
 
-	err = db.Permit(lease.MaxWait(0)).Acquire(context.Background())
+	err = db.Permit(lease.MaxWait(-1)).Acquire(context.Background())
 	var full *lease.CapacityError
 	if errors.Is(err, lease.ErrAtCapacity) && errors.As(err, &full) {
 		fmt.Printf("%s: %d of %d permits are held\n", full.Name, full.Held, full.Capacity)

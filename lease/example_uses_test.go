@@ -33,7 +33,7 @@ func Example_cronSingleton() {
 			fmt.Println("reported")
 			lastRun = "2030-01-01"
 			return nil
-		}, lease.MaxWait(0))
+		}, lease.MaxWait(-1))
 		if errors.Is(err, lease.ErrAtCapacity) {
 			return nil // another machine is at it
 		}
@@ -96,7 +96,7 @@ func Example_perTenantLimit() {
 		if err != nil {
 			return err
 		}
-		return s.Do(ctx, func(ctx context.Context) error { return ctx.Err() }, lease.MaxWait(0))
+		return s.Do(ctx, func(ctx context.Context) error { return ctx.Err() }, lease.MaxWait(-1))
 	}
 
 	tenants := 0

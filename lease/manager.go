@@ -83,8 +83,8 @@ func New(client redis.UniversalClient, opts Options) (*Manager, error) {
 	if opts.Prefix == "" {
 		opts.Prefix = "passbuddy"
 	}
-	if strings.Contains(opts.Prefix, "}") {
-		return nil, &OptionError{"Options.Prefix", opts.Prefix, "must not contain '}': the keys would not share a cluster slot"}
+	if problem := badInKey(opts.Prefix); problem != "" {
+		return nil, &OptionError{"Options.Prefix", opts.Prefix, problem}
 	}
 	owner, err := ownerOf(opts.Owner)
 	if err != nil {

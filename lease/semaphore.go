@@ -52,7 +52,6 @@ type acquireOptions struct {
 	weight  int
 	maxWait time.Duration
 	maxHold time.Duration
-	once    bool
 }
 
 // with applies opts. What they are given a pointer to is made only where there are any.
@@ -62,6 +61,9 @@ func (o acquireOptions) with(opts []AcquireOption) (acquireOptions, error) {
 	}
 	changed := o
 	for _, opt := range opts {
+		if opt == nil {
+			return o, &OptionError{"AcquireOption", "nil", "leave it out"}
+		}
 		if err := opt(&changed); err != nil {
 			return o, err
 		}
@@ -81,10 +83,13 @@ func Weight(n int) AcquireOption {
 	}
 }
 
-// MaxWait bounds the wait of one acquire. With d ≤ 0 there is one attempt.
+// MaxWait bounds the wait of one acquire, in place of Config.MaxWait. Negative: there is one attempt, as with
+// TryAcquire. 0 is the Config's.
 func MaxWait(d time.Duration) AcquireOption {
 	return func(o *acquireOptions) error {
-		o.maxWait, o.once = d, d <= 0
+		if d != 0 {
+			o.maxWait = d
+		}
 		return nil
 	}
 }
@@ -121,7 +126,7 @@ func (s *Semaphore) Acquire(ctx context.Context, opts ...AcquireOption) (*Lease,
 // TryAcquire makes one attempt, and returns ErrAtCapacity (a *CapacityError) when no permit is free or
 // others of this process wait. It waits for the answer of Redis. See Acquire for the rest.
 func (s *Semaphore) TryAcquire(ctx context.Context, opts ...AcquireOption) (*Lease, error) {
-	return s.Acquire(ctx, append(opts[:len(opts):len(opts)], MaxWait(0))...)
+	return s.Acquire(ctx, append(opts[:len(opts):len(opts)], MaxWait(-1))...)
 }
 
 func (s *Semaphore) acquire(ctx context.Context, o acquireOptions) (*Lease, error) {
@@ -129,7 +134,7 @@ func (s *Semaphore) acquire(ctx context.Context, o acquireOptions) (*Lease, erro
 		return nil, &OptionError{"ctx", "nil", "pass context.Background() where there is none"}
 	}
 	m := s.manager
-	w := &protocol.Waiter{Weight: o.weight, Once: o.once, MaxAttempts: s.cfg.MaxAttempts}
+	w := &protocol.Waiter{Weight: o.weight, Once: o.maxWait < 0, MaxAttempts: s.cfg.MaxAttempts}
 	if o.maxWait > 0 {
 		w.Deadline = m.now().Add(o.maxWait)
 	}

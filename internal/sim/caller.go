@@ -91,7 +91,7 @@ func (c *caller) once(ttl time.Duration, hurry bool) {
 	case c.chance(20):
 		opts = append(opts, lease.MaxWait(c.upTo(2*ttl)))
 	case c.chance(10):
-		opts = append(opts, lease.MaxWait(0))
+		opts = append(opts, lease.MaxWait(-1))
 	case c.chance(30):
 		t := time.AfterFunc(c.upTo(ttl), func() { cancel(errChangedMind) })
 		defer t.Stop()
