@@ -4,16 +4,21 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"time"
 )
 
 // Context returns the context to work under: it carries the caller's values and deadline, and ends with
-// the caller's context, on release, and on loss. context.Cause and Lease.Err say why. Cancelling the
+// the caller's context, on release, on loss and with MaxHold, which shows in its deadline too. context.Cause and Lease.Err
+// say why. Cancelling the
 // caller's context keeps the permit, renewed, until Release: teardown comes first, under Held.
 //
 // Its own Err and Done look at the clock: after a pause of the process they answer right at once, and
 // take along the contexts that derive from it. Those cannot look for themselves: before a step that
 // cannot be undone, ask Valid.
 func (l *Lease) Context() context.Context {
+	if l == nil {
+		return noLease
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ctx == nil {
@@ -24,8 +29,11 @@ func (l *Lease) Context() context.Context {
 }
 
 // Held returns the context to clean up under: it carries the caller's values, and ends on release and
-// on loss, not with the caller's context. It has no deadline.
+// on loss, not with the caller's context. Its deadline is the end of MaxHold, if there is one.
 func (l *Lease) Held() context.Context {
+	if l == nil {
+		return noLease
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.heldCtx == nil {
@@ -33,6 +41,13 @@ func (l *Lease) Held() context.Context {
 	}
 	return l.heldCtx
 }
+
+// noLease is the context of a nil *Lease.
+var noLease = func() context.Context {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cancel(ErrNoLease)
+	return ctx
+}()
 
 func (l *Lease) derive(parent context.Context, where *context.CancelCauseFunc) *leaseContext {
 	inner, cancel := context.WithCancelCause(parent)
@@ -74,6 +89,18 @@ func (c *leaseContext) look() {
 	if c.parent != nil {
 		_ = c.parent.Err() // a lease's context right above looks as well
 	}
+}
+
+// Deadline returns the earlier of the caller's deadline and the end of MaxHold. A renewal moves the end of the trust
+// window, so that is none.
+func (c *leaseContext) Deadline() (time.Time, bool) {
+	at, ok := c.Context.Deadline()
+	if h := c.lease.hold; !h.EndsAt.IsZero() {
+		if end := h.semaphore.manager.timeOf(h.EndsAt); !ok || end.Before(at) {
+			return end, true
+		}
+	}
+	return at, ok
 }
 
 // Done returns a channel that is closed when the lease ends or the caller's context does.

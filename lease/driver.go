@@ -44,6 +44,7 @@ type driver struct {
 func (d *driver) finish(now protocol.Instant, inline bool) {
 	s := &d.state
 	d.confirmRenewals()
+	inline = inline && s.IsQuick() // who carries a batch waits for the client, which may take long
 	send := s.Wants(now)
 	if send {
 		s.AtTransport = true

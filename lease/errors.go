@@ -33,6 +33,10 @@ var (
 	ErrAbandoned = errors.New("lease: abandoned without Release")
 	// ErrUnknownID: nobody holds a permit under that id.
 	ErrUnknownID = errors.New("lease: no such permit")
+	// ErrNoLease: there is no lease: the *Lease is nil, as FromContext returns it where a context has none.
+	ErrNoLease = errors.New("lease: no lease")
+	// ErrDeadlock: the caller holds permits of the semaphore itself, and all together can never be free.
+	ErrDeadlock = errors.New("lease: deadlock")
 	// ErrOption: an option has a value that cannot work.
 	ErrOption = errors.New("lease: bad option")
 )
@@ -93,6 +97,22 @@ func (e *CapacityError) Error() string {
 }
 
 func (e *CapacityError) Is(target error) bool { return target == ErrAtCapacity }
+
+// A DeadlockError says that a caller waits for itself: the leases that its context belongs to hold so many permits of
+// the semaphore that the rest of the capacity can never be enough. It is an ErrDeadlock.
+type DeadlockError struct {
+	Name     string
+	Weight   int // permits that were asked for
+	Held     int // by the leases of the context
+	Capacity int // in force
+}
+
+func (e *DeadlockError) Error() string {
+	return fmt.Sprintf("lease: deadlock on semaphore %q: %d wanted by a context whose leases hold %d of its %d permits already; release them first, or ask for all at once with Weight",
+		e.Name, e.Weight, e.Held, e.Capacity)
+}
+
+func (e *DeadlockError) Is(target error) bool { return target == ErrDeadlock }
 
 // A LossReason says how a lease was lost.
 type LossReason uint8

@@ -33,6 +33,12 @@ func (p *Permit) enter(ctx context.Context, user bool, maxWait *time.Duration) (
 	if ctx == nil {
 		return nil, false, &OptionError{"ctx", "nil", "pass context.Background() where there is none"}
 	}
+	if p == nil {
+		return nil, false, &OptionError{"Permit", "nil", "make it with Semaphore.Permit"}
+	}
+	if err := p.semaphore.made(); err != nil {
+		return nil, false, err
+	}
 	var timeout <-chan time.Time
 	if maxWait != nil {
 		timer := p.timer(*maxWait)

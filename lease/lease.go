@@ -14,6 +14,9 @@ import (
 
 // A Lease is a hold on a permit. Its contexts live while the permit is trusted. Safe for concurrent use.
 //
+// A nil *Lease answers, too: it is not valid, its error is ErrNoLease, and its contexts have ended with that. So
+// lease.FromContext(ctx).Valid() needs no check before.
+//
 // A lease that is garbage collected before it was released is a bug of its holder: its contexts end,
 // renewal stops, an error is logged, and time takes the permit. It is reachable from its contexts and
 // from all that derive from them.
@@ -166,12 +169,15 @@ func (h *hold) giveUp() { _ = h.giveBack(false) }
 
 // Valid reports whether the permit is trusted at this moment, by the clock. It goes by the permit alone:
 // it stays true when the caller's context has ended.
-func (l *Lease) Valid() bool { return l.hold.valid() }
+func (l *Lease) Valid() bool { return l != nil && l.hold.valid() }
 
 // Err says why the lease ended: a *LostError (ErrLost), ErrReleased, a *HoldError (ErrMaxHold) or
 // ErrClosed. While the permit is held it returns the cause of the caller's context, or nil while that
 // lives too.
 func (l *Lease) Err() error {
+	if l == nil {
+		return ErrNoLease
+	}
 	if err := l.hold.over(); err != nil {
 		return err
 	}
@@ -183,26 +189,48 @@ func (l *Lease) Err() error {
 
 // TrustedUntil returns the end of the trust window, which every renewal moves on.
 func (l *Lease) TrustedUntil() time.Time {
+	if l == nil {
+		return time.Time{}
+	}
 	return l.hold.semaphore.manager.timeOf(l.hold.Grant.Until.End())
 }
 
 // Token returns the fencing token: unique for the semaphore, and with a capacity of 1 larger than those
 // of all leases before. Pass it along with writes to a store that refuses older ones.
-func (l *Lease) Token() int64 { return l.hold.Token }
+func (l *Lease) Token() int64 {
+	if l == nil {
+		return 0
+	}
+	return l.hold.Token
+}
 
 // ID returns the permit's id, as it stands in Redis.
-func (l *Lease) ID() string { return l.hold.Grant.ID }
+func (l *Lease) ID() string {
+	if l == nil {
+		return ""
+	}
+	return l.hold.Grant.ID
+}
 
 // Name returns the name of the semaphore.
-func (l *Lease) Name() string { return l.hold.semaphore.cfg.Name }
+func (l *Lease) Name() string {
+	if l == nil {
+		return ""
+	}
+	return l.hold.semaphore.cfg.Name
+}
 
-// Release ends the contexts, then gives the permit back and waits for Redis's answer, but no longer than
-// the trust window. It needs no context: it works when the caller's has ended.
+// Release ends the contexts, then gives the permit back and waits for Redis's answer: two seconds at most, and no longer
+// than the trust window. It needs no context: it works when the caller's has ended.
 //
 // It returns nil when the permit is given back, and the loss when it was lost before. A *RedisError
-// says that no answer came in time, and ErrClosed that Close came first: the permit is free at the latest when
-// its TTL is over. Every call returns what the first returned; ignoring it is safe.
+// says that no answer came in time: the release goes on in the background. ErrClosed says that Close came first. In both
+// cases the permit is free at the latest when its TTL is over. Every call returns what the first returned; ignoring it is
+// safe.
 func (l *Lease) Release() error {
+	if l == nil {
+		return ErrNoLease
+	}
 	h := l.hold
 	h.released.Do(func() {
 		defer runtime.KeepAlive(l)
@@ -215,6 +243,9 @@ func (l *Lease) Release() error {
 // permit goes back in the background, at the latest when its TTL is over. A later Release returns at once:
 // the loss when the lease was lost before, nil otherwise.
 func (l *Lease) ReleaseAsync() {
+	if l == nil {
+		return
+	}
 	h := l.hold
 	h.released.Do(func() {
 		defer runtime.KeepAlive(l)

@@ -37,7 +37,7 @@ func (m *Manager) note(cfg *Config, n protocol.Warning) {
 // What the log is told of one cause: the first semaphores by name, in each period.
 const (
 	maxNamed   = 10
-	saidPeriod = time.Hour
+	saidPeriod = time.Minute
 )
 
 // A said is which semaphores the log knows of one cause.
@@ -68,7 +68,7 @@ func (m *Manager) warn(name, cause, msg string, args ...any) {
 	}
 	m.mu.Unlock()
 	if more {
-		args = append(args, "and_more", "other semaphores are not named for an hour")
+		args = append(args, "and_more", "other semaphores are not named for a minute")
 	}
 	m.log.Warn(msg, args...)
 }

@@ -28,7 +28,7 @@ type Options struct {
 	// Clock is where the time comes from; for tests. The system's by default.
 	Clock clock.Clock
 	// Logger gets what no caller is told: each lost lease, and a failed give-back and trouble with Redis once per
-	// cause, semaphore and hour, for the first ten semaphores of a cause. No context waits for it.
+	// cause, semaphore and minute, for the first ten semaphores of a cause. No context waits for it.
 	// slog.Default() at Warn and above by default.
 	Logger *slog.Logger
 	// Events are told what happens; see there.
@@ -165,6 +165,7 @@ func (m *Manager) driverOf(s *Semaphore, alive bool) (*driver, error) {
 			d.state.Watched = m.watched
 			d.state.Born = m.now()
 			d.server = m.transport.OnlyServer()
+			d.state.Needed = d.server.Needed()
 			m.drivers[cfg.Name] = d
 		}
 		m.mu.Unlock()

@@ -121,6 +121,9 @@ type Waiter struct {
 // A large semaphore takes several calls, each of which shows up to 500 of both: what moves meanwhile may
 // be missing, and nothing is listed twice.
 func (s *Semaphore) Inspect(ctx context.Context) (*State, error) {
+	if err := s.made(); err != nil {
+		return nil, err
+	}
 	const page = 500
 	state := &State{Name: s.cfg.Name, Capacity: s.cfg.Capacity, Declared: s.cfg.Capacity, DeclaredTTL: s.cfg.TTL}
 	members, holders, waiters := map[string]bool{}, map[string]bool{}, map[string]bool{} // which are counted, and listed
@@ -209,6 +212,9 @@ func askedAt(id string) time.Time {
 
 // run executes one of the scripts for people, and has read read its reply.
 func (s *Semaphore) run(ctx context.Context, v scripts.Verb, read func(reply []any) error, args ...any) error {
+	if err := s.made(); err != nil {
+		return err
+	}
 	m := s.manager
 	m.mu.Lock()
 	closed := m.closed

@@ -22,6 +22,10 @@ func TestConfigsThatCannotWorkAreRefusedByNameAndValue(t *testing.T) {
 	}{
 		{"Config.Name", `""`, func(c *lease.Config) { c.Name = "" }},
 		{"Config.Name", "a}b", func(c *lease.Config) { c.Name = "a}b" }},
+		{"Config.Name", `"a\nb"`, func(c *lease.Config) { c.Name = "a\nb" }},
+		{"Config.Name", `"a\x00b"`, func(c *lease.Config) { c.Name = "a\x00b" }},
+		{"Config.Name", `"\xff"`, func(c *lease.Config) { c.Name = "\xff" }},
+		{"Config.Name", strings.Repeat("x", 80) + "…", func(c *lease.Config) { c.Name = strings.Repeat("x", 1<<20) }},
 		{"Config.Capacity", "0", func(c *lease.Config) { c.Capacity = 0 }},
 		{"Config.Capacity", "-3", func(c *lease.Config) { c.Capacity = -3 }},
 		{"Config.TTL", "49ms", func(c *lease.Config) { c.TTL = 49 * time.Millisecond }},
@@ -33,7 +37,6 @@ func TestConfigsThatCannotWorkAreRefusedByNameAndValue(t *testing.T) {
 		{"Config.Margin", "1ms", func(c *lease.Config) { c.Margin = time.Millisecond }},
 		{"Config.RetryInterval", "-1s", func(c *lease.Config) { c.RetryInterval = -time.Second }},
 		{"Config.MaxAttempts", "-1", func(c *lease.Config) { c.MaxAttempts = -1 }},
-		{"Config.MaxWait", "-1s", func(c *lease.Config) { c.MaxWait = -time.Second }},
 		{"Config.MaxHold", "-1s", func(c *lease.Config) { c.MaxHold = -time.Second }},
 	} {
 		cfg := lease.Config{Name: "x", Capacity: 1}
@@ -55,6 +58,7 @@ func TestOptionsThatCannotWorkAreRefusedByNameAndValue(t *testing.T) {
 	_, err = lease.New(ring, lease.Options{})
 	mustRefuse(t, err, "client", "Ring")
 	mustRefuse(t, newWith(lease.Options{Prefix: "a}"}), "Options.Prefix", "a}")
+	mustRefuse(t, newWith(lease.Options{Prefix: "a\nb"}), "Options.Prefix", `"a\nb"`)
 	mustRefuse(t, newWith(lease.Options{Owner: "me@home"}), "Options.Owner", "me@home")
 	mustRefuse(t, newWith(lease.Options{Defaults: lease.Config{Capacity: 3}}), "Options.Defaults", "3")
 	mustRefuse(t, newWith(lease.Options{Defaults: lease.Config{TTL: time.Microsecond}}), "Options.Defaults.TTL", "1µs")

@@ -12,8 +12,26 @@ import (
 // Ping reports whether the manager can work: Redis is reachable, it is new enough, and its user may run
 // the scripts and what they call. It takes, renews and releases a permit of a semaphore named "#ping",
 // whose fencing token stays for a day, on a Cluster in that one slot, and pings every master. It warns in the log when Redis may evict keys.
-// It waits for as long as the client lets it, and returns a *RedisError.
+// It waits until ctx ends, and for five seconds where ctx has no deadline. It returns a *RedisError.
 func (m *Manager) Ping(ctx context.Context) error {
+	if _, bounded := ctx.Deadline(); !bounded {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, pingTimeout, errUnanswered)
+		defer cancel()
+	}
+	done := make(chan error, 1)
+	go func() { done <- m.ping(ctx) }() // a client may not let a context bound its calls
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return &RedisError{Op: "ping", Name: pingName, Err: context.Cause(ctx)}
+	}
+}
+
+const pingTimeout = 5 * time.Second
+
+func (m *Manager) ping(ctx context.Context) error {
 	m.mu.Lock()
 	closed := m.closed
 	m.mu.Unlock()
@@ -31,11 +49,15 @@ func (m *Manager) Ping(ctx context.Context) error {
 		{Verb: protocol.Renew, Grants: grants},
 		{Verb: protocol.Release, Grants: grants, MayBeQueued: true, Promote: true},
 	}
-	m.transport.Run(ctx, scripts.KeysOf(m.prefix, cfg.Name, cfg.TTL, cfg.Capacity), calls)
+	keys := scripts.KeysOf(m.prefix, cfg.Name, cfg.TTL, cfg.Capacity)
+	m.transport.Run(ctx, keys, calls)
 	for i := range calls {
 		if err := calls[i].Failure.Err; err != nil {
 			return fail(err)
 		}
+	}
+	if err := m.transport.Check(ctx, keys); err != nil {
+		return fail(err)
 	}
 	if err := m.transport.PingMasters(ctx); err != nil {
 		return fail(err)

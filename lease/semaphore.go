@@ -39,11 +39,29 @@ func (m *Manager) Semaphore(cfg Config) (*Semaphore, error) {
 	return &Semaphore{manager: m, cfg: cfg, state: cfg.forState(), keys: scripts.KeysOf(m.prefix, cfg.Name, cfg.TTL, cfg.Capacity)}, nil
 }
 
+// made returns an error for a handle that Manager.Semaphore has not made.
+func (s *Semaphore) made() error {
+	if s == nil || s.manager == nil {
+		return &OptionError{"Semaphore", "zero", "make it with Manager.Semaphore"}
+	}
+	return nil
+}
+
 // Name returns the semaphore's name, without the prefix.
-func (s *Semaphore) Name() string { return s.cfg.Name }
+func (s *Semaphore) Name() string {
+	if s.made() != nil {
+		return ""
+	}
+	return s.cfg.Name
+}
 
 // Config returns what the semaphore works with, the defaults filled in.
-func (s *Semaphore) Config() Config { return s.cfg }
+func (s *Semaphore) Config() Config {
+	if s.made() != nil {
+		return Config{}
+	}
+	return s.cfg
+}
 
 // An AcquireOption changes one acquire.
 type AcquireOption func(*acquireOptions) error
@@ -115,7 +133,13 @@ func MaxHold(d time.Duration) AcquireOption {
 // a permit that Redis may have granted meanwhile goes back by itself.
 //
 // The lease's context is derived from ctx. Safe for concurrent use.
+//
+// When ctx belongs to leases of the same semaphore, and these and the new one together exceed the capacity in force,
+// Acquire would wait for itself: it fails at once with ErrDeadlock (a *DeadlockError).
 func (s *Semaphore) Acquire(ctx context.Context, opts ...AcquireOption) (*Lease, error) {
+	if err := s.made(); err != nil {
+		return nil, err
+	}
 	o, err := acquireOptions{weight: 1, maxWait: s.cfg.MaxWait, maxHold: s.cfg.MaxHold}.with(opts)
 	if err != nil {
 		return nil, err
@@ -133,6 +157,34 @@ func (s *Semaphore) acquire(ctx context.Context, o acquireOptions) (*Lease, erro
 	if ctx == nil {
 		return nil, &OptionError{"ctx", "nil", "pass context.Background() where there is none"}
 	}
+	if own := s.heldBy(ctx); own > 0 && o.maxWait >= 0 {
+		// The first attempt tells the capacity in force, which an operator may have raised.
+		once := o
+		once.maxWait = -1
+		l, err := s.wait(ctx, once)
+		var full *CapacityError
+		if !errors.As(err, &full) {
+			return l, err
+		}
+		if full.Capacity > 0 && own+o.weight > full.Capacity {
+			return nil, &DeadlockError{Name: s.cfg.Name, Weight: o.weight, Held: own, Capacity: full.Capacity}
+		}
+	}
+	return s.wait(ctx, o)
+}
+
+// heldBy is the weight of the leases of this semaphore that ctx belongs to.
+func (s *Semaphore) heldBy(ctx context.Context) (weight int) {
+	for l := FromContext(ctx); l != nil; l = FromContext(l.hold.parent) {
+		if h := l.hold; h.semaphore.manager == s.manager && h.semaphore.cfg.Name == s.cfg.Name && h.valid() {
+			weight += int(h.Grant.Weight)
+		}
+	}
+	return weight
+}
+
+// wait asks for a permit and waits for it.
+func (s *Semaphore) wait(ctx context.Context, o acquireOptions) (*Lease, error) {
 	m := s.manager
 	w := &protocol.Waiter{Weight: o.weight, Once: o.maxWait < 0, MaxAttempts: s.cfg.MaxAttempts}
 	if o.maxWait > 0 {
@@ -278,4 +330,9 @@ func withLoss(err, lost error) error {
 }
 
 // Logger returns the logger of the semaphore's manager: Options.Logger, or what stands in for it.
-func (s *Semaphore) Logger() *slog.Logger { return s.manager.log }
+func (s *Semaphore) Logger() *slog.Logger {
+	if s.made() != nil {
+		return slog.Default()
+	}
+	return s.manager.log
+}

@@ -42,7 +42,7 @@ var edgeMutants = []mutant{
 	state("an attempt's bound has no bound", "Bound",
 		edit{renewals, "min(longest, s.roomForTwo(), s.Window/2)", "longest"}),
 	state("the client drops what its state gives up", "Bound",
-		edit{renewals, "	if s.Needed == 0 || s.Needed > s.Config.Attempt()/4 {\n		return s.Window\n	}\n	return 4 * s.Config.Attempt()", "	return s.bound()"}),
+		edit{batchGo, "	if !s.IsQuick() {\n		return s.Window\n	}\n	return 4 * s.Config.Attempt()", "	return s.bound()"}),
 	state("a renewal in parts begins from the start", "Parts",
 		edit{renewals, "return cmp.Compare(a.Until.End().Mono, b.Until.End().Mono)", "return cmp.Compare(b.Until.End().Mono, a.Until.End().Mono)"}),
 	state("a part of a renewal that is given up is tried again as it was", "Parts",

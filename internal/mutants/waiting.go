@@ -24,7 +24,7 @@ var waitingMutants = []mutant{
 	state("a hand-over of a permit with little left", "Stories",
 		edit{stateGo, " || now.Until(g.Until.End()) < s.Window/2 {", " {"}),
 	state("a release of what was taken away waits past its window", "Stories",
-		edit{stateGo, "	} else {\n		s.EndAt = earlier(s.EndAt, end)\n	}\n", "	}\n"}),
+		edit{stateGo, "	} else {\n		s.EndAt = earlier(s.EndAt, g.confirmBy)\n	}\n", "	}\n"}),
 	state("the window of what is granted is not watched", "Stories",
 		edit{stateGo, "	s.EndAt = earlier(s.EndAt, end)\n	s.RenewAt = earlier", "	s.RenewAt = earlier"}),
 	state("a release is not tried for as long as the permit counts", "RedisMayCount",

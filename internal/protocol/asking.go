@@ -112,7 +112,7 @@ func (s *State) notAnswered(now Instant, w *Waiter, why Failure) {
 	if w == nil || !w.inWaitlist {
 		return
 	}
-	if why.Passing && !(w.Once && now.Reached(w.since.Add(s.Config.Attempt()))) {
+	if why.Passing {
 		w.Trouble = why.Err
 		s.joinAt = earlier(s.joinAt, now.Add(s.delay(max(s.failures, 1))))
 		return

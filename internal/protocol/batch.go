@@ -240,11 +240,14 @@ func (s *State) takeStatus(now Instant, c *Call) {
 // then still extends windows, and tells how long the server needs. And the client keeps the connection: where the
 // server is far away, a new one takes several round trips, and the next attempt must not begin with that again.
 func (s *State) Patience() time.Duration {
-	if s.Needed == 0 || s.Needed > s.Config.Attempt()/4 {
+	if !s.IsQuick() {
 		return s.Window
 	}
 	return 4 * s.Config.Attempt()
 }
+
+// IsQuick reports whether the server has answered before, and lately in a fraction of the time that it is given.
+func (s *State) IsQuick() bool { return s.Needed > 0 && s.Needed <= s.Config.Attempt()/4 }
 
 // IsAnswered reports whether the server answered any call of ex.
 func (b *Batch) IsAnswered() bool {

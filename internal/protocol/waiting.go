@@ -16,6 +16,9 @@ func (s *State) waitlistOf(w *Waiter) *waitlist {
 // Ask puts w at the end of the waitlist, and has Redis asked at once if w is among the first of it.
 func (s *State) Ask(now Instant, w *Waiter) {
 	s.waitlistOf(w).push(now, w)
+	if w.Once { // one attempt, behind one that is perhaps under way
+		w.Deadline = earlier(w.Deadline, now.Add(s.bound()))
+	}
 	s.endings.add(w)
 	if w.Once {
 		s.joinAt = now
@@ -115,10 +118,11 @@ func (s *State) withdraw(now Instant, w *Waiter) {
 // tooHeavy is why a waiter that asks for more permits than the capacity gets no lease.
 func (s *State) tooHeavy() *Reason { return &Reason{Kind: TooHeavy, Capacity: s.Seen.Capacity} }
 
-// neverAnswered reports whether nobody knows that w found no permit: Redis has answered no request of w, and none of
-// another waiter lately.
+// neverAnswered reports whether nobody knows that w finds no permit: Redis has answered no request of w, and has not
+// said lately to another waiter that there is none.
 func (s *State) neverAnswered(now Instant, w *Waiter) bool {
-	return !w.answered && (!w.requestedAt.IsZero() || s.Seen.asOf.IsZero() || now.Reached(s.Seen.asOf.Add(2*s.Config.RetryInterval)))
+	lately := s.Seen.asOf.Add(2 * s.Config.RetryInterval)
+	return !w.answered && (s.failures > 0 || !s.Seen.busy || now.Reached(lately))
 }
 
 // waitedInVain is why a waiter gets no lease whose MaxWait or MaxAttempts is used up.

@@ -9,6 +9,8 @@ package transport
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/redis/go-redis/v9"
@@ -131,6 +133,30 @@ func (t *Transport) Script(ctx context.Context, keys *scripts.Keys, v scripts.Ve
 	}
 	return reply, nil
 }
+
+// Check runs each command that the scripts need, on the keys of a semaphore that nobody uses, and returns an error that
+// names those that cannot be run.
+func (t *Transport) Check(ctx context.Context, keys *scripts.Keys) error {
+	reply, err := t.Script(ctx, keys, scripts.Check)
+	if err != nil {
+		return err
+	}
+	failing, err := scripts.CheckReply(reply)
+	if err != nil || len(failing) == 0 {
+		return err
+	}
+	var names []string
+	for _, f := range failing {
+		names = append(names, f.Command)
+	}
+	return fmt.Errorf("%s: %w", strings.Join(names, ", "), replyError(failing[0].Error))
+}
+
+// A replyError is an error that a server has answered inside a reply.
+type replyError string
+
+func (e replyError) Error() string { return string(e) }
+func (e replyError) RedisError()   {}
 
 // PingMasters pings every master of a Cluster, and returns the first error; elsewhere it does nothing.
 func (t *Transport) PingMasters(ctx context.Context) error {

@@ -133,6 +133,22 @@ type Inspected struct {
 	Waiters       []Queued
 }
 
+// A Failing is a command that a user or a server cannot run.
+type Failing struct{ Command, Error string }
+
+// CheckReply reads check's reply.
+func CheckReply(reply []any) ([]Failing, error) {
+	pairs, isList := texts(reply, 2)
+	if !isList {
+		return nil, unexpected(Check, reply)
+	}
+	var all []Failing
+	for i := 0; i < len(pairs); i += 2 {
+		all = append(all, Failing{pairs[i], pairs[i+1]})
+	}
+	return all, nil
+}
+
 // InspectReply reads it.
 func InspectReply(reply []any) (Inspected, error) {
 	err := unexpected(Inspect, reply)

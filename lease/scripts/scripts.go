@@ -27,11 +27,12 @@ const (
 	Inspect // these are for people
 	Resize
 	Revoke
+	Check
 	verbs
 )
 
 func (v Verb) String() string {
-	return [...]string{"release", "renew", "acquire", "inspect", "resize", "revoke"}[v]
+	return [...]string{"release", "renew", "acquire", "inspect", "resize", "revoke", "check"}[v]
 }
 
 //go:embed *.lua include/*.lua
