@@ -124,36 +124,9 @@ func badInKey(s string) string {
 	return ""
 }
 
-// differ tells that a living semaphore has another Config in this process.
-func differ(lives, wanted *Config) error {
-	problem := "this process uses the semaphore with %v; use one Config for one name, or wait until nobody holds or waits"
-	bad := func(option string, lives, wanted any) error {
-		return &OptionError{"Config." + option, wanted, fmt.Sprintf(problem, lives)}
-	}
-	switch {
-	case lives.Capacity != wanted.Capacity:
-		return bad("Capacity", lives.Capacity, wanted.Capacity)
-	case lives.TTL != wanted.TTL:
-		return bad("TTL", lives.TTL, wanted.TTL)
-	case lives.Margin != wanted.Margin:
-		return bad("Margin", lives.Margin, wanted.Margin)
-	case lives.RetryInterval != wanted.RetryInterval:
-		return bad("RetryInterval", lives.RetryInterval, wanted.RetryInterval)
-	case lives.MaxAttempts != wanted.MaxAttempts:
-		return bad("MaxAttempts", lives.MaxAttempts, wanted.MaxAttempts)
-	case lives.MaxWait != wanted.MaxWait:
-		return bad("MaxWait", lives.MaxWait, wanted.MaxWait)
-	case lives.MaxHold != wanted.MaxHold:
-		return bad("MaxHold", lives.MaxHold, wanted.MaxHold)
-	default:
-		return bad("Handover", lives.Handover, wanted.Handover)
-	}
-}
-
 // forState is the part that the protocol goes by.
 func (c *Config) forState() protocol.Config {
 	return protocol.Config{
 		Capacity: c.Capacity, TTL: c.TTL, Margin: c.Margin, RetryInterval: c.RetryInterval, Handover: c.Handover,
-		MaxAttempts: c.MaxAttempts,
 	}
 }

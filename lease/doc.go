@@ -122,5 +122,5 @@
 //   - TTL and Margin: the holder's own apply to its permit; no other process shortens it.
 //   - Prefix and Name must be the same: others are another semaphore.
 //
-// In one process, all users of a name must pass the same Config while it is in use. A different one is an error.
+// In one process too, handles of one name may have different Configs: see [Semaphore].
 package lease

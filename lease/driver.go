@@ -2,6 +2,7 @@ package lease
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/eqworks/passbuddy/internal/hooks"
@@ -18,10 +19,12 @@ import (
 type driver struct {
 	// immutable
 	manager *Manager
-	cfg     *Config
-	keys    *scripts.Keys
+	name    string // of the semaphore
+
+	keys atomic.Pointer[scripts.Keys] // of handle: the transport reads them without the lock
 
 	mu                sync.Mutex
+	handle            *Semaphore // the newest: what concerns all callers is its
 	state             protocol.State
 	dead              bool                // off the manager's list: find another
 	listens           bool                // counted by the subscriber
@@ -51,12 +54,13 @@ func (d *driver) finish(now protocol.Instant, inline bool) {
 	}
 	left := s.TakeEffects()
 	if len(left.Events) > 0 {
-		d.manager.notifier.add(d.cfg.Name, left.Events)
+		d.manager.notifier.add(d.name, left.Events)
 	}
 	if s.Listening != d.listens {
 		d.listens = s.Listening
 		d.manager.subscriber.Listen(d.listens)
 	}
+	cfg := &d.handle.cfg
 	var stuck transport.Round
 	if s.Batch == nil {
 		stuck, d.round = d.round, transport.Round{} // the state gave it up, if there was one
@@ -86,13 +90,22 @@ func (d *driver) finish(now protocol.Instant, inline bool) {
 				d.manager.report(h.Holder.(*hold))
 			}
 			for _, n := range left.Warnings {
-				d.manager.note(d.cfg, n)
+				d.manager.note(cfg, n)
 			}
 		}()
 	}
 	if send && inline {
 		d.manager.transport.Send(d, true)
 	}
+}
+
+// follow has the driver go by a newer handle.
+func (d *driver) follow(s *Semaphore) {
+	if d.handle.state != s.state {
+		d.state.Reconfigure(d.manager.now(), &s.state)
+		d.keys.Store(s.keys)
+	}
+	d.handle = s
 }
 
 // linger is how long a driver outlives its state's work.
@@ -132,8 +145,8 @@ func (d *driver) tick() {
 	d.finish(now, false)
 }
 
-// Keys are the semaphore's, for the transport.
-func (d *driver) Keys() *scripts.Keys { return d.keys }
+// Keys are the semaphore's, for the transport, with what the newest handle declares.
+func (d *driver) Keys() *scripts.Keys { return d.keys.Load() }
 
 // Depart returns what the state sends now, nil if nothing.
 func (d *driver) Depart(round transport.Round) *protocol.Batch {

@@ -64,6 +64,7 @@ type Manager struct {
 
 	mu       sync.Mutex
 	drivers  map[string]*driver // by name
+	handles  int64              // that were made
 	draining bool               // Shutdown or Close was called
 	drained  chan struct{}      // closed when draining and no driver is left
 	closed   bool
@@ -151,22 +152,22 @@ func (m *Manager) timeOf(i protocol.Instant) time.Time { return m.base.Add(i.Mon
 // driverOf returns the driver of a semaphore, locked, and makes it if there is none. alive says
 // that it is for a lease that lives, which is served while the manager drains.
 func (m *Manager) driverOf(s *Semaphore, alive bool) (*driver, error) {
-	cfg := &s.cfg
 	for {
 		m.mu.Lock()
 		if m.closed || m.draining && !alive {
 			m.mu.Unlock()
 			return nil, ErrClosed
 		}
-		d := m.drivers[cfg.Name]
+		d := m.drivers[s.cfg.Name]
 		if d == nil {
-			d = &driver{manager: m, cfg: cfg, keys: s.keys}
+			d = &driver{manager: m, name: s.cfg.Name, handle: s}
+			d.keys.Store(s.keys)
 			d.state = protocol.New(&s.state, m.pace, m.mint, rand.Float64)
 			d.state.Watched = m.watched
 			d.state.Born = m.now()
 			d.server = m.transport.OnlyServer()
 			d.state.Needed = d.server.Needed()
-			m.drivers[cfg.Name] = d
+			m.drivers[d.name] = d
 		}
 		m.mu.Unlock()
 		d.mu.Lock() // a state that has just become idle is on its way out: this waits for it
@@ -179,42 +180,21 @@ func (m *Manager) driverOf(s *Semaphore, alive bool) (*driver, error) {
 			return nil, ErrClosed
 		case d.dead:
 			d.mu.Unlock()
-		case d.cfg != cfg && *d.cfg != *cfg:
-			if d.state.Idle() {
-				d.retire()
-				d.mu.Unlock()
-				continue
-			}
-			d.mu.Unlock()
-			return nil, differ(d.cfg, cfg)
 		default:
+			if s.number > d.handle.number {
+				d.follow(s)
+			}
 			return d, nil
 		}
 	}
-}
-
-// living returns the Config under which this process uses a name, nil if it does not.
-func (m *Manager) living(name string) *Config {
-	m.mu.Lock()
-	d := m.drivers[name]
-	m.mu.Unlock()
-	if d == nil {
-		return nil
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.dead || d.state.Idle() {
-		return nil
-	}
-	return d.cfg
 }
 
 // retired takes d off the list; d.mu is held.
 func (m *Manager) retired(d *driver) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.drivers[d.cfg.Name] == d {
-		delete(m.drivers, d.cfg.Name)
+	if m.drivers[d.name] == d {
+		delete(m.drivers, d.name)
 	}
 	m.drainedLocked()
 }

@@ -12,16 +12,21 @@ import (
 )
 
 // A Semaphore is a handle: a name and a Config, no I/O, no goroutine. Making a million of them costs
-// nothing but their memory. Handles of one name share their state. Safe for concurrent use.
+// nothing but their memory. Safe for concurrent use.
+//
+// Handles of one name share what this process holds and who waits in it; their Configs may differ, so that limits can
+// change while they are used. Each acquire goes by its own handle's Capacity, MaxWait, MaxHold and MaxAttempts. What
+// concerns all callers together (TTL, Margin, RetryInterval, Handover) is that of the newest handle that has been used,
+// from the next grant or renewal on.
 type Semaphore struct {
 	manager *Manager
+	number  int64 // a newer handle has a larger one
 	cfg     Config
 	state   protocol.Config
 	keys    *scripts.Keys
 }
 
-// Semaphore returns a handle. It fails when the Config cannot work, or when this process is using the
-// same name with another one.
+// Semaphore returns a handle. It fails when the Config cannot work, and after Shutdown or Close.
 func (m *Manager) Semaphore(cfg Config) (*Semaphore, error) {
 	cfg, err := cfg.complete(m.defaults)
 	if err != nil {
@@ -29,14 +34,13 @@ func (m *Manager) Semaphore(cfg Config) (*Semaphore, error) {
 	}
 	m.mu.Lock()
 	draining := m.draining
+	m.handles++
+	number := m.handles
 	m.mu.Unlock()
 	if draining {
 		return nil, ErrClosed
 	}
-	if lives := m.living(cfg.Name); lives != nil && *lives != cfg {
-		return nil, differ(lives, &cfg)
-	}
-	return &Semaphore{manager: m, cfg: cfg, state: cfg.forState(), keys: scripts.KeysOf(m.prefix, cfg.Name, cfg.TTL, cfg.Capacity)}, nil
+	return &Semaphore{manager: m, number: number, cfg: cfg, state: cfg.forState(), keys: scripts.KeysOf(m.prefix, cfg.Name, cfg.TTL, cfg.Capacity)}, nil
 }
 
 // made returns an error for a handle that Manager.Semaphore has not made.
@@ -186,7 +190,7 @@ func (s *Semaphore) heldBy(ctx context.Context) (weight int) {
 // wait asks for a permit and waits for it.
 func (s *Semaphore) wait(ctx context.Context, o acquireOptions) (*Lease, error) {
 	m := s.manager
-	w := &protocol.Waiter{Weight: o.weight, Once: o.maxWait < 0, MaxAttempts: s.cfg.MaxAttempts}
+	w := &protocol.Waiter{Weight: o.weight, Capacity: s.cfg.Capacity, Once: o.maxWait < 0, MaxAttempts: s.cfg.MaxAttempts}
 	if o.maxWait > 0 {
 		w.Deadline = m.now().Add(o.maxWait)
 	}

@@ -47,7 +47,7 @@ func (s *State) addRequests(now Instant, batch *Batch) {
 			maxAge = min(maxAge, w.requestedAt.Mono-w.since.Mono)
 		}
 	}
-	if batch.poll || askedForAll && releases && s.Config.MaxAttempts == 0 { // MaxAttempts counts polls: this is none
+	if batch.poll || askedForAll && releases && s.Waiting.counting == 0 { // MaxAttempts counts polls: this is none
 		s.pollAt = now.Add(s.interval()) // the answer says when it is next
 	}
 	for w := s.trying.first; w != nil; w = w.next {
@@ -88,7 +88,7 @@ func (s *State) request(now Instant, batch *Batch, w *Waiter, age, afterPlace in
 	if w.requestedAt.IsZero() {
 		w.requestedAt = now
 	}
-	c := batch.add(Acquire, g)
+	c := batch.add(Acquire, g, w.Capacity)
 	c.Refresh = now.Reached(s.refreshAt)
 	if w.place != 0 && c.Stood == len(c.Ages) {
 		c.Stood++

@@ -86,10 +86,10 @@ func (s *State) Depart(now Instant, server Reading) *Batch {
 	return batch
 }
 
-// add puts g into the latest call of the verb, or into a new one when that is full.
-func (b *Batch) add(v Verb, g *Grant) *Call {
-	if n := len(b.Calls); n == 0 || b.Calls[n-1].Verb != v || !b.Calls[n-1].hasRoom(g) {
-		b.Calls = append(b.Calls, Call{Verb: v})
+// add puts g into the latest call of the verb, or into a new one when that is full or goes by another capacity.
+func (b *Batch) add(v Verb, g *Grant, capacity int) *Call {
+	if n := len(b.Calls); n == 0 || b.Calls[n-1].Verb != v || b.Calls[n-1].Capacity != capacity || !b.Calls[n-1].hasRoom(g) {
+		b.Calls = append(b.Calls, Call{Verb: v, Capacity: capacity})
 		if n == 0 {
 			b.Calls[0].Grants, b.Calls[0].Ages = b.single.grant[:0], b.single.age[:0]
 			b.Calls[0].Answers = b.single.answer[:0]
@@ -178,7 +178,7 @@ func (s *State) Arrive(now Instant, batch *Batch) {
 			s.learnLate(now, batch)
 		}
 	}
-	if batch.poll && trouble == nil && s.Seen.busy && s.Config.MaxAttempts > 0 {
+	if batch.poll && trouble == nil && s.Seen.busy && s.Waiting.counting > 0 {
 		s.polled(now, batch)
 	}
 	s.reschedule()

@@ -22,6 +22,7 @@ type Call struct {
 	Verb        Verb
 	Grants      []*Grant
 	Permits     int     // of all grants together
+	Capacity    int     // acquire: what its callers declare; 0: what the process does
 	Ages        []int64 // acquire: for how many µs each has waited; Once: it does not wait
 	Stood       int     // acquire: the first so many have a place in the queue
 	AfterPlace  int64   // acquire: and the others come after this place

@@ -93,7 +93,7 @@ func (f *fuzzFleet) ask(s *fuzzState, how byte) {
 	if len(s.waiters) > 20 {
 		return
 	}
-	w := &Waiter{Weight: 1, MaxAttempts: s.Config.MaxAttempts, Done: make(chan struct{}), Holding: &Holding{Holder: reachable{}}}
+	w := &Waiter{Weight: 1, MaxAttempts: s.attempts, Done: make(chan struct{}), Holding: &Holding{Holder: reachable{}}}
 	if how&3 == 3 {
 		w.Weight = 1 + int(how>>2&3)
 	}

@@ -57,9 +57,10 @@ type inForce struct {
 // A fuzzState is the state of one process, and its callers.
 type fuzzState struct {
 	State
-	owner   string
-	ids     int
-	waiters []*Waiter
+	owner    string
+	attempts int // MaxAttempts of its callers
+	ids      int
+	waiters  []*Waiter
 }
 
 // A sentBatch is a batch that is under way.
@@ -89,11 +90,10 @@ func newFuzzFleet(t *testing.T, program []byte) *fuzzFleet {
 	attempts := int(f.next()) % 8
 	for i := range 3 {
 		cfg := configOf(capacity, fuzzTTL)
-		cfg.MaxAttempts = max(attempts-4, 0)
 		if handover != 0 {
 			cfg.Handover = handover
 		}
-		s := &fuzzState{owner: fmt.Sprintf("p%d~%d", i, i)}
+		s := &fuzzState{owner: fmt.Sprintf("p%d~%d", i, i), attempts: max(attempts-4, 0)}
 		s.State = New(&cfg, 1, func(weight int) string {
 			s.ids++
 			id := fmt.Sprintf("%036d@%s", s.ids, s.owner)

@@ -57,7 +57,7 @@ func (s *State) giveBack(now Instant, g *Grant) {
 		g.releaseAt = g.refusedAfter
 	}
 	g.State = releasing
-	g.expiresBy = now.Add(2 * s.Config.TTL)
+	g.expiresBy = now.Add(2 * s.longestTTL)
 	g.index = int32(len(s.releasing))
 	s.releasing = append(s.releasing, g)
 	s.releaseDue = earlier(s.releaseDue, g.releaseAt)
@@ -113,7 +113,7 @@ func (c *Call) Plain() bool {
 func (s *State) addReleases(now Instant, batch *Batch) {
 	for _, g := range s.releasing {
 		if now.Reached(g.releaseAt) || g.deferred && g.hasNoOpenRequest(now) {
-			c := batch.add(Release, g)
+			c := batch.add(Release, g, 0)
 			c.MayBeQueued = c.MayBeQueued || g.mayBeQueued || g.unanswered > 0 || g.released
 			g.released, g.lastRelease = true, g.hasNoOpenRequest(now)
 		}

@@ -14,10 +14,12 @@ import "time"
 // It is not safe for concurrent use: a driver holds a lock, sends the state's batches, and calls the state at the time
 // that Next returns.
 type State struct {
+	Config     *Config       // changed by Reconfigure
+	Window     time.Duration // TTL − Margin: how long a fresh grant is trusted
+	longestTTL time.Duration // that it has had
+
 	// immutable
-	Config *Config
-	Window time.Duration // TTL − Margin: how long a fresh grant is trusted
-	pace   float64       // in (0.9, 1]: keeps processes apart that renew
+	pace   float64 // in (0.9, 1]: keeps processes apart that renew
 	newID  func(weight int) string
 	random func() float64
 	Born   Instant // when it was made: a grant that Redis made before belongs to a state before this one
@@ -111,12 +113,26 @@ func (s *State) warn(n Warning) {
 // many permits, and random returns a number in [0, 1).
 func New(cfg *Config, pace float64, newID func(weight int) string, random func() float64) State {
 	return State{
-		Config: cfg,
-		Window: cfg.TTL - cfg.Margin,
-		pace:   pace,
-		part:   firstPart,
-		newID:  newID,
-		random: random,
+		Config:     cfg,
+		Window:     cfg.TTL - cfg.Margin,
+		longestTTL: cfg.TTL,
+		pace:       pace,
+		part:       firstPart,
+		newID:      newID,
+		random:     random,
+	}
+}
+
+// Reconfigure has the state go by another Config from now on: what is granted already keeps its window, and what waits is
+// asked for anew, because there may be more room.
+func (s *State) Reconfigure(now Instant, cfg *Config) {
+	s.Config, s.Window, s.longestTTL = cfg, cfg.TTL-cfg.Margin, max(s.longestTTL, cfg.TTL)
+	s.Seen.busy = false
+	if s.Waiting.Len > 0 {
+		s.join(now)
+	}
+	if len(s.held) > 0 {
+		s.RenewAt = earlier(s.RenewAt, now.Add(s.third()))
 	}
 }
 

@@ -63,6 +63,7 @@ func (s *story) flagsOf(batch *Batch, c *Call) string {
 		{c.Look, "look whether anybody waits"},
 		{c.SetBack, "set expiries"},
 		{c.Refresh, "refresh the queue"},
+		{c.Capacity > 0, fmt.Sprintf("by a capacity of %d", c.Capacity)},
 	} {
 		if f.set {
 			flags = append(flags, f.text)

@@ -40,6 +40,7 @@ func TestStories(t *testing.T) {
 type story struct {
 	*State
 	now      Instant
+	attempts int // MaxAttempts of its callers
 	callers  []*caller
 	permits  map[string]string // id: label
 	batches  []*Batch          // in the order in which they were sent
@@ -64,23 +65,24 @@ func newStory() *story {
 
 // commands are what a script can say. Each takes at=: the time since the story began, which never goes back.
 var commands = map[string]func(*story, *arguments) (string, error){
-	"new":        (*story).begin,
-	"ask":        (*story).ask,
-	"hold":       (*story).hold,
-	"queue":      (*story).queue,
-	"leave":      (*story).leave,
-	"depart":     (*story).depart,
-	"reply":      (*story).reply,
-	"fail":       (*story).fail,
-	"tick":       (*story).tick,
-	"notify":     (*story).notify,
-	"subscribed": (*story).subscribed,
-	"release":    (*story).release,
-	"renew":      (*story).renewNow,
-	"step":       (*story).step,
-	"suspend":    (*story).suspend,
-	"close":      (*story).close,
-	"schedule":   (*story).schedule,
+	"new":         (*story).begin,
+	"reconfigure": (*story).reconfigure,
+	"ask":         (*story).ask,
+	"hold":        (*story).hold,
+	"queue":       (*story).queue,
+	"leave":       (*story).leave,
+	"depart":      (*story).depart,
+	"reply":       (*story).reply,
+	"fail":        (*story).fail,
+	"tick":        (*story).tick,
+	"notify":      (*story).notify,
+	"subscribed":  (*story).subscribed,
+	"release":     (*story).release,
+	"renew":       (*story).renewNow,
+	"step":        (*story).step,
+	"suspend":     (*story).suspend,
+	"close":       (*story).close,
+	"schedule":    (*story).schedule,
 }
 
 // run carries one command out and returns what it says, and what the state has decided.
@@ -115,7 +117,7 @@ func (s *story) begin(a *arguments) (string, error) {
 	if a.flag("no-handover") {
 		cfg.Handover = -1
 	}
-	cfg.MaxAttempts = a.number("max-attempts", 0)
+	s.attempts = a.number("max-attempts", 0)
 	ids := 0
 	state := New(&cfg, 1, func(weight int) string { ids++; return idOf(ids, weight) }, func() float64 { return 0 })
 	s.State = &state
@@ -138,7 +140,7 @@ func (s *story) askFor(a *arguments) (*caller, error) {
 	name := a.text("waiter")
 	c := s.find(name)
 	if c == nil {
-		c = &caller{name: name, waiter: &Waiter{Weight: a.number("weight", 1), Once: a.flag("once"), MaxAttempts: s.Config.MaxAttempts}}
+		c = &caller{name: name, waiter: &Waiter{Weight: a.number("weight", 1), Once: a.flag("once"), MaxAttempts: s.attempts, Capacity: a.number("capacity", 0)}}
 		s.callers = append(s.callers, c)
 	} else if c.waiter.inWaitlist {
 		return nil, fmt.Errorf("%s waits already", name)
@@ -246,6 +248,16 @@ func (s *story) step(a *arguments) (string, error) {
 // suspend has the wall clock go on while the monotonic clock stands still, as when a laptop sleeps.
 func (s *story) suspend(a *arguments) (string, error) {
 	s.now.Wall += a.duration("for", 0)
+	return "", nil
+}
+
+// reconfigure has the state go by other limits.
+func (s *story) reconfigure(a *arguments) (string, error) {
+	cfg := *s.Config
+	cfg.Capacity = a.number("capacity", cfg.Capacity)
+	cfg.TTL = a.duration("ttl", cfg.TTL)
+	cfg.Margin = cfg.TTL / 20
+	s.Reconfigure(s.now, &cfg)
 	return "", nil
 }
 

@@ -7,6 +7,7 @@ type Waiter struct {
 	// immutable
 	Holding     *Holding      // of the lease to be, filled in when a permit comes
 	Weight      int           // permits that it asks for
+	Capacity    int           // that its caller declares; 0: what the process does
 	Deadline    Instant       // MaxWait; zero: none
 	MaxAttempts int           // 0: no limit
 	Once        bool          // one attempt, whatever the time
@@ -32,6 +33,7 @@ type waitlist struct {
 	first, last *Waiter
 	Len         int
 	weight      int // of all of them
+	counting    int // how many have MaxAttempts
 }
 
 // push puts w at the end.
@@ -45,6 +47,9 @@ func (l *waitlist) push(now Instant, w *Waiter) {
 		}
 	}
 	l.weight += w.Weight
+	if w.MaxAttempts > 0 {
+		l.counting++
+	}
 	w.prev = l.last
 	if l.last == nil {
 		l.first = w
@@ -69,6 +74,9 @@ func (l *waitlist) remove(w *Waiter) {
 	w.prev, w.next, w.inWaitlist = nil, nil, false
 	l.Len--
 	l.weight -= w.Weight
+	if w.MaxAttempts > 0 {
+		l.counting--
+	}
 }
 
 // stands records that w has a place in the queue, and the latest that it can be. An earlier request of w may have given

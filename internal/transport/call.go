@@ -83,6 +83,9 @@ func (r *request) command(ctx context.Context, source bool) redis.Cmder {
 	c, k := r.call, r.keys
 	args := make([]any, 0, 2+len(k)+3+2*len(c.Grants))
 	args = k.Command(args, scriptOf(c.Verb), source)
+	if c.Capacity > 0 {
+		args[len(args)-1] = &c.Capacity
+	}
 	switch c.Verb {
 	case protocol.Renew:
 		args = append(args, scripts.RenewFlags(c.SetBack))

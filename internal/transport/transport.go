@@ -27,7 +27,7 @@ const (
 
 // A Sender is one semaphore whose batches the transport carries.
 type Sender interface {
-	// Keys are the semaphore's keys in Redis. They never change.
+	// Keys are the semaphore's keys in Redis, with what the process declares now. The keys never change.
 	Keys() *scripts.Keys
 	// Depart returns what the semaphore sends in this round, nil if nothing. Whoever gives the batch up passes the
 	// round to GiveUp.
