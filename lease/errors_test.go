@@ -3,7 +3,11 @@ package lease
 import (
 	"errors"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io"
+	"os"
 	"strings"
 	"testing"
 )
@@ -20,6 +24,36 @@ func TestADeniedPermissionIsAnErrorThatSaysWhatToDo(t *testing.T) {
 		if !strings.Contains(said, words) || !strings.Contains(said, "lacks a permission") {
 			t.Errorf("the caller is told %q", said)
 		}
+	}
+}
+
+// Who sees an error finds it in docs/operations.md: every sentinel, every type and every hint.
+func TestEveryErrorIsExplained(t *testing.T) {
+	text, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	explained := func(what string) {
+		if !strings.Contains(string(text), what) {
+			t.Errorf("docs/operations.md does not have %q", what)
+		}
+	}
+	for _, h := range hints {
+		explained("| " + h.do + " |")
+	}
+	file, err := parser.ParseFile(token.NewFileSet(), "errors.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for name, o := range file.Scope.Objects {
+		if ast.IsExported(name) && (strings.HasPrefix(name, "Err") || strings.HasSuffix(name, "Error") || strings.HasPrefix(name, "Loss") && o.Kind == ast.Con) {
+			explained("`" + name + "`")
+			found++
+		}
+	}
+	if found < 15 {
+		t.Errorf("found %d errors only", found)
 	}
 }
 

@@ -26,40 +26,57 @@ func train(ctx context.Context) error { return ctx.Err() }
 
 func cleanup(ctx context.Context) { fmt.Println("cleaned up under the permit:", ctx.Err() == nil) }
 
-func Example() {
-	url, stop := redisURL()
-	defer stop()
-	ctx := context.Background()
-
+func run(ctx context.Context, url string) error {
 	m, err := lease.Open(url, lease.Options{}) // redis://localhost:6379
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	defer m.Close()
 	gpu, err := m.Semaphore(lease.Config{Name: "gpu", Capacity: 8}) // for the whole fleet
 	if err != nil {
+		return err
+	}
+	return gpu.Do(ctx, train, lease.MaxWait(time.Minute)) // waits for a permit, runs train, gives it back
+}
+
+func Example() {
+	url, stop := redisURL()
+	defer stop()
+	if err := run(context.Background(), url); err != nil {
 		log.Fatal(err)
 	}
+	fmt.Println("trained")
+	// Output: trained
+}
 
-	l, err := gpu.Acquire(ctx, lease.MaxWait(time.Minute)) // waits for a permit
+func trainAndCleanUp(ctx context.Context, gpu *lease.Semaphore) error {
+	l, err := gpu.Acquire(ctx)
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	defer l.Release()
-	err = train(l.Context()) // ends on loss, on release, and with ctx
-	cleanup(l.Held())        // ends on loss and on release, not with ctx
-	if err != nil {
-		log.Fatal(err, l.Err()) // and the lease says why
-	}
+	err = train(l.Context())         // ends on loss, on release, and with ctx
+	cleanup(l.Held())                // ends on loss and on release, not with ctx
+	return errors.Join(err, l.Err()) // Err says why the lease ended; nil while it is held
+}
 
-	err = gpu.Do(ctx, train) // acquire, run, release
+// What has to be cleaned up is cleaned up under the permit, also when ctx has ended.
+func ExampleSemaphore_Acquire() {
+	url, stop := redisURL()
+	defer stop()
+	m, err := lease.Open(url, lease.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println("trained under", l.Name())
+	defer m.Close()
+	gpu, err := m.Semaphore(lease.Config{Name: "gpu", Capacity: 8})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(trainAndCleanUp(context.Background(), gpu))
 	// Output:
 	// cleaned up under the permit: true
-	// trained under gpu
+	// <nil>
 }
 
 // A connection pool is often busy when renewals are due: the manager gets a client of its own.

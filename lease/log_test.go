@@ -38,10 +38,10 @@ func TestTheLogIsBoundedWhateverTheNumberOfNames(t *testing.T) {
 		t.Errorf("%d causes and %d names are kept", len(m.said), len(m.said["disagree"].names))
 	}
 	if n := burst(); n != 0 {
-		t.Errorf("%d lines more within the hour", n)
+		t.Errorf("%d lines more within the minute", n)
 	}
-	m.clock.(*clock.Mock).Add(time.Hour)
+	m.clock.(*clock.Mock).Add(time.Minute)
 	if n := burst(); n != maxNamed+1 {
-		t.Errorf("%d lines in the next hour", n)
+		t.Errorf("%d lines in the next minute", n)
 	}
 }
