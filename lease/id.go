@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -75,4 +76,28 @@ func weightOf(id string) int {
 		}
 	}
 	return 1
+}
+
+// grantOf is the id of the grant that a member belongs to, whatever its name, and whether it was revoked.
+func grantOf(member string) (id string, revoked bool) {
+	id, revoked = strings.CutPrefix(member, "revoked,")
+	id, _, _ = strings.Cut(id, ",") // <id>,1 to <id>,<weight>; no id has a comma in it
+	return id, revoked
+}
+
+// ownerIn is the owner in an id: <uuid>@<owner>, and perhaps #<weight>.
+func ownerIn(id string) string {
+	_, owner, _ := strings.Cut(id, "@")
+	owner, _, _ = strings.Cut(owner, "#")
+	return owner
+}
+
+// askedAt is the time in the UUID that begins an id.
+func askedAt(id string) time.Time {
+	first, _, _ := strings.Cut(id, "@")
+	u, err := uuid.Parse(first)
+	if err != nil || u.Version() != 7 {
+		return time.Time{}
+	}
+	return time.Unix(u.Time().UnixTime())
 }

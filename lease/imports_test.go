@@ -19,7 +19,7 @@ func TestArrowsRunOneWay(t *testing.T) {
 		"internal/transport": {"internal/backoff", "internal/protocol", "lease/scripts", "go-redis"},
 		"lease":              {"internal/hooks", "internal/protocol", "internal/transport", "lease/scripts", "go-redis"},
 		"lease/leasehttp":    {"lease"},
-		"lease/leasetest":    {"internal/hooks", "lease"},
+		"lease/leasetest":    {"internal/hooks", "internal/sim", "lease", "go-redis"},
 	} {
 		for _, path := range list(t, "-f", `{{join .Imports "\n"}}`, module+name) {
 			imported, ours := strings.CutPrefix(path, module)

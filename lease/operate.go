@@ -3,18 +3,105 @@ package lease
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/eqworks/passbuddy/internal/protocol"
 	"github.com/eqworks/passbuddy/lease/scripts"
 )
 
 // What follows is for people who operate a fleet. Each call is a script of its own, sent at once; it
-// waits for Redis, and ctx bounds it. All are safe for concurrent use.
+// waits for Redis, and ctx bounds it. All are safe for concurrent use. The methods of Manager need no Config: they take
+// the name of a semaphore, and go by what the fleet declares.
+
+// Names returns the names of the semaphores that have been used under the manager's prefix within a day, sorted. It
+// SCANs the server, on a Cluster every master: the Redis user needs +scan. Names that come or go meanwhile may be missing.
+func (m *Manager) Names(ctx context.Context) ([]string, error) {
+	var mu sync.Mutex
+	found := map[string]bool{}
+	prefix := globQuote(m.prefix + "-")
+	for pattern, end := range map[string]string{prefix + "*": "", "{" + prefix + "*}:fence": "}:fence", "{" + prefix + "*}:config": "}:config"} {
+		err := m.transport.Scan(ctx, pattern, func(key string) {
+			name, isOurs := strings.CutPrefix(strings.TrimPrefix(key, "{"), m.prefix+"-")
+			if name, isOurs = strings.CutSuffix(name, end); isOurs && badInKey(name) == "" {
+				mu.Lock()
+				found[name] = true
+				mu.Unlock()
+			}
+		})
+		if err != nil {
+			return nil, &RedisError{Op: "names", Name: m.prefix, Err: err}
+		}
+	}
+	delete(found, pingName)
+	return slices.Sorted(maps.Keys(found)), nil
+}
+
+// globQuote quotes what means something in a pattern of SCAN.
+func globQuote(s string) string {
+	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(s)
+}
+
+// named is a handle for operators, who declare nothing.
+func (m *Manager) named(name string) (*Semaphore, error) {
+	if name == "" {
+		return nil, &OptionError{"name", "", "pass the name of a semaphore; Names lists them"}
+	}
+	if problem := badInKey(name); problem != "" {
+		return nil, &OptionError{"name", name, problem}
+	}
+	return &Semaphore{manager: m, cfg: Config{Name: name}, keys: scripts.KeysOf(m.prefix, name, minTTL, 1)}, nil
+}
+
+// Inspect is Semaphore.Inspect by name. Capacity is what an operator has set, or what the process with the latest grant
+// declares; 0 where nobody has.
+func (m *Manager) Inspect(ctx context.Context, name string) (*State, error) {
+	s, err := m.named(name)
+	if err != nil {
+		return nil, err
+	}
+	return s.Inspect(ctx)
+}
+
+// Resize is Semaphore.Resize by name.
+func (m *Manager) Resize(ctx context.Context, name string, n int) error {
+	s, err := m.named(name)
+	if err != nil {
+		return err
+	}
+	return s.Resize(ctx, n)
+}
+
+// Pause is Semaphore.Pause by name.
+func (m *Manager) Pause(ctx context.Context, name string) error { return m.Resize(ctx, name, 0) }
+
+// ResetCapacity is Semaphore.ResetCapacity by name. What comes free by it goes to those who wait up to the capacity that
+// the process with the latest grant declares.
+func (m *Manager) ResetCapacity(ctx context.Context, name string) error {
+	state, err := m.Inspect(ctx, name)
+	if err != nil {
+		return err
+	}
+	s, err := m.named(name)
+	if err != nil {
+		return err
+	}
+	s.keys = scripts.KeysOf(m.prefix, name, minTTL, max(state.OtherDeclared, 1))
+	return s.ResetCapacity(ctx)
+}
+
+// Revoke is Semaphore.Revoke by name.
+func (m *Manager) Revoke(ctx context.Context, name, id string) error {
+	s, err := m.named(name)
+	if err != nil {
+		return err
+	}
+	return s.Revoke(ctx, id)
+}
 
 // Resize sets the capacity for the whole fleet, whatever the processes declare: each follows at its next
 // call. It lasts until ResetCapacity, through deploys and restarts. What it makes room for goes to
@@ -87,7 +174,7 @@ type State struct {
 	Resized  bool // by Resize or Pause; otherwise it is the declared one
 	Held     int  // permits that count against it
 
-	Declared      int           // the capacity in this handle's Config
+	Declared      int           // the capacity in this handle's Config; 0: of Manager.Inspect
 	DeclaredTTL   time.Duration // and its TTL
 	OtherDeclared int           // the capacity that the process with the latest grant declared; 0: none yet
 	OtherTTL      time.Duration // and its TTL
@@ -137,8 +224,11 @@ func (s *Semaphore) Inspect(ctx context.Context) (*State, error) {
 			return nil, err
 		}
 		state.ServerTime = time.UnixMicro(r.ServerTime)
-		if r.Override >= 0 {
+		switch {
+		case r.Override >= 0:
 			state.Capacity, state.Resized = int(r.Override), true
+		case s.cfg.Capacity == 0: // an operator's handle
+			state.Capacity = int(r.OtherCapacity)
 		}
 		state.OtherDeclared = int(r.OtherCapacity)
 		state.OtherTTL = time.Duration(r.OtherTTL) * time.Millisecond
@@ -184,30 +274,6 @@ func (s *State) addHolder(counted, listed map[string]bool, member string, expiry
 	s.Holders = append(s.Holders, Holder{
 		ID: id, Owner: ownerIn(id), Weight: weightOf(id), Expires: time.UnixMilli(expiry), AskedAt: askedAt(id), Revoked: revoked,
 	})
-}
-
-// grantOf is the id of the grant that a member belongs to, whatever its name, and whether it was revoked.
-func grantOf(member string) (id string, revoked bool) {
-	id, revoked = strings.CutPrefix(member, "revoked,")
-	id, _, _ = strings.Cut(id, ",") // <id>,1 to <id>,<weight>; no id has a comma in it
-	return id, revoked
-}
-
-// ownerIn is the owner in an id: <uuid>@<owner>, and perhaps #<weight>.
-func ownerIn(id string) string {
-	_, owner, _ := strings.Cut(id, "@")
-	owner, _, _ = strings.Cut(owner, "#")
-	return owner
-}
-
-// askedAt is the time in the UUID that begins an id.
-func askedAt(id string) time.Time {
-	first, _, _ := strings.Cut(id, "@")
-	u, err := uuid.Parse(first)
-	if err != nil || u.Version() != 7 {
-		return time.Time{}
-	}
-	return time.Unix(u.Time().UnixTime())
 }
 
 // run executes one of the scripts for people, and has read read its reply.

@@ -158,6 +158,31 @@ type replyError string
 func (e replyError) Error() string { return string(e) }
 func (e replyError) RedisError()   {}
 
+// Scan calls found with each key that matches the pattern, perhaps more than once, on a Cluster from one goroutine for
+// each master.
+func (t *Transport) Scan(ctx context.Context, pattern string, found func(key string)) error {
+	scan := func(ctx context.Context, node *redis.Client) error { return scanKeys(ctx, node, pattern, found) }
+	if t.cluster != nil {
+		return t.cluster.ForEachMaster(ctx, scan)
+	}
+	return scanKeys(ctx, t.client, pattern, found)
+}
+
+func scanKeys(ctx context.Context, node redis.Cmdable, pattern string, found func(key string)) error {
+	for cursor := uint64(0); ; {
+		keys, next, err := node.Scan(ctx, cursor, pattern, 1000).Result()
+		if err != nil {
+			return err
+		}
+		for _, key := range keys {
+			found(key)
+		}
+		if cursor = next; cursor == 0 {
+			return nil
+		}
+	}
+}
+
 // PingMasters pings every master of a Cluster, and returns the first error; elsewhere it does nothing.
 func (t *Transport) PingMasters(ctx context.Context) error {
 	if t.cluster == nil {

@@ -20,7 +20,7 @@ func (o Options) around(serve func(http.ResponseWriter, *http.Request, http.Hand
 		}
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if err := serve(w, r, next); err != nil {
-				o.Refuse(w, r, err)
+				o.OnError(w, r, err, next)
 			}
 		})
 	}
@@ -36,7 +36,7 @@ func serve(w http.ResponseWriter, r *http.Request, ctx context.Context, next htt
 }
 
 // refuse is the standard answer. It does not tell a client what the error is.
-func (o Options) refuse(w http.ResponseWriter, _ *http.Request, err error) {
+func (o Options) refuse(w http.ResponseWriter, _ *http.Request, err error, _ http.Handler) {
 	var full *lease.CapacityError
 	var bad *pickError
 	switch {

@@ -22,9 +22,10 @@
 //
 // # What a client gets without a permit
 //
-// A request waits for its permit, for Options.MaxWait at most. Then the answer is 503, or 429, with a Retry-After. When
+// A request waits for its permit, for Options.MaxWait at most. Then the answer is Options.Status, 503 by default, with a Retry-After. When
 // Redis is out of reach or the manager is closed, the answer is 503 without one, and trouble with Redis is logged with
 // the manager's logger, by each middleware once in an hour. When the request's context ends while it waits (an outer
 // timeout, a server that stops, a client that has gone away), the handler does not run, no permit is taken, and the
-// answer is 503: to write none would be 200 OK. Options.Refuse replaces these answers.
+// answer is 503: to write none would be 200 OK. Options.OnError replaces these answers, and may run the handler all the
+// same.
 package leasehttp

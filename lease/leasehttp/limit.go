@@ -20,7 +20,7 @@ func Limit(s *lease.Semaphore, opts Options) func(http.Handler) http.Handler {
 
 // LimitBy is Limit with the semaphore that pick chooses for each request, one per tenant for example. A nil
 // semaphore lets the request through without a permit. An error of pick is answered with 500; see
-// Options.Refuse for other answers.
+// Options.OnError for other answers.
 //
 // A nil pick, a nil handler and options that cannot work are a panic with a *lease.OptionError. The middleware
 // is safe for concurrent use; pick must be.

@@ -106,7 +106,7 @@ func TestTheSemaphoreOfARequestIsPicked(t *testing.T) {
 				w.Errorf("%q ran under %q and answered %d %q", tc.query, under, rec.Code, rec.Body)
 			}
 		}
-		h = leasehttp.LimitBy(pick, leasehttp.Options{Refuse: func(rw http.ResponseWriter, _ *http.Request, err error) {
+		h = leasehttp.LimitBy(pick, leasehttp.Options{OnError: func(rw http.ResponseWriter, _ *http.Request, err error, _ http.Handler) {
 			if errors.Is(err, unknown) {
 				rw.WriteHeader(http.StatusNotFound)
 			}

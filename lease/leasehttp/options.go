@@ -13,13 +13,16 @@ type Options struct {
 	// MaxWait bounds how long a request waits for a permit; negative: one attempt. The Config's MaxWait by
 	// default, or five seconds where that has no bound.
 	MaxWait time.Duration
-	// Status is what a request gets when no permit came within MaxWait: 503 or 429. 503 by default.
+	// Status is what a request gets when no permit came within MaxWait: any from 400 to 599. 503 by default.
 	Status int
-	// Refuse answers a request that gets no permit, in place of the standard answers: Status with a
+	// OnError answers a request that gets no permit, in place of the standard answers: Status with a
 	// Retry-After (lease.ErrAtCapacity), 500 (an error of pick), 503 for the rest: lease.ErrClosed, trouble with
 	// Redis, and a request whose context ended while it waited (err matches the context's error). A client that
 	// has gone away ends the context too, and hears nothing of the answer.
-	Refuse func(w http.ResponseWriter, r *http.Request, err error)
+	//
+	// It may run the handler all the same, without a permit: next.ServeHTTP(w, r). A limit that must not make the service
+	// depend on Redis does so for a *lease.RedisError (it fails open).
+	OnError func(w http.ResponseWriter, r *http.Request, err error, next http.Handler)
 
 	// AcquireOnStart takes the permit before the handler runs, with the request as its user. Without it the
 	// handler calls Permit.Use or a bound function when it needs to. Of Share only: Limit and LimitBy always
@@ -36,11 +39,11 @@ const defaultMaxWait = 5 * time.Second
 // panic with a *lease.OptionError, when the server is set up.
 func (o Options) complete() Options {
 	o.Status = cmp.Or(o.Status, http.StatusServiceUnavailable)
-	if o.Status != http.StatusServiceUnavailable && o.Status != http.StatusTooManyRequests {
-		refuseOption("leasehttp.Options.Status", o.Status, "must be 503 or 429")
+	if o.Status < 400 || o.Status > 599 {
+		refuseOption("leasehttp.Options.Status", o.Status, "must be from 400 to 599, such as 429 or 503")
 	}
-	if o.Refuse == nil {
-		o.Refuse = o.refuse
+	if o.OnError == nil {
+		o.OnError = o.refuse
 	}
 	return o
 }

@@ -29,7 +29,7 @@ func TestWrongOptionsPanicWhenTheServerIsSetUp(t *testing.T) {
 		{"next", "nil", func() { leasehttp.LimitBy(pick, options{})(nil) }},
 		{"next", "nil", func() { leasehttp.Share(s.Permit(), options{})(nil) }},
 		{"leasehttp.Options.Status", "200", func() { leasehttp.Limit(s, options{Status: 200}) }},
-		{"leasehttp.Options.Status", "500", func() { leasehttp.Share(s.Permit(), options{Status: 500}) }},
+		{"leasehttp.Options.Status", "600", func() { leasehttp.Share(s.Permit(), options{Status: 600}) }},
 		{"leasehttp.Options.KeepOnEnd", "true", func() { leasehttp.Limit(s, options{KeepOnEnd: true}) }},
 		{"leasehttp.Options.AcquireOnStart", "true", func() { leasehttp.LimitBy(pick, options{AcquireOnStart: true}) }},
 	} {

@@ -85,7 +85,7 @@ func TestAnswersToRequestsWithoutAPermit(t *testing.T) {
 			m, _ := w.process("p")
 			s := w.semaphore(m, 1)
 			defer w.acquire(s).Release()
-			h := leasehttp.Limit(s, options{MaxWait: -1, Refuse: func(rw http.ResponseWriter, _ *http.Request, err error) {
+			h := leasehttp.Limit(s, options{MaxWait: -1, OnError: func(rw http.ResponseWriter, _ *http.Request, err error, _ http.Handler) {
 				if !errors.Is(err, lease.ErrAtCapacity) {
 					w.Error(err)
 				}
@@ -108,7 +108,7 @@ func TestARequestThatEndsWhileItWaitsIsRefused(t *testing.T) {
 		s := w.semaphore(m, 1)
 		never := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { w.Error("the handler ran") })
 		var told []error
-		refuse := func(rw http.ResponseWriter, _ *http.Request, err error) {
+		refuse := func(rw http.ResponseWriter, _ *http.Request, err error, _ http.Handler) {
 			told = append(told, err)
 			rw.WriteHeader(http.StatusTeapot)
 		}
@@ -119,7 +119,7 @@ func TestARequestThatEndsWhileItWaitsIsRefused(t *testing.T) {
 		}{
 			{"a permit per request", leasehttp.Limit(s, leasehttp.Options{})(never), 503},
 			{"a shared permit", leasehttp.Share(s.Permit(), leasehttp.Options{AcquireOnStart: true})(never), 503},
-			{"an answer of one's own", leasehttp.Limit(s, leasehttp.Options{Refuse: refuse})(never), http.StatusTeapot},
+			{"an answer of one's own", leasehttp.Limit(s, leasehttp.Options{OnError: refuse})(never), http.StatusTeapot},
 		} {
 			cancelled, cancel := context.WithCancel(context.Background())
 			time.AfterFunc(time.Second, cancel)
@@ -133,7 +133,7 @@ func TestARequestThatEndsWhileItWaitsIsRefused(t *testing.T) {
 			cancel()
 		}
 		if len(told) != 2 || !errors.Is(told[0], context.Canceled) || !errors.Is(told[1], context.DeadlineExceeded) {
-			w.Errorf("Refuse was told %v", told)
+			w.Errorf("OnError was told %v", told)
 		}
 		_ = taken.Release()
 		time.Sleep(worldTTL)
@@ -163,5 +163,39 @@ func TestARequestThatEndsWhenItsPermitComesIsRefused(t *testing.T) {
 				w.Errorf("%s: answered %d", name, rec.Code)
 			}
 		}
+	})
+}
+
+// A limit that the service must not depend on: where Redis is out of reach, the handler runs without a permit; where
+// every permit is taken, the request is refused all the same.
+func TestOnErrorMayRunTheHandlerWithoutAPermit(t *testing.T) {
+	inAnHour(t, func(w *world) {
+		m, host := w.process("p")
+		s := w.semaphore(m, 1)
+		ran := 0
+		h := leasehttp.Limit(s, leasehttp.Options{MaxWait: time.Second, OnError: func(rw http.ResponseWriter, r *http.Request, err error, next http.Handler) {
+			var trouble *lease.RedisError
+			if errors.As(err, &trouble) {
+				next.ServeHTTP(rw, r)
+				return
+			}
+			rw.WriteHeader(http.StatusTooManyRequests)
+		}})(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			ran++
+			if lease.FromContext(r.Context()) != nil {
+				w.Error("the handler has a lease")
+			}
+		}))
+		taken := w.acquire(s)
+		if rec := serve(h, context.Background()); rec.Code != http.StatusTooManyRequests || ran != 0 {
+			w.Errorf("at capacity: answered %d, ran %d times", rec.Code, ran)
+		}
+		time.Sleep(worldTTL)
+		host.Partition()
+		if rec := serve(h, context.Background()); rec.Code != http.StatusOK || ran != 1 {
+			w.Errorf("without Redis: answered %d, ran %d times", rec.Code, ran)
+		}
+		host.Heal()
+		_ = taken.Release()
 	})
 }

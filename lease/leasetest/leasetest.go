@@ -26,36 +26,33 @@
 //
 // # Time
 //
-// The manager goes by the system's clock, and its leases are renewed while a test holds them. A test that
-// needs the time to pass makes a manager of its own, with a mock clock in lease.Options.
+// The manager goes by the system's clock, and its leases are renewed while a test holds them. Inside a
+// testing/synctest bubble that is the bubble's: nothing here uses a socket, so that a test of a MaxWait of a minute or a
+// MaxHold of a day takes milliseconds.
+//
+//	synctest.Test(t, func(t *testing.T) {
+//		gpu, err := leasetest.New(t).Semaphore(lease.Config{Name: "gpu", Capacity: 1, MaxHold: 24 * time.Hour})
+//		…
+//	})
+//
+// # A fleet
+//
+// [NewFleet] is a Redis with several processes, and troubles: a process that is partitioned or crashes, a Redis that
+// hangs, restarts, or whose clock steps.
 package leasetest
 
 import (
-	"log/slog"
 	"testing"
-
-	"github.com/alicebob/miniredis/v2"
 
 	"github.com/eqworks/passbuddy/internal/hooks"
 	"github.com/eqworks/passbuddy/lease"
 )
 
-// New returns a manager on a Redis of its own, inside this process. It logs to the test's output, and is
-// closed at the end of the test, which gives back nothing: leases that are still held end then. It fails
-// the test when it cannot listen on the loopback interface.
+// New returns a manager on a Redis of its own, inside this process and without a socket. It logs to the test's output,
+// and is closed at the end of the test, which gives back nothing: leases that are still held end then.
 func New(t testing.TB) *lease.Manager {
 	t.Helper()
-	server := miniredis.RunT(t)
-	m, err := lease.Open("redis://"+server.Addr(), lease.Options{Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
-	if err != nil {
-		t.Fatalf("leasetest: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := m.Close(); err != nil {
-			t.Errorf("leasetest: close the manager: %v", err)
-		}
-	})
-	return m
+	return NewFleet(t).Process("test", lease.Options{}).Manager
 }
 
 // Lose takes a lease away, as if no renewal had succeeded until the end of its trust window: when it
