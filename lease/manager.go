@@ -57,7 +57,7 @@ type Manager struct {
 	renewer    *renewer // calls drivers to work
 	watchdog   *renewer // calls them where a trust window ends
 	transport  *transport.Transport
-	subscriber *transport.Subscriber // other processes' scripts push grants to it
+	subscriber *transport.Subscriber // other processes' scripts publish grants to it
 	ignored    atomic.Int64          // messages that made no sense
 	ctx        context.Context       // ends with Close
 	cancel     context.CancelCauseFunc

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -111,7 +110,7 @@ func (s *Semaphore) Resize(ctx context.Context, n int) error {
 	if n < 0 || n > maxCapacity {
 		return &OptionError{"capacity", n, fmt.Sprintf("must be from 0 to %d; 0 pauses", maxCapacity)}
 	}
-	return s.resize(ctx, strconv.Itoa(n))
+	return s.resize(ctx, n)
 }
 
 // Pause stops the fleet from taking new permits, until Resize or ResetCapacity. Who holds one keeps it;
@@ -119,15 +118,15 @@ func (s *Semaphore) Resize(ctx context.Context, n int) error {
 func (s *Semaphore) Pause(ctx context.Context) error { return s.Resize(ctx, 0) }
 
 // ResetCapacity removes what Resize has set: the capacity that processes declare counts again.
-func (s *Semaphore) ResetCapacity(ctx context.Context) error { return s.resize(ctx, "") }
+func (s *Semaphore) ResetCapacity(ctx context.Context) error { return s.resize(ctx, -1) }
 
-func (s *Semaphore) resize(ctx context.Context, to string) error {
+func (s *Semaphore) resize(ctx context.Context, to int) error {
 	for {
 		status := scripts.Status(0)
 		err := s.run(ctx, scripts.Resize, func(reply []any) (err error) {
 			status, err = scripts.ResizeReply(reply)
 			return err
-		}, to)
+		}, scripts.ResizeArguments(to)...)
 		if err != nil || !status.Has(scripts.More) {
 			return err
 		}
@@ -151,7 +150,7 @@ func (s *Semaphore) Revoke(ctx context.Context, id string) error {
 	err := s.run(ctx, scripts.Revoke, func(reply []any) (err error) {
 		outcome, err = scripts.RevokeReply(reply)
 		return err
-	}, id)
+	}, scripts.RevokeArguments(id)...)
 	if err != nil {
 		return err
 	}
@@ -219,7 +218,7 @@ func (s *Semaphore) Inspect(ctx context.Context) (*State, error) {
 		err := s.run(ctx, scripts.Inspect, func(reply []any) (err error) {
 			r, err = scripts.InspectReply(reply)
 			return err
-		}, h, w, page)
+		}, scripts.InspectArguments(h, w, page)...)
 		if err != nil {
 			return nil, err
 		}

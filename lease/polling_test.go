@@ -15,7 +15,7 @@ import (
 
 func TestWaitersAreServedByPollingWhenNotificationsAreLost(t *testing.T) {
 	inBubble(t, func(w *world) {
-		w.net.DropPushes(1)
+		w.net.DropMessages(1)
 		a, _ := w.process("a")
 		b, _ := w.process("b")
 		sa, sb := w.semaphore(a, 1), w.semaphore(b, 1)

@@ -83,7 +83,7 @@ var queueMutants = []mutant{
 	script("a notification for those whom the call speaks for", "Promise9",
 		edit{promote, "        if own and own[id] then\n          own[id] = {until_[owner], fresh}\n        else\n", "        if own and own[id] then\n          own[id] = {until_[owner], fresh}\n        end\n        do\n"}),
 
-	// Pushes that are late, come twice, or overtake.
+	// Notifications that are late, come twice, or overtake.
 	state("a notification trusted from its receipt", "Stories",
 		edit{notifyGo, "end := WindowEnd(s.sample.sent, n.Expiry, s.sample.micros, s.Config.Margin)", "end := WindowEnd(now, n.Expiry, n.Server, s.Config.Margin)"}),
 	fleet("a notification trusted from its receipt, in a fleet",
@@ -102,7 +102,7 @@ var queueMutants = []mutant{
 		edit{notifyGo, "n.Token <= s.newestEnded || !s.grantedSinceBorn(n)", "n.Token <= s.newestEnded"}),
 	state("a notification that overtakes its reply is ignored", "Stories",
 		edit{notifyGo, "	case g.State != asked && g.State != releasing:\n", "	case g.State != asked && g.State != releasing || g.unanswered > 0:\n"}),
-	state("a reply that says waiting takes a pushed grant away", "Stories",
+	state("a reply that says waiting takes a notified grant away", "Stories",
 		edit{batchGo, "		case g.State == asked && expiry > 0:\n", "		case g.State == Held && expiry == 0:\n			s.drop(g)\n			s.giveBack(now, g)\n		case g.State == asked && expiry > 0:\n"}),
 	state("a hand-over that overtakes a poll: its request is forgotten", "Stories",
 		edit{stateGo, "		s.withdraw(now, w)\n		s.postpone(own)\n", "		s.detach(own)\n		own.State = gone\n"}),

@@ -17,22 +17,22 @@ type checker struct {
 	sems    []*watched
 	soon    time.Duration // how long a call takes to follow another, while all is well
 
-	mu          sync.Mutex
-	granted     map[string]grant // by id, when it was first seen in Redis
-	revoked     map[string]bool  // ids that an operator meant to revoke
-	verbs       map[string]verb  // by the script's name
-	said        []published      // by the command that is being executed
-	epochs      int              // how often Redis lost its data or its clock jumped
-	emptied     int              // the epoch since which it has its data
-	plain       bool             // messages are neither lost nor held back
-	clustered   bool             // the server moves on to other addresses
-	vague       time.Time        // until when a pipeline may take long all the same
-	commands    int
-	pushes      int
-	garbage     int // how often others published
-	longestWait time.Duration
-	violations  []string
-	trace       []event // the latest commands and troubles
+	mu            sync.Mutex
+	granted       map[string]grant // by id, when it was first seen in Redis
+	revoked       map[string]bool  // ids that an operator meant to revoke
+	verbs         map[string]verb  // by the script's name
+	said          []published      // by the command that is being executed
+	epochs        int              // how often Redis lost its data or its clock jumped
+	emptied       int              // the epoch since which it has its data
+	plain         bool             // messages are neither lost nor held back
+	clustered     bool             // the server moves on to other addresses
+	vague         time.Time        // until when a pipeline may take long all the same
+	commands      int
+	notifications int
+	garbage       int // how often others published
+	longestWait   time.Duration
+	violations    []string
+	trace         []event // the latest commands and troubles
 }
 
 // watched is what the checker knows of one semaphore.

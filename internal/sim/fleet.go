@@ -32,15 +32,15 @@ type Plan struct {
 
 // A Report is what a fleet did. Violations is empty when every promise was kept.
 type Report struct {
-	Acquired, Passed, Refused, Lost, Failed int // Passed: of those acquired, handed over in a process
-	Commands, Pushes, Troubles, Orders      int
-	LongestWait                             time.Duration // while all was well
-	Violations                              []string
+	Acquired, Passed, Refused, Lost, Failed   int // Passed: of those acquired, handed over in a process
+	Commands, Notifications, Troubles, Orders int
+	LongestWait                               time.Duration // while all was well
+	Violations                                []string
 }
 
 func (r Report) String() string {
-	return fmt.Sprintf("%d acquired (%d handed over), %d refused, %d lost, %d failed, %d commands, %d pushes, %d troubles, %d orders, waits up to %v, %d violations",
-		r.Acquired, r.Passed, r.Refused, r.Lost, r.Failed, r.Commands, r.Pushes, r.Troubles, r.Orders,
+	return fmt.Sprintf("%d acquired (%d handed over), %d refused, %d lost, %d failed, %d commands, %d notifications, %d troubles, %d orders, waits up to %v, %d violations",
+		r.Acquired, r.Passed, r.Refused, r.Lost, r.Failed, r.Commands, r.Notifications, r.Troubles, r.Orders,
 		r.LongestWait.Round(time.Millisecond), len(r.Violations))
 }
 
@@ -125,7 +125,7 @@ func live(plan Plan) Report {
 	return Report{
 		Acquired: int(f.acquired.Load()), Passed: int(f.passed.Load()), Refused: int(f.refused.Load()),
 		Lost: int(f.lost.Load()), Failed: int(f.failed.Load()),
-		Commands: f.checker.commands, Pushes: f.checker.pushes, Troubles: c.troubles, Orders: f.operator.orders,
+		Commands: f.checker.commands, Notifications: f.checker.notifications, Troubles: c.troubles, Orders: f.operator.orders,
 		LongestWait: f.checker.longestWait, Violations: f.checker.violations,
 	}
 }

@@ -34,7 +34,7 @@ func (c *checker) judgeCommand(w *watched, s *script, before, after view) {
 	c.judgeLosses(w, s, before, after)
 	c.judgeQueue(w, s, given, before, after)
 	c.judgeHead(w, s, before, after)
-	c.judgePushes(w, s, given, before, after)
+	c.judgeNotifications(w, s, given, before, after)
 	c.judgeLifetimes(w, before, after)
 }
 
@@ -188,16 +188,16 @@ func (v view) limitFor(s *script) int {
 	return s.capacity
 }
 
-// judgePushes, promise 9: who is given a permit by another's script is told, once, and nobody else is.
-func (c *checker) judgePushes(w *watched, s *script, given []string, before, after view) {
+// judgeNotifications, promise 9: who is given a permit by another's script is told, once, and nobody else is.
+func (c *checker) judgeNotifications(w *watched, s *script, given []string, before, after view) {
 	told := map[string]int{}
 	for _, p := range c.said {
 		fields := strings.SplitN(p.message, " ", 6)
 		if len(fields) != 6 || fields[5] != w.key() {
-			c.violateLocked("promise 9: a push that makes no sense: %q", p.message)
+			c.violateLocked("promise 9: a notification that makes no sense: %q", p.message)
 			continue
 		}
-		c.pushes++
+		c.notifications++
 		id := fields[4]
 		told[id]++
 		if p.channel != "passbuddy:inbox:"+ownerOf(id) {

@@ -45,8 +45,8 @@ type Network struct {
 	done  chan struct{} // closed by Close
 	wg    sync.WaitGroup
 
-	pushFaults atomic.Pointer[pushFaults]
-	epoch      atomic.Int64 // how often the data were lost, or the clock set
+	messageFaults atomic.Pointer[messageFaults]
+	epoch         atomic.Int64 // how often the data were lost, or the clock set
 
 	// mu guards who is connected. It is taken before a connection's mu.
 	mu     sync.Mutex
@@ -92,7 +92,7 @@ func NewNetwork(seed uint64) *Network {
 		hosts: map[string]*Host{},
 	}
 	n.resumed.L = &n.exec
-	n.pushFaults.Store(&pushFaults{})
+	n.messageFaults.Store(&messageFaults{})
 	n.srv.SetPreHook(n.before)
 	n.scripts = newInterpreter(n.srv.Dispatch)
 	return n

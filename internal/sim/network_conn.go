@@ -36,7 +36,7 @@ type conn struct {
 	arrived  alarm      // queue, closed or gone changed
 
 	// To the client, guarded by mu.
-	pushes   *rand.Rand // draws what happens to pub/sub messages
+	messages *rand.Rand // draws what happens to pub/sub messages
 	inbound  []chunk    // under way or to be read, in order
 	readable alarm      // inbound, closed or a deadline changed
 	reply    []byte     // answer of the request that is being executed
@@ -80,7 +80,7 @@ func newConn(h *Host) *conn {
 		host:     h,
 		local:    addr(name),
 		requests: h.network.rand("requests of " + name),
-		pushes:   h.network.rand("pushes to " + name),
+		messages: h.network.rand("messages to " + name),
 	}
 	c.arrived.L = &c.mu
 	c.readable.L = &c.mu

@@ -112,8 +112,8 @@ func upTo(r *rand.Rand, d time.Duration) time.Duration {
 	return time.Duration(r.Float64() * float64(d))
 }
 
-// pushFaults is what can happen to a pub/sub message on its way to a client.
-type pushFaults struct {
+// messageFaults is what can happen to a pub/sub message on its way to a client.
+type messageFaults struct {
 	drop           float64
 	delay          float64
 	upTo           time.Duration
@@ -121,32 +121,32 @@ type pushFaults struct {
 	duplicateAfter time.Duration
 }
 
-// DropPushes loses each pub/sub message from the server to a client with
+// DropMessages loses each pub/sub message from the server to a client with
 // probability p; the connection lives on.
-func (n *Network) DropPushes(p float64) {
-	checkProbability("DropPushes", p)
-	n.changePushFaults(func(f *pushFaults) { f.drop = p })
+func (n *Network) DropMessages(p float64) {
+	checkProbability("DropMessages", p)
+	n.changeMessageFaults(func(f *messageFaults) { f.drop = p })
 }
 
-// DelayPushes holds each pub/sub message back with probability p, for up to
+// DelayMessages holds each pub/sub message back with probability p, for up to
 // that long, and with it all that comes behind it on its connection.
-func (n *Network) DelayPushes(p float64, upTo time.Duration) {
-	checkProbability("DelayPushes", p)
-	checkDuration("DelayPushes", upTo)
-	n.changePushFaults(func(f *pushFaults) { f.delay, f.upTo = p, upTo })
+func (n *Network) DelayMessages(p float64, upTo time.Duration) {
+	checkProbability("DelayMessages", p)
+	checkDuration("DelayMessages", upTo)
+	n.changeMessageFaults(func(f *messageFaults) { f.delay, f.upTo = p, upTo })
 }
 
-// DuplicatePushes sends each pub/sub message once more with probability p, up to that long after the first.
-func (n *Network) DuplicatePushes(p float64, after time.Duration) {
-	checkProbability("DuplicatePushes", p)
-	checkDuration("DuplicatePushes", after)
-	n.changePushFaults(func(f *pushFaults) { f.duplicate, f.duplicateAfter = p, after })
+// DuplicateMessages sends each pub/sub message once more with probability p, up to that long after the first.
+func (n *Network) DuplicateMessages(p float64, after time.Duration) {
+	checkProbability("DuplicateMessages", p)
+	checkDuration("DuplicateMessages", after)
+	n.changeMessageFaults(func(f *messageFaults) { f.duplicate, f.duplicateAfter = p, after })
 }
 
-func (n *Network) changePushFaults(change func(*pushFaults)) {
+func (n *Network) changeMessageFaults(change func(*messageFaults)) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	f := *n.pushFaults.Load()
+	f := *n.messageFaults.Load()
 	change(&f)
-	n.pushFaults.Store(&f)
+	n.messageFaults.Store(&f)
 }

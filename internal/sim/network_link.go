@@ -224,12 +224,12 @@ func (s *sink) Write(p []byte) (int, error) {
 
 // pushLocked sends a pub/sub message on its way, with one reply's latency.
 func (c *conn) pushLocked(frame []byte) {
-	f := c.host.network.pushFaults.Load()
-	lost := happens(c.pushes, f.drop)
-	held, by := happens(c.pushes, f.delay), upTo(c.pushes, f.upTo)
+	f := c.host.network.messageFaults.Load()
+	lost := happens(c.messages, f.drop)
+	held, by := happens(c.messages, f.delay), upTo(c.messages, f.upTo)
 	faults := c.host.faults.Load()
-	d := faults.Latency + upTo(c.pushes, faults.Jitter)
-	again, after := happens(c.pushes, f.duplicate), upTo(c.pushes, f.duplicateAfter)
+	d := faults.Latency + upTo(c.messages, faults.Jitter)
+	again, after := happens(c.messages, f.duplicate), upTo(c.messages, f.duplicateAfter)
 	if lost {
 		return
 	}

@@ -18,10 +18,10 @@ func TestLostMessagesDoNotHurtTheirConnection(t *testing.T) {
 		defer sub.Close()
 		_, _ = sub.Receive(ctx)
 		speaker := dialer(t, n.Host("b"))
-		n.DropPushes(1)
+		n.DropMessages(1)
 		_ = speaker.Publish(ctx, "c", "lost")
 		synctest.Wait()
-		n.DropPushes(0)
+		n.DropMessages(0)
 		_ = speaker.Publish(ctx, "c", "heard")
 		if m, err := sub.ReceiveMessage(ctx); err != nil || m.Payload != "heard" {
 			t.Fatal(m, err)
@@ -36,7 +36,7 @@ func TestDelayedMessagesComeLaterAndInOrder(t *testing.T) {
 		defer sub.Close()
 		_, _ = sub.Receive(ctx)
 		speaker := dialer(t, n.Host("b"))
-		n.DelayPushes(0.5, time.Minute)
+		n.DelayMessages(0.5, time.Minute)
 		start := time.Now()
 		var want, got []string
 		for i := range 20 {
@@ -66,7 +66,7 @@ func TestDuplicatedMessagesComeOnceMore(t *testing.T) {
 		defer sub.Close()
 		_, _ = sub.Receive(ctx)
 		speaker := dialer(t, n.Host("b"))
-		n.DuplicatePushes(1, time.Minute)
+		n.DuplicateMessages(1, time.Minute)
 		_ = speaker.Publish(ctx, "c", "twice")
 		start := time.Now()
 		for range 2 {

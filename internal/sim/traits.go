@@ -22,7 +22,7 @@ type traits struct {
 	margin, retry time.Duration // parts of a TTL; 0: the default
 	attempts      int           // MaxAttempts
 	hops          Faults
-	pushes        pushFaults
+	messages      messageFaults
 }
 
 // A semaphore is one name, and what the processes of the fleet declare for it: they do not always agree.
@@ -59,7 +59,7 @@ func (p Plan) traits(r *rand.Rand) traits {
 	t.margin = []time.Duration{0, 0, 6, 50}[own.IntN(4)]
 	t.retry = []time.Duration{4, 4, 5, 12}[own.IntN(4)]
 	t.attempts = []int{0, 0, 0, 5}[own.IntN(4)]
-	t.hops, t.pushes = p.faults(r, own.IntN(4) == 0, t.shortestTTL()), p.pushFaults(r, t.longestTTL())
+	t.hops, t.messages = p.faults(r, own.IntN(4) == 0, t.shortestTTL()), p.messageFaults(r, t.longestTTL())
 	return t
 }
 
@@ -122,15 +122,15 @@ func (p Plan) faults(r *rand.Rand, plain bool, ttl time.Duration) Faults {
 	return f
 }
 
-// pushFaults are what it does to pushes. They may be late and lost in a gentle fleet too.
-func (p Plan) pushFaults(r *rand.Rand, ttl time.Duration) pushFaults {
+// messageFaults are what it does to messages. They may be late and lost in a gentle fleet too.
+func (p Plan) messageFaults(r *rand.Rand, ttl time.Duration) messageFaults {
 	switch r.IntN(4) {
 	case 0:
-		return pushFaults{}
+		return messageFaults{}
 	case 1:
-		return pushFaults{drop: 1}
+		return messageFaults{drop: 1}
 	}
-	return pushFaults{
+	return messageFaults{
 		drop: r.Float64() / 3, delay: r.Float64() / 2, upTo: ttl * time.Duration(1+r.IntN(6)) / 4,
 		duplicate: r.Float64() / 3, duplicateAfter: ttl * time.Duration(r.IntN(6)) / 4,
 	}
@@ -138,10 +138,10 @@ func (p Plan) pushFaults(r *rand.Rand, ttl time.Duration) pushFaults {
 
 // trouble has the network behave as the fleet's traits say, or well.
 func (t traits) trouble(n *Network, on bool) {
-	hops, pushes := t.hops, t.pushes
+	hops, messages := t.hops, t.messages
 	if !on {
-		hops, pushes = Faults{Latency: hops.Latency, Jitter: hops.Jitter}, pushFaults{}
+		hops, messages = Faults{Latency: hops.Latency, Jitter: hops.Jitter}, messageFaults{}
 	}
 	n.SetFaults(hops)
-	n.changePushFaults(func(f *pushFaults) { *f = pushes })
+	n.changeMessageFaults(func(f *messageFaults) { *f = messages })
 }

@@ -93,15 +93,16 @@ func (r *request) command(ctx context.Context, source bool) redis.Cmder {
 		args = append(args, scripts.ReleaseFlags(c.MayBeQueued, c.Promote, len(c.Grants) == 0))
 	case protocol.Acquire:
 		flags := scripts.AcquireFlags(c.Refresh, c.Permits > len(c.Grants), c.Stood)
-		args = append(args, &r.batch.NotAfter, flags, &c.AfterPlace)
+		args = scripts.AppendAcquire(args, &r.batch.NotAfter, flags, &c.AfterPlace)
 	}
 	for i, g := range c.Grants {
 		if r.zrem != nil {
 			break // which has taken them out
 		}
-		args = append(args, &g.ID)
 		if c.Verb == protocol.Acquire {
-			args = append(args, age(c, i))
+			args = scripts.AppendRequest(args, &g.ID, age(c, i))
+		} else {
+			args = append(args, &g.ID)
 		}
 	}
 	return routed(redis.NewIntSliceCmd(ctx, args...))
@@ -142,10 +143,10 @@ func (r *request) plainRelease(ctx context.Context) (done bool) {
 	return !c.Promote
 }
 
-// age is for how many µs the i-th request has waited, as the script wants it.
-func age(c *protocol.Call, i int) any {
+// age is for how many µs the i-th request has waited; nil: it does not wait.
+func age(c *protocol.Call, i int) *int64 {
 	if c.Ages[i] == protocol.Once {
-		return ""
+		return nil
 	}
 	return &c.Ages[i]
 }

@@ -37,7 +37,36 @@ func (k *Keys) Command(args []any, v Verb, withSource bool) []any {
 	return append(args, k[:]...)
 }
 
-// AcquireFlags are acquire's fourth argument. The ids follow its fifth, each with how long it has waited.
+// AppendAcquire appends what an acquire has in front of its requests: until when it may run and behind which place the
+// others stand, both in µs of the server's clock, and its flags. Each request follows by AppendRequest.
+func AppendAcquire(args []any, notAfter *int64, flags int, afterPlace *int64) []any {
+	return append(args, notAfter, flags, afterPlace)
+}
+
+// AppendRequest appends one request of an acquire: its id, and for how many µs it has waited; nil: it does not wait.
+func AppendRequest(args []any, id *string, age *int64) []any {
+	if age == nil {
+		return append(args, id, "")
+	}
+	return append(args, id, age)
+}
+
+// InspectArguments ask for a page: the ranks of the first holder and of the first waiter to show, negative for none, and
+// how many of each.
+func InspectArguments(holders, waiters, count int) []any { return []any{holders, waiters, count} }
+
+// ResizeArguments set the capacity for the fleet; negative: none, what processes declare counts again.
+func ResizeArguments(capacity int) []any {
+	if capacity < 0 {
+		return []any{""}
+	}
+	return []any{capacity}
+}
+
+// RevokeArguments name the grant to take away.
+func RevokeArguments(id string) []any { return []any{id} }
+
+// AcquireFlags are among an acquire's arguments.
 //
 //   - refresh has it see to the lifetime of the queue.
 //   - heavy says that some ids weigh more than 1.
