@@ -94,7 +94,7 @@ var leaseMutants = []mutant{
 		edit{stateGo, "		s.endLease(now, h, ended, &Reason{Kind: HeldTooLong})",
 			"		s.endLease(now, h, ended, &Reason{Kind: HeldTooLong})\n		s.giveBack(now, g)"}),
 	unit("Close gives back", "Promise5",
-		edit{"lease/manager.go", "	m.renewer.stop()\n", "	for _, c := range m.all() {\n		m.client.Del(context.Background(), c.keys.Holders().(string))\n	}\n	m.renewer.stop()\n"}),
+		edit{"lease/manager.go", "	m.renewer.stop()\n", "	for _, c := range m.all() {\n		m.client.Del(context.Background(), c.Keys().Holders().(string))\n	}\n	m.renewer.stop()\n"}),
 
 	// Promise 6, always a reason.
 	unit("a loss does not carry the Redis error", "Promise6",
