@@ -58,7 +58,8 @@
 // places back when their process's first poll reaches the new server; a process polls at every RetryInterval, in an
 // outage too. Until then the server knows nothing of them: a permit that is free goes to those who have polled. A
 // replica that takes over lacks the latest writes, and so the places of those who came last; a replica that has just
-// been attached may have no data. A waiter that is in the new server's queue already keeps that place.
+// been attached may have no data. A waiter that the new server has in its queue keeps at least the place that
+// it has there: a poll can move it forward, never back.
 //
 // # Steps of the server's clock
 //

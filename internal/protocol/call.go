@@ -17,7 +17,7 @@ const (
 
 func (v Verb) String() string { return [...]string{"release", "renew", "acquire"}[v] }
 
-// A Call is one script with its ids. The transport fills in the answer, or Failure.
+// A Call is one verb with its ids. The transport fills in the answer, or Failure.
 type Call struct {
 	Verb        Verb
 	Grants      []*Grant

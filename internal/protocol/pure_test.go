@@ -40,6 +40,9 @@ func TestThePackageIsPureByItsImports(t *testing.T) {
 			}
 		}
 		ast.Inspect(file, func(n ast.Node) bool {
+			if _, ok := n.(*ast.GoStmt); ok {
+				t.Errorf("%s starts a goroutine", name)
+			}
 			if s, ok := n.(*ast.SelectorExpr); ok {
 				if x, ok := s.X.(*ast.Ident); ok && slices.Contains(does, x.Name+"."+s.Sel.Name) {
 					t.Errorf("%s calls %s.%s", name, x.Name, s.Sel.Name)

@@ -57,7 +57,7 @@ if others > 0 then -- the queue exists, or config, or both
     if last and last * 1000 > now then
       revoked = 1
     elseif last then
-      redis.call('HDEL', config, 'revoked')
+      redis.pcall('HDEL', config, 'revoked') -- a user who may not run it only loses time
     end
   end
 end

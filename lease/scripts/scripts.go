@@ -1,5 +1,5 @@
 // Package scripts holds the Lua that Redis runs. Each verb (acquire, renew, release, …) is one script in one file. The
-// package makes the keys and flags of each call and reads each reply. A line like this inserts a part from include/:
+// package makes the keys, arguments and flags of each call and reads each reply. A line like this inserts a part from include/:
 //
 //	-- @include "clock": seconds, micros, now, later
 //
