@@ -222,18 +222,18 @@ func TestTheBoundOfUseWithinIsTheCallersOwn(t *testing.T) {
 				w.Errorf("with %v: %v after %v, want %v", wait, err, time.Since(start), want)
 			}
 		}
-		within(0, 0) // alone: one attempt, not the permit's minute
+		within(-1, 0) // alone: one attempt, not the permit's minute
 		within(time.Second, time.Second)
 		patient := make(chan error)
 		go func() { patient <- p.Acquire(context.Background()) }()
 		synctest.Wait()
 		within(time.Second, time.Second)
-		within(0, worldTTL/8)
+		within(-1, worldTTL/8)
 		_ = taken.Release()
 		if err := <-patient; err != nil {
 			w.Error(err)
 		}
-		ctx, done, err := p.UseWithin(context.Background(), 0)
+		ctx, done, err := p.UseWithin(context.Background(), -1)
 		if err != nil || lease.FromContext(ctx) == nil {
 			w.Fatalf("a permit that is held: %v", err)
 		}
