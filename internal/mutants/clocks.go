@@ -9,6 +9,8 @@ const (
 
 // Steps of the server's clock, other clocks, and what is measured by them.
 var clockMutants = []mutant{
+	state("a grant for longer than the own TTL is trusted for longer", "Stories/a_grant_for_longer_than_the_own_ttl",
+		edit{"internal/protocol/granting.go", "at.Add(s.Window+time.Millisecond)", "at.Add(s.Window+time.Hour)"}),
 	state("a step of the server's clock taken by each semaphore that finds it", "Step",
 		edit{clockWatch, "		forward, changed = 0, false\n", ""}),
 	state("a step of the server's clock told again and again", "Step",

@@ -1,5 +1,7 @@
 package protocol
 
+import "time"
+
 // serve gives g to the waiter that asked for it.
 func (s *State) serve(now Instant, g *Grant) {
 	w := s.detach(g)
@@ -141,6 +143,9 @@ func (s *State) endHolds(now Instant) {
 // back; one that has little left is renewed before its waiter gets it.
 func (s *State) granted(now, at Instant, g *Grant, end Instant, token int64) {
 	g.mayBeQueued = false
+	// A script of another process may have granted it for longer than this process's TTL, after a step back of the clock.
+	// The next renewal sets the expiry by that TTL: the lease must not be trusted for longer.
+	end = earlier(end, at.Add(s.Window+time.Millisecond))
 	if now.Reached(end) {
 		s.detach(g)
 		s.giveBack(now, g)

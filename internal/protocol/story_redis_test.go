@@ -162,7 +162,7 @@ func (s *story) notify(a *arguments) (string, error) {
 	switch {
 	case a.flag("granted"):
 		n.Kind, n.Token = Granted, server
-		n.Expiry = (server+999)/1000 + s.Config.TTL.Milliseconds()
+		n.Expiry = (server+999)/1000 + a.duration("ttl", s.Config.TTL).Milliseconds()
 	case a.flag("refused"):
 		n.Kind, n.Expiry = Refused, int64(a.number("capacity", 0))
 	case a.flag("withdrawn"):
