@@ -25,8 +25,8 @@ func (m *Manager) Names(ctx context.Context) ([]string, error) {
 	prefix := globQuote(m.prefix + "-")
 	for pattern, end := range map[string]string{prefix + "*": "", "{" + prefix + "*}:fence": "}:fence", "{" + prefix + "*}:config": "}:config"} {
 		err := m.transport.Scan(ctx, pattern, func(key string) {
-			name, isOurs := strings.CutPrefix(strings.TrimPrefix(key, "{"), m.prefix+"-")
-			if name, isOurs = strings.CutSuffix(name, end); isOurs && badInKey(name) == "" {
+			name := strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(key, "{"), m.prefix+"-"), end)
+			if badInKey(name) == "" {
 				mu.Lock()
 				found[name] = true
 				mu.Unlock()
