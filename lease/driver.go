@@ -133,16 +133,22 @@ func (d *driver) watch() {
 	}
 }
 
-// tick is the renewer's call, and the watchdog's.
-func (d *driver) tick() {
+// step calls methods of the state, with the lock held, and does what the state has decided. A driver that is retired does
+// nothing.
+func (d *driver) step(do func(now protocol.Instant)) {
 	d.mu.Lock()
 	if d.dead {
 		d.mu.Unlock()
 		return
 	}
 	now := d.manager.now()
-	d.state.Tick(now)
+	do(now)
 	d.finish(now, false)
+}
+
+// tick is the renewer's call, and the watchdog's.
+func (d *driver) tick() {
+	d.step(func(now protocol.Instant) { d.state.Tick(now) })
 }
 
 // Keys are the semaphore's, for the transport, with what the newest handle declares.
@@ -223,26 +229,12 @@ func (d *driver) Arrive(batch *protocol.Batch, server *transport.Server) {
 
 // notified takes a message from the channel.
 func (d *driver) notified(n protocol.Notification) {
-	d.mu.Lock()
-	if d.dead {
-		d.mu.Unlock()
-		return
-	}
-	now := d.manager.now()
-	d.state.Notified(now, n)
-	d.finish(now, false)
+	d.step(func(now protocol.Instant) { d.state.Notified(now, n) })
 }
 
 // subscribed passes on that notifications arrive from now on.
 func (d *driver) subscribed() {
-	d.mu.Lock()
-	if d.dead {
-		d.mu.Unlock()
-		return
-	}
-	now := d.manager.now()
-	d.state.Subscribed(now)
-	d.finish(now, false)
+	d.step(func(now protocol.Instant) { d.state.Subscribed(now) })
 }
 
 // hear says that another semaphore has found a step of the server's clock. step.Micros is 0 where all that is known is
@@ -268,14 +260,7 @@ func (d *driver) hear(server *transport.Server, step protocol.Reading) {
 
 // close ends everything; the manager is closed.
 func (d *driver) close() {
-	d.mu.Lock()
-	if d.dead {
-		d.mu.Unlock()
-		return
-	}
-	now := d.manager.now()
-	d.state.Close(now)
-	d.finish(now, false)
+	d.step(func(now protocol.Instant) { d.state.Close(now) })
 }
 
 // retire takes d off the lists. A pipeline of it that was given up may still come back: to a dead state.
@@ -294,15 +279,10 @@ func init() {
 // lose does what the end of the trust window would do. Nothing happens to a lease that has ended.
 func (h *hold) lose() {
 	d := h.driver
-	d.mu.Lock()
-	if d.dead {
-		d.mu.Unlock()
-		return
-	}
-	now := d.manager.now()
-	d.state.Tick(now)
-	if g := h.Grant; g.State == protocol.Held && g.Holding == &h.Holding {
-		d.state.Lose(now, g, protocol.Expired)
-	}
-	d.finish(now, false)
+	d.step(func(now protocol.Instant) {
+		d.state.Tick(now)
+		if g := h.Grant; g.State == protocol.Held && g.Holding == &h.Holding {
+			d.state.Lose(now, g, protocol.Expired)
+		}
+	})
 }

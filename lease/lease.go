@@ -83,13 +83,7 @@ func (h *hold) valid() bool {
 		return true
 	}
 	d := h.driver
-	d.mu.Lock()
-	if d.dead {
-		d.mu.Unlock()
-	} else {
-		d.state.Tick(now)
-		d.finish(now, false)
-	}
+	d.tick()
 	d.mu.Lock()
 	why := h.Ending
 	d.mu.Unlock()

@@ -36,14 +36,7 @@ func (m *Manager) drain() {
 	m.drainedLocked()
 	m.mu.Unlock()
 	for _, d := range m.all() {
-		d.mu.Lock()
-		if d.dead {
-			d.mu.Unlock()
-			continue
-		}
-		now := m.now()
-		d.state.Fail(now, protocol.ReasonClosed)
-		d.finish(now, false)
+		d.step(func(now protocol.Instant) { d.state.Fail(now, protocol.ReasonClosed) })
 	}
 }
 
