@@ -23,9 +23,9 @@ func (m *Manager) Names(ctx context.Context) ([]string, error) {
 	var mu sync.Mutex
 	found := map[string]bool{}
 	prefix := globQuote(m.prefix + "-")
-	for pattern, end := range map[string]string{prefix + "*": "", "{" + prefix + "*}:fence": "}:fence", "{" + prefix + "*}:config": "}:config"} {
-		err := m.transport.Scan(ctx, pattern, func(key string) {
-			name := strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(key, "{"), m.prefix+"-"), end)
+	for _, keys := range []struct{ start, end, kind string }{{"", "", "zset"}, {"{", "}:fence", "string"}, {"{", "}:config", "hash"}} {
+		err := m.transport.Scan(ctx, keys.start+prefix+"*"+keys.end, keys.kind, func(key string) {
+			name := strings.TrimSuffix(strings.TrimPrefix(key, keys.start+m.prefix+"-"), keys.end)
 			if badInKey(name) == "" {
 				mu.Lock()
 				found[name] = true

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alicebob/miniredis/v2"
+
 	"github.com/eqworks/passbuddy/lease"
 )
 
@@ -20,6 +22,7 @@ func TestOperatorsNeedNoConfig(t *testing.T) {
 		held := w.acquire(s, lease.Weight(8))
 		_ = w.acquire(w.semaphore(m, 1, func(c *lease.Config) { c.Name = "a-*[x]?" })).Release()
 
+		w.net.Look(func(r *miniredis.Miniredis) { _ = r.Set("passbuddy-else", "no semaphore") })
 		names, err := operator.Names(ctx)
 		if want := []string{"a-*[x]?", "gpu"}; err != nil || !slices.Equal(names, want) {
 			w.Errorf("names %q, %v; want %q", names, err, want)

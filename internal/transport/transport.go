@@ -158,19 +158,19 @@ type replyError string
 func (e replyError) Error() string { return string(e) }
 func (e replyError) RedisError()   {}
 
-// Scan calls found with each key that matches the pattern, perhaps more than once, on a Cluster from one goroutine for
+// Scan calls found with each key of a type (zset, string, hash) that matches the pattern, perhaps more than once, on a Cluster from one goroutine for
 // each master.
-func (t *Transport) Scan(ctx context.Context, pattern string, found func(key string)) error {
-	scan := func(ctx context.Context, node *redis.Client) error { return scanKeys(ctx, node, pattern, found) }
+func (t *Transport) Scan(ctx context.Context, pattern, kind string, found func(key string)) error {
+	scan := func(ctx context.Context, node *redis.Client) error { return scanKeys(ctx, node, pattern, kind, found) }
 	if t.cluster != nil {
 		return t.cluster.ForEachMaster(ctx, scan)
 	}
-	return scanKeys(ctx, t.client, pattern, found)
+	return scanKeys(ctx, t.client, pattern, kind, found)
 }
 
-func scanKeys(ctx context.Context, node redis.Cmdable, pattern string, found func(key string)) error {
+func scanKeys(ctx context.Context, node redis.Cmdable, pattern, kind string, found func(key string)) error {
 	for cursor := uint64(0); ; {
-		keys, next, err := node.Scan(ctx, cursor, pattern, 1000).Result()
+		keys, next, err := node.ScanType(ctx, cursor, pattern, 1000, kind).Result()
 		if err != nil {
 			return err
 		}
