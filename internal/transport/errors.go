@@ -19,7 +19,7 @@ func failureOf(err error) protocol.Failure {
 	if err == nil {
 		return protocol.Failure{}
 	}
-	return protocol.Failure{Err: err, Permanent: isPermanent(err), Silent: IsTimeout(err), Passing: isTransient(err)}
+	return protocol.Failure{Err: err, Permanent: isPermanent(err), Silent: IsTimeout(err), Passing: isPassing(err)}
 }
 
 // IsDenied reports whether the Redis user may not run a command, or not on these keys or this channel.
@@ -49,10 +49,18 @@ func isPermanent(err error) bool {
 
 // transient are the words of a server that will soon think otherwise. Redis 6.2 wraps what a script's
 // command answers into an ERR of its own, so that they may stand anywhere.
-var transient = []string{
-	"LOADING", "READONLY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "BUSY", "MISCONF", "OOM ", "NOREPLICAS",
-	"max number of clients",
+var transient = append(slices.Clone(passing), "MISCONF", "OOM ", "NOREPLICAS", "max number of clients")
+
+// isPassing reports whether err passes by itself: a slot moves, a replica takes over, data are loaded, a script runs.
+// Full memory, a disk that cannot be written and too many clients are transient too, but may last until somebody acts:
+// a first caller is told of them.
+func isPassing(err error) bool {
+	var reply redis.Error
+	return errors.As(err, &reply) && !IsDenied(err) &&
+		(says(reply, passing) || redis.HasErrorPrefix(err, "ASK") || redis.HasErrorPrefix(err, "MOVED"))
 }
+
+var passing = []string{"LOADING", "READONLY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "BUSY"}
 
 // isTransient reports whether the server itself says that it will soon think otherwise.
 func isTransient(err error) bool {

@@ -111,3 +111,26 @@ func (e redisError) Error() string { return string(e) }
 func (e redisError) RedisError()   {}
 
 var _ redis.Error = redisError("")
+
+// Who asks for the first time waits for what passes by itself, and is told of what may last until somebody acts.
+func TestFirstCallerIsToldOfTroubleThatMayLast(t *testing.T) {
+	for words, passing := range map[redisError]bool{
+		"LOADING Redis is loading the dataset in memory":                       true,
+		"READONLY You can't write against a read only replica.":                true,
+		"TRYAGAIN Multiple keys request during rehashing of slot":              true,
+		"ASK 13009 127.0.0.1:7001":                                             true,
+		"CLUSTERDOWN The cluster is down":                                      true,
+		"MASTERDOWN Link with MASTER is down":                                  true,
+		"BUSY Redis is busy running a script.":                                 true,
+		"OOM command not allowed when used memory > 'maxmemory'.":              false,
+		"MISCONF Redis is configured to save RDB snapshots":                    false,
+		"NOREPLICAS Not enough good replicas to write.":                        false,
+		"ERR max number of clients reached":                                    false,
+		"NOPERM User READONLY has no permissions to run the 'evalsha' command": false,
+		"WRONGTYPE Operation against a key holding the wrong kind of value":    false,
+	} {
+		if f := failureOf(words); f.Passing != passing || f.Passing && f.Permanent {
+			t.Errorf("%s: %+v", words, f)
+		}
+	}
+}
