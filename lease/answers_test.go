@@ -3,7 +3,9 @@ package lease_test
 import (
 	"context"
 	"errors"
+	"os"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -151,4 +153,25 @@ func TestWhatIsCalledComesBackFromAServerThatSaysNothing(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A caller joins the wait of another for a shared permit, and its own time is up before Redis has answered anything.
+func TestASharedWaitThatEndsBeforeAnyAnswerIsNotAtCapacity(t *testing.T) {
+	inAnHour(t, func(w *world) {
+		m, _ := w.process("p")
+		p := w.semaphore(m, 1).Permit()
+		w.net.Stall()
+		first := make(chan error)
+		go func() { first <- p.Acquire(context.Background()) }()
+		synctest.Wait()
+		_, _, err := p.UseWithin(context.Background(), time.Second)
+		var trouble *lease.RedisError
+		if !errors.As(err, &trouble) || errors.Is(err, lease.ErrAtCapacity) || !errors.Is(err, os.ErrDeadlineExceeded) {
+			w.Errorf("%v", err)
+		}
+		w.net.Resume()
+		if err := <-first; err != nil {
+			w.Error(err)
+		}
+	})
 }

@@ -1,11 +1,12 @@
 package lease
 
 import (
-	"cmp"
 	"context"
 	"time"
 
 	"github.com/benbjohnson/clock"
+
+	"github.com/eqworks/passbuddy/internal/protocol"
 )
 
 // A holding is one time of holding the permit: it is taken, used, and given back or lost. Its lease belongs
@@ -64,7 +65,7 @@ func (p *Permit) enter(ctx context.Context, user bool, maxWait *time.Duration) (
 			case <-t.lease.Held().Done():
 			case <-ctx.Done():
 			case <-timeout:
-				return nil, false, p.semaphore.refusal()
+				return nil, false, p.semaphore.refusal(true)
 			}
 		default:
 			if user {
@@ -149,7 +150,7 @@ func (p *Permit) joinLocked(ctx context.Context, t *holding, user bool, maxWait 
 		t.cancel()
 	}
 	if late {
-		return nil, p.semaphore.refusal()
+		return nil, p.semaphore.refusal(false)
 	}
 	return nil, p.semaphore.waitEnded(ctx, nil)
 }
@@ -210,19 +211,15 @@ func (p *Permit) leaveLocked(t *holding) {
 	}
 }
 
-// refusal is the error of a caller whose own wait is over, from what Redis said last.
-func (s *Semaphore) refusal() error {
+// refusal is the error of a caller whose own wait is over, from what Redis said last. held: the permit is, and is about to
+// be given back.
+func (s *Semaphore) refusal(held bool) error {
 	d, err := s.manager.driverOf(s, true)
 	if err != nil {
 		return err
 	}
-	full, waiting, trouble := d.state.Seen, d.state.Waiting.Len, d.state.Trouble
-	d.finish(s.manager.now(), false)
-	if trouble != nil {
-		return &RedisError{Op: "acquire", Name: s.cfg.Name, Err: trouble}
-	}
-	return &CapacityError{
-		Name: s.cfg.Name, Weight: 1, Capacity: cmp.Or(full.Capacity, s.cfg.Capacity), Held: max(full.Held, 1),
-		Waiting: waiting, RetryAfter: s.cfg.RetryInterval,
-	}
+	now := s.manager.now()
+	w := &protocol.Waiter{Weight: 1, Failed: d.state.Refusal(now, held)}
+	d.finish(now, false)
+	return s.errorOf(w)
 }

@@ -161,36 +161,10 @@ func (s *Semaphore) acquire(ctx context.Context, o acquireOptions) (*Lease, erro
 	if ctx == nil {
 		return nil, &OptionError{"ctx", "nil", "pass context.Background() where there is none"}
 	}
-	if own := s.heldBy(ctx); own > 0 && o.maxWait >= 0 {
-		// The first attempt tells the capacity in force, which an operator may have raised.
-		once := o
-		once.maxWait = -1
-		l, err := s.wait(ctx, once)
-		var full *CapacityError
-		if !errors.As(err, &full) {
-			return l, err
-		}
-		if full.Capacity > 0 && own+o.weight > full.Capacity {
-			return nil, &DeadlockError{Name: s.cfg.Name, Weight: o.weight, Held: own, Capacity: full.Capacity}
-		}
-	}
-	return s.wait(ctx, o)
-}
-
-// heldBy is the weight of the leases of this semaphore that ctx belongs to.
-func (s *Semaphore) heldBy(ctx context.Context) (weight int) {
-	for l := FromContext(ctx); l != nil; l = FromContext(l.hold.parent) {
-		if h := l.hold; h.semaphore.manager == s.manager && h.semaphore.cfg.Name == s.cfg.Name && h.valid() {
-			weight += int(h.Grant.Weight)
-		}
-	}
-	return weight
-}
-
-// wait asks for a permit and waits for it.
-func (s *Semaphore) wait(ctx context.Context, o acquireOptions) (*Lease, error) {
 	m := s.manager
-	w := &protocol.Waiter{Weight: o.weight, Capacity: s.cfg.Capacity, Once: o.maxWait < 0, MaxAttempts: s.cfg.MaxAttempts}
+	w := &protocol.Waiter{
+		Weight: o.weight, Capacity: s.cfg.Capacity, Once: o.maxWait < 0, MaxAttempts: s.cfg.MaxAttempts, Own: s.heldBy(ctx),
+	}
 	if o.maxWait > 0 {
 		w.Deadline = m.now().Add(o.maxWait)
 	}
@@ -229,6 +203,16 @@ func (s *Semaphore) wait(ctx context.Context, o acquireOptions) (*Lease, error) 
 	}
 }
 
+// heldBy is the weight of the leases of this semaphore that ctx belongs to.
+func (s *Semaphore) heldBy(ctx context.Context) (weight int) {
+	for l := FromContext(ctx); l != nil; l = FromContext(l.hold.parent) {
+		if h := l.hold; h.semaphore.manager == s.manager && h.semaphore.cfg.Name == s.cfg.Name && h.valid() {
+			weight += int(h.Grant.Weight)
+		}
+	}
+	return weight
+}
+
 // cancel ends the wait of a caller whose context has ended. If the permit was faster, it goes back all
 // the same: a caller that gave up gets no lease.
 func (s *Semaphore) cancel(d *driver, w *protocol.Waiter) {
@@ -252,6 +236,8 @@ func (s *Semaphore) errorOf(w *protocol.Waiter) error {
 		return &CapacityError{Name: s.cfg.Name, Weight: w.Weight, Capacity: r.Capacity, Held: r.Held, Waiting: r.Waiting, RetryAfter: r.RetryAfter}
 	case protocol.TooHeavy:
 		return &OptionError{"Weight", w.Weight, fmt.Sprintf("semaphore %q has a capacity of %d", s.cfg.Name, r.Capacity)}
+	case protocol.Deadlock:
+		return &DeadlockError{Name: s.cfg.Name, Weight: w.Weight, Held: w.Own, Capacity: r.Capacity}
 	case protocol.Unanswered:
 		return &RedisError{Op: "acquire", Name: s.cfg.Name, Err: public(r.Trouble)}
 	default:

@@ -6,7 +6,7 @@ var limitMutants = []mutant{
 		edit{managerGo, "			if s.number > d.handle.number {\n", "			if false {\n"},
 		edit{semaphoreGo, "Capacity: s.cfg.Capacity, Once", "Once"}),
 	state("what waits is not asked for anew when a limit is raised", "Stories/limits_change_while_they_are_used",
-		edit{stateGo, "	s.Seen.busy = false\n	if s.Waiting.Len > 0 {\n		s.join(now)\n	}\n", ""}),
+		edit{stateGo, "	s.Seen.Capacity = cfg.Capacity // an operator's, if there is one, comes with the next answer\n	if s.Waiting.Len > 0 {\n		s.join(now)\n	}\n", ""}),
 	state("a window goes by the TTL of before", "Stories/limits_change_while_they_are_used",
 		edit{stateGo, "	s.Config, s.Window, s.longestTTL = cfg, cfg.TTL-cfg.Margin,", "	s.Config, s.longestTTL = cfg,"}),
 	state("a caller asks by what another declares", "Stories/limits_change_while_they_are_used",

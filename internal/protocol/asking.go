@@ -236,7 +236,12 @@ func (s *State) refused(now Instant, batch *Batch, w *Waiter) {
 	if !w.answered && !w.Once {
 		s.happened(now, nil, Event{Kind: EventWaiting, Weight: w.Weight})
 	}
+	isFirst := !w.answered
 	w.answered, w.Trouble = true, nil
+	if isFirst && !w.Once && w.Own > 0 && s.Seen.Capacity > 0 && w.Own+w.Weight > s.Seen.Capacity {
+		s.Leave(now, w, &Reason{Kind: Deadlock, Capacity: s.Seen.Capacity})
+		return
+	}
 	if w.Once || w.attempts == w.MaxAttempts {
 		s.Leave(now, w, s.waitedInVain(now, w))
 		return

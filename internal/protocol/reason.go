@@ -27,6 +27,7 @@ const (
 	Unanswered                    // Redis did not answer, or refused
 	NoRoom                        // MaxWait or MaxAttempts is used up
 	TooHeavy                      // for the capacity in force
+	Deadlock                      // it waits for permits of its own caller
 	cancelled                     // by the caller
 )
 

@@ -127,7 +127,7 @@ func New(cfg *Config, pace float64, newID func(weight int) string, random func()
 // asked for anew, because there may be more room.
 func (s *State) Reconfigure(now Instant, cfg *Config) {
 	s.Config, s.Window, s.longestTTL = cfg, cfg.TTL-cfg.Margin, max(s.longestTTL, cfg.TTL)
-	s.Seen.busy = false
+	s.Seen.Capacity = cfg.Capacity // an operator's, if there is one, comes with the next answer
 	if s.Waiting.Len > 0 {
 		s.join(now)
 	}

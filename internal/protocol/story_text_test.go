@@ -33,7 +33,7 @@ func isClosed(done chan struct{}) bool {
 
 var reasonTexts = map[reasonKind]string{
 	Expired: "expired", Removed: "removed", Revoked: "revoked", HeldTooLong: "held too long", Abandoned: "abandoned",
-	Closed: "closed", Unanswered: "unanswered", NoRoom: "no room", TooHeavy: "too heavy", cancelled: "cancelled",
+	Closed: "closed", Unanswered: "unanswered", NoRoom: "no room", TooHeavy: "too heavy", Deadlock: "deadlock", cancelled: "cancelled",
 }
 
 func reasonText(r *Reason) string {
@@ -41,7 +41,7 @@ func reasonText(r *Reason) string {
 	switch r.Kind {
 	case NoRoom:
 		text += fmt.Sprintf(" (capacity %d, held %d, waiting %d, retry after %v)", r.Capacity, r.Held, r.Waiting, r.RetryAfter)
-	case TooHeavy:
+	case TooHeavy, Deadlock:
 		text += fmt.Sprintf(" (capacity %d)", r.Capacity)
 	}
 	if r.Trouble != nil {

@@ -10,6 +10,7 @@ type Waiter struct {
 	Capacity    int           // that its caller declares; 0: what the process does
 	Deadline    Instant       // MaxWait; zero: none
 	MaxAttempts int           // 0: no limit
+	Own         int           // permits that its caller holds already
 	Once        bool          // one attempt, whatever the time
 	Done        chan struct{} // closed when the wait is over
 

@@ -125,6 +125,16 @@ func (s *State) neverAnswered(now Instant, w *Waiter) bool {
 	return !w.answered && (s.failures > 0 || !s.Seen.busy || now.Reached(lately))
 }
 
+// Refusal is why a caller gets no permit that waits for another caller of this process, and whose own time is up. held:
+// that other one holds the permit, so that there is no need to ask Redis.
+func (s *State) Refusal(now Instant, held bool) *Reason {
+	why := s.waitedInVain(now, &Waiter{Once: true, Trouble: s.Trouble, answered: held})
+	if held {
+		why.Held = max(why.Held, 1)
+	}
+	return why
+}
+
 // waitedInVain is why a waiter gets no lease whose MaxWait or MaxAttempts is used up.
 func (s *State) waitedInVain(now Instant, w *Waiter) *Reason {
 	if w.Trouble != nil || s.neverAnswered(now, w) {
@@ -138,5 +148,5 @@ func (s *State) waitedInVain(now Instant, w *Waiter) *Reason {
 	if !w.Once {
 		others-- // itself
 	}
-	return &Reason{Kind: NoRoom, Capacity: s.Seen.Capacity, Held: s.Seen.Held, Waiting: max(others, 0), RetryAfter: after}
+	return &Reason{Kind: NoRoom, Capacity: s.capacity(), Held: s.Seen.Held, Waiting: max(others, 0), RetryAfter: after}
 }
