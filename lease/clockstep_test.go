@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/eqworks/passbuddy/internal/sim"
 	"github.com/eqworks/passbuddy/lease"
 )
 
@@ -145,5 +146,34 @@ func TestAProcessThatDiesAtAStepBackOfTheServersClockBlocksForTwoTTLs(t *testing
 			}
 			next.Release()
 		})
+	})
+}
+
+// A renewal is given up, its successor runs, and then the clock steps ahead and the renewal runs after all. Its answer
+// shows the step. The process cannot know which of the two ran first: it asks again at once, and does not wait for the
+// next renewal.
+func TestAStepThatALateAnswerShowsIsLookedFor(t *testing.T) {
+	inBubble(t, func(w *world) {
+		m, host := w.process("p")
+		s := w.semaphore(m, 2)
+		w.acquire(s)
+		host.SetFaults(sim.Faults{Latency: worldTTL / 6})
+		time.Sleep(worldTTL/3 - worldTTL/60) // the renewal is on its way, for longer than an attempt may take
+		host.SetFaults(sim.Faults{})
+		renewed := make(chan struct{})
+		var once sync.Once
+		w.net.OnCommand(func(_ string, _ time.Time, cmd []string) {
+			if cmd[0] == "eval" { // nobody has renewed before, so that the successor brings the script
+				once.Do(func() { close(renewed) })
+			}
+		})
+		<-renewed
+		l := w.acquire(s)
+		w.net.SetClockOffset(time.Hour)
+		w.mustHold(l)
+		time.Sleep(worldTTL / 4) // the answer takes as long as the renewal did; the next one is due later
+		if l.Valid() {
+			t.Errorf("the lease is still trusted for %v", time.Until(l.TrustedUntil()))
+		}
 	})
 }

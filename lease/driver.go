@@ -186,7 +186,7 @@ func (d *driver) Arrive(batch *protocol.Batch, server *transport.Server) {
 	if server != nil && batch.IsAnswered() {
 		server.Answered(now.Mono - batch.Sent.Mono)
 	}
-	moved := false
+	moved, doubtful := false, false
 	var forward time.Duration
 	var step protocol.Reading
 	for i := range batch.Calls {
@@ -197,6 +197,7 @@ func (d *driver) Arrive(batch *protocol.Batch, server *transport.Server) {
 		} else if call.Verb != protocol.Release && server != nil {
 			r := protocol.Reading{Sent: batch.Sent, Received: now, Micros: call.Server}
 			server.Observe(r)
+			doubtful = doubtful || d.clock.Doubts(r)
 			if by, changed := d.clock.Observe(r); changed {
 				forward, step = max(forward, by), r
 			}
@@ -216,6 +217,9 @@ func (d *driver) Arrive(batch *protocol.Batch, server *transport.Server) {
 	}
 	if changed || moved {
 		d.state.Shorten(now, forward) // before what batch brings: that is measured by the new clock
+	}
+	if doubtful {
+		d.state.RenewNow(now)
 	}
 	d.state.Arrive(now, batch)
 	d.finish(now, false)

@@ -74,7 +74,9 @@ func TestFleetSharesOnePermitFairlyAndCheaply(t *testing.T) {
 				if slow { // a process that is not run for the length of a round asks for its next turn a round later
 					least = 0.8
 				}
-				if jain(turns) < least || inside < least || jain(all) < 0.99 && !slow {
+				// How much a process does in a turn is the machine's doing, where it is the work that sets the pace; so the
+				// callers of different processes are compared where the sections set it.
+				if jain(turns) < least || inside < least || jain(all) < 0.99 && !slow && section > 0 {
 					t.Errorf("unfair: callers had %v, processes %v turns", all, turns)
 				}
 				// What can be done in a turn depends on the machine, what a turn costs does not.

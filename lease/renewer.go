@@ -180,9 +180,7 @@ func (h *hold) renewNow(ctx context.Context) error {
 	d.state.Tick(now)
 	x := immediateRenewal{grant: h.Grant, end: now.Add(d.state.Window), done: make(chan bool, 1)}
 	d.immediateRenewals = append(d.immediateRenewals, x)
-	if h.Grant.State == protocol.Held {
-		d.state.RenewAt = now
-	}
+	d.state.RenewNow(now)
 	d.finish(now, false)
 	select {
 	case renewed := <-x.done:

@@ -23,6 +23,8 @@ var clockMutants = []mutant{
 		edit{clockWatch, " || suspended > drift(elapsed)", " || suspended < 0"}),
 	unit("an answer from before a step measures a whole window", "Step",
 		edit{driverGo, "batch.ClockAhead = max(batch.ClockAhead, d.clock.AheadSince(r))", "_ = batch.ClockAhead"}),
+	unit("a step of the server's clock that a late answer shows waits for the next renewal", "Step",
+		edit{driverGo, "	if doubtful {\n", "	if doubtful && false {\n"}),
 	unit("another node's clock is compared with nothing", "AnotherNode",
 		edit{driverGo, "		d.server = server // its", "		d.server, d.clock = server, protocol.ClockWatch{} // its"}),
 	state("a request that is late by a step waits as after trouble", "Stories",

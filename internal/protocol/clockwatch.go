@@ -90,5 +90,16 @@ func (w *ClockWatch) AheadSince(r Reading) time.Duration {
 	return max(time.Duration(newest.Micros-r.Micros)*time.Microsecond-(newest.Sent.Mono-r.Sent.Mono), 0)
 }
 
+// Doubts reports whether r, the answer to an attempt that was given up, shows a later time than the newest reading allows.
+// Which of the two ran first is not known: either the clock stepped ahead after the newest reading was taken, or it had
+// stepped back before. Observe leaves r aside; who asks the server again learns which.
+func (w *ClockWatch) Doubts(r Reading) bool {
+	if r.Sent.Mono >= w.last.Sent.Mono {
+		return false
+	}
+	forward, _ := w.Newest().Jump(r)
+	return forward > 0
+}
+
 // width is how exact a reading is: its answer took as long.
 func (r Reading) width() time.Duration { return r.Received.Mono - r.Sent.Mono }

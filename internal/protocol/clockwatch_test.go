@@ -118,3 +118,33 @@ func TestASuspendedProcessFindsNoStep(t *testing.T) {
 		}
 	}
 }
+
+func TestALateAnswerThatShowsALaterTimeIsDoubted(t *testing.T) {
+	late := func(offset time.Duration) Reading { // of an attempt that was given up, before the one that was observed
+		r := answered(at(time.Second), offset)
+		r.Received = at(4 * time.Second)
+		return r
+	}
+	var w ClockWatch
+	w.Observe(answered(at(2*time.Second), 0))
+	for _, tc := range []struct {
+		what string
+		r    Reading
+		want bool
+	}{
+		{"a late answer by the same clock", late(0), false},
+		{"a late answer that shows a step ahead", late(time.Hour), true},
+		{"a late answer from before a step ahead", late(-time.Hour), false},
+		{"an answer in its turn", answered(at(3*time.Second), time.Hour), false},
+	} {
+		if got := w.Doubts(tc.r); got != tc.want {
+			t.Errorf("%s: in doubt %v, want %v", tc.what, got, tc.want)
+		}
+	}
+	w = ClockWatch{}
+	w.Observe(answered(at(2*time.Second), 0))
+	w.Hear(answered(at(3*time.Second), step))
+	if w.Doubts(late(step)) {
+		t.Error("a late answer is in doubt that shows a step which was heard of")
+	}
+}

@@ -16,6 +16,13 @@ func (s *State) early() time.Duration { return min(50*time.Millisecond, s.Window
 // RenewalDue reports whether what is held is to be renewed now, or soon enough to go along.
 func (s *State) RenewalDue(now Instant) bool { return Due(now.Add(s.early()), s.RenewAt) }
 
+// RenewNow has all that is held renewed with the next batch.
+func (s *State) RenewNow(now Instant) {
+	if len(s.held) > 0 {
+		s.RenewAt = now
+	}
+}
+
 // renewed handles the answer to a renewal: it moves the windows, and ends the leases whose permits are gone.
 func (s *State) renewed(now Instant, batch *Batch, c *Call, current bool) {
 	end := WindowEnd(batch.Sent, c.Expiry, c.Server, s.Config.Margin+batch.ClockAhead)
