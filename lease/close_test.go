@@ -25,10 +25,10 @@ func (h actingHandler) Handle(context.Context, slog.Record) error {
 	return nil
 }
 
-// An event function or a logger that learns of a loss may decide to stop the program.
-func TestEventFunctionsAndLoggersMayCloseTheManager(t *testing.T) {
+// A tracer or a logger that learns of a loss may decide to stop the program.
+func TestTracersAndLoggersMayCloseTheManager(t *testing.T) {
 	for _, how := range []string{"Close", "Shutdown"} {
-		for _, caller := range []string{"an event function", "a logger"} {
+		for _, caller := range []string{"a tracer", "a logger"} {
 			t.Run(caller+" calls "+how, func(t *testing.T) {
 				inBubble(t, func(w *world) {
 					var m *lease.Manager
@@ -44,7 +44,7 @@ func TestEventFunctionsAndLoggersMayCloseTheManager(t *testing.T) {
 						if caller == "a logger" {
 							o.Logger = slog.New(actingHandler{slog.DiscardHandler, stop})
 						} else {
-							o.Events.Lost = func(lease.Event) { stop() }
+							o.Tracers = []lease.Tracer{endTracer{end: func(lease.LeaseEnd) { stop() }}}
 						}
 					})
 					leasetest.Lose(w.acquire(w.semaphore(m, 1)))

@@ -54,7 +54,7 @@ func (d *driver) finish(now protocol.Instant, inline bool) {
 	}
 	left := s.TakeEffects()
 	if len(left.Events) > 0 {
-		d.manager.notifier.add(d.name, left.Events)
+		d.manager.notifier.addEvents(d.name, left.Events)
 	}
 	if s.Listening != d.listens {
 		d.listens = s.Listening

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -72,15 +71,36 @@ func ExampleSemaphore_Inspect() {
 	// revoked
 }
 
-// Functions for a metrics library to be called from; those that are nil cost nothing.
-func ExampleEvents() {
-	var waited, lost atomic.Int64
-	m, stop := newManager(lease.Options{Events: lease.Events{
-		Acquired: func(e lease.Event) { waited.Add(int64(e.Waited / time.Microsecond)) },
-		Lost:     func(e lease.Event) { lost.Add(1) },
-	}})
+// A gauge of the leases that live, and a counter of those that were lost.
+type gauge struct {
+	lease.NopTracer
+	live, lost atomic.Int64
+}
+
+func (g *gauge) TraceAcquireEnd(_ context.Context, end lease.AcquireEnd) {
+	if end.Err == nil {
+		g.live.Add(1)
+	}
+}
+
+func (g *gauge) TraceLeaseEnd(_ context.Context, end lease.LeaseEnd) {
+	g.live.Add(-1)
+	if end.Reason == lease.EndLost {
+		g.lost.Add(1)
+	}
+}
+
+// A tracer counts what a metrics library shows.
+func ExampleTracer() {
+	var g gauge
+	m, stop := newManager(lease.Options{Tracers: []lease.Tracer{&g}})
 	defer stop()
-	err := mustSemaphore(m, lease.Config{Name: "gpu", Capacity: 1}).Do(context.Background(), func(context.Context) error { return nil })
-	fmt.Println(err, lost.Load())
-	// Output: <nil> 0
+	err := mustSemaphore(m, lease.Config{Name: "gpu", Capacity: 1}).Do(context.Background(), func(context.Context) error {
+		fmt.Println(g.live.Load(), "lives")
+		return nil
+	})
+	fmt.Println(g.live.Load(), "live,", g.lost.Load(), "lost,", err)
+	// Output:
+	// 1 lives
+	// 0 live, 0 lost, <nil>
 }

@@ -52,6 +52,7 @@ type hold struct {
 	cancel     context.CancelCauseFunc
 	cancelHeld context.CancelCauseFunc
 	users      map[*user]struct{} // of a Permit: context.go
+	trace      *trace             // nil: no tracer knows of the lease
 }
 
 // newLease makes the lease on a permit that is still to come.
@@ -98,11 +99,13 @@ func (h *hold) valid() bool {
 // are cancelled, whoever began it. It may be called again.
 func (h *hold) end(reason error) error {
 	h.mu.Lock()
-	if h.reason == nil {
+	first := h.reason == nil
+	if first {
 		h.reason = reason
 		h.done.Store(true)
 	}
 	reason = h.reason
+	traced := first && h.trace != nil
 	cancel, cancelHeld := h.cancel, h.cancelHeld
 	h.mu.Unlock()
 	// Not under the lock: a context below may look at a lease above, and that may end others.
@@ -113,6 +116,9 @@ func (h *hold) end(reason error) error {
 		cancelHeld(reason)
 	}
 	h.endUsers(reason)
+	if traced {
+		h.traceEnd(reason)
+	}
 	return reason
 }
 
@@ -228,7 +234,7 @@ func (l *Lease) Release() error {
 	h := l.hold
 	h.released.Do(func() {
 		defer runtime.KeepAlive(l)
-		h.back = h.giveBack(true)
+		h.back = h.traceRelease(true)
 	})
 	return h.back
 }
@@ -244,6 +250,6 @@ func (l *Lease) ReleaseAsync() {
 	h.released.Do(func() {
 		defer runtime.KeepAlive(l)
 		h.back = l.lostMeanwhile()
-		h.giveUp()
+		_ = h.traceRelease(false)
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -31,8 +32,8 @@ type Options struct {
 	// cause, semaphore and minute, for the first ten semaphores of a cause. No context waits for it.
 	// slog.Default() at Warn and above by default.
 	Logger *slog.Logger
-	// Events are told what happens; see there.
-	Events Events
+	// Tracers are told what happens, one after the other; see Tracer.
+	Tracers []Tracer
 	// Defaults are taken for what a Config leaves zero. Name and Capacity are not defaulted.
 	Defaults Config
 }
@@ -51,8 +52,7 @@ type Manager struct {
 	pace       float64
 	mint       func(weight int) string // newID, made once for all states
 	log        *slog.Logger
-	events     Events
-	watched    bool // events has a function
+	tracer     Tracer // nil: nobody listens
 	notifier   notifier
 	renewer    *renewer // calls drivers to work
 	watchdog   *renewer // calls them where a trust window ends
@@ -95,6 +95,9 @@ func New(client redis.UniversalClient, opts Options) (*Manager, error) {
 		return nil, &OptionError{"Options.Defaults", fmt.Sprintf("{Name: %q, Capacity: %d}", opts.Defaults.Name, opts.Defaults.Capacity),
 			"Name and Capacity belong to each semaphore: leave them out"}
 	}
+	if i := slices.Index(opts.Tracers, nil); i >= 0 {
+		return nil, &OptionError{fmt.Sprintf("Options.Tracers[%d]", i), "nil", "leave it out"}
+	}
 	if opts.Clock == nil {
 		opts.Clock = clock.New()
 	}
@@ -110,8 +113,7 @@ func New(client redis.UniversalClient, opts Options) (*Manager, error) {
 		defaults: opts.Defaults,
 		pace:     1 - rand.Float64()/10,
 		log:      opts.Logger,
-		events:   opts.Events,
-		watched:  opts.Events.any(),
+		tracer:   tracerOf(opts.Tracers),
 		drivers:  map[string]*driver{},
 		drained:  make(chan struct{}),
 		said:     map[string]*said{},
@@ -125,7 +127,7 @@ func New(client redis.UniversalClient, opts Options) (*Manager, error) {
 		return nil, err
 	}
 	m.mint = m.newID
-	m.notifier = notifier{events: &m.events}
+	m.notifier.tracer = m.tracer
 	m.ctx, m.cancel = context.WithCancelCause(context.Background())
 	m.renewer = newRenewer(m, 50*time.Millisecond, func(d *driver) *appointment { return &d.work })
 	m.watchdog = newRenewer(m, 0, func(d *driver) *appointment { return &d.end })
@@ -163,7 +165,7 @@ func (m *Manager) driverOf(s *Semaphore, alive bool) (*driver, error) {
 			d = &driver{manager: m, name: s.cfg.Name, handle: s}
 			d.keys.Store(s.keys)
 			d.state = protocol.New(&s.state, m.pace, m.mint, rand.Float64)
-			d.state.Watched = m.watched
+			d.state.Watched = m.tracer != nil
 			d.state.Born = m.now()
 			d.server = m.transport.OnlyServer()
 			d.state.Needed = d.server.Needed()

@@ -168,6 +168,15 @@ func (s *Semaphore) acquire(ctx context.Context, o acquireOptions) (*Lease, erro
 	if o.maxWait > 0 {
 		w.Deadline = m.now().Add(o.maxWait)
 	}
+	if m.tracer != nil {
+		return s.traceAcquire(ctx, o, w)
+	}
+	return s.wait(ctx, o, w)
+}
+
+// wait waits for the lease of w.
+func (s *Semaphore) wait(ctx context.Context, o acquireOptions, w *protocol.Waiter) (*Lease, error) {
+	m := s.manager
 	for {
 		if ctx.Err() != nil {
 			return nil, s.waitEnded(ctx, public(w.Trouble))

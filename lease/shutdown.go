@@ -41,7 +41,7 @@ func (m *Manager) drain() {
 }
 
 // Close ends every lease's contexts with ErrClosed, stops renewing, and waits for the manager's own goroutines,
-// all but those that call Events and the Logger: these may call Close, and end when they have told what has
+// all but those that call Tracers and the Logger: these may call Close, and end when they have told what has
 // happened. Permits whose holders have not released them are not given back: their work may still be
 // going on, and time takes them. Close also closes the client, if Open made it. Calling it again does
 // nothing.

@@ -44,7 +44,7 @@ var uses = []mutant{
 	unit("an immediate renewal that takes an older renewal for its own", "Extends",
 		edit{extend, "end: now.Add(d.state.Window)", "end: now"}),
 	unit("an immediate renewal that waits for the next renewal", "Extends",
-		edit{extend, "		d.state.RenewAt = now\n", "		_ = now\n"}),
+		edit{extend, "	d.state.RenewNow(now)\n", ""}),
 	unit("an immediate renewal of what is lost", "LostPermit",
 		edit{extend, "x.done <- false", "x.done <- true"}, edit{extend, "		if renewed {", "		if renewed || true {"}),
 	unit("users who are not told", "Users|Pause|LostPermit",
@@ -78,7 +78,7 @@ var uses = []mutant{
 		edit{semaphoreGo, "		back := l.Release()", "		var back error\n		l.ReleaseAsync()"}),
 
 	unit("a release that waits for Redis", "ReleaseAsyncReturns",
-		edit{leaseGo, "		h.giveUp()\n", "		_ = h.giveBack(true)\n"}),
+		edit{leaseGo, "		_ = h.traceRelease(false)\n", "		_ = h.traceRelease(true)\n"}),
 	unit("a bound of one caller that is not used", "UseWithin",
 		edit{leaseGo, "return p.use(ctx, &maxWait)", "return p.use(ctx, nil)"}),
 

@@ -225,7 +225,7 @@ func (s *State) learn(now Instant, c *Call) {
 	}
 	if o.OtherCapacity > 0 {
 		s.warn(Warning{Kind: Disagreement, Capacity: o.OtherCapacity, TTL: o.OtherTTL})
-		s.happened(now, nil, Event{Kind: EventDisagreement, Capacity: o.OtherCapacity, TTL: o.OtherTTL})
+		s.happened(Event{Kind: EventDisagreement, Capacity: o.OtherCapacity, TTL: o.OtherTTL})
 	}
 }
 
@@ -233,9 +233,7 @@ func (s *State) refused(now Instant, batch *Batch, w *Waiter) {
 	if batch.poll || w.attempts == 0 {
 		w.attempts++
 	}
-	if !w.answered && !w.Once {
-		s.happened(now, nil, Event{Kind: EventWaiting, Weight: w.Weight})
-	}
+	s.waits(now, w)
 	isFirst := !w.answered
 	w.answered, w.Trouble = true, nil
 	if isFirst && !w.Once && w.Own > 0 && s.Seen.Capacity > 0 && w.Own+w.Weight > s.Seen.Capacity {

@@ -105,7 +105,7 @@ func (b *Batch) add(v Verb, g *Grant, capacity int) *Call {
 func (s *State) giveUp(now Instant) {
 	batch := s.Batch
 	s.Batch = nil
-	s.failures++
+	s.troubled(now)
 	s.Trouble = noReply.Err
 	s.learnPart(now, batch)
 	s.sample = clockSample{} // another server may take over
@@ -142,12 +142,12 @@ func (s *State) Arrive(now Instant, batch *Batch) {
 	if current {
 		s.Trouble = trouble
 		if trouble == nil {
-			s.failures = 0
+			s.recovered(now)
 		} else {
-			s.failures++
+			s.troubled(now)
 		}
 	} else if trouble == nil {
-		s.failures = 0 // the server answers, only later than it was given time for
+		s.recovered(now) // the server answers, only later than it was given time for
 	}
 	for i := range batch.Calls {
 		switch c := &batch.Calls[i]; {
@@ -184,6 +184,21 @@ func (s *State) Arrive(now Instant, batch *Batch) {
 	s.reschedule()
 }
 
+// troubled records that a batch failed.
+func (s *State) troubled(now Instant) {
+	if s.failures++; s.failures == 1 {
+		s.failingSince = now
+	}
+}
+
+// recovered records that a batch was answered.
+func (s *State) recovered(now Instant) {
+	if outage := now.Mono - s.failingSince.Mono; s.failures > 0 && outage > 0 { // else a late answer was given up as it came
+		s.happened(Event{Kind: EventRecovered, Outage: outage})
+	}
+	s.failures = 0
+}
+
 // delay is the time before the next try after so many failures in a row. It is a second at most, whatever the TTL:
 // when the server is back, a release or a renewal is late by no more than that.
 func (s *State) delay(failures int) time.Duration {
@@ -214,7 +229,7 @@ func (s *State) failed(now Instant, c *Call, why Failure) {
 		}
 	case Renew:
 		s.SetBack = s.SetBack || c.SetBack
-		s.happened(now, nil, Event{Kind: EventRenewalFailed, Leases: len(c.Grants), Err: why.Err})
+		s.happened(Event{Kind: EventRenewalFailed, Leases: len(c.Grants), Err: why.Err})
 		if len(s.held) > 0 {
 			s.RenewAt = earlier(s.RenewAt, again)
 		}

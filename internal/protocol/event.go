@@ -6,47 +6,31 @@ import "time"
 type EventKind uint8
 
 const (
-	EventWaiting EventKind = iota
-	EventAcquired
-	EventHandedOver
-	EventRenewed
+	EventRenewed EventKind = iota
 	EventRenewalFailed
-	EventLost
-	EventReleased
+	EventReleased // a release that nobody waits for was answered, or given up
 	EventDisagreement
+	EventRecovered
 )
 
-// An Event says what happened. Fields that it has nothing to say of are zero.
+// An Event says what happened that no caller is told. Fields that it has nothing to say of are zero.
 type Event struct {
-	Kind   EventKind
-	ID     string // of the permit
-	Token  int64
-	Weight int
-	Waited time.Duration // EventAcquired
-	Held   time.Duration // EventLost, eventReleased: since the lease began
-	Leases int           // EventRenewed, eventRenewalFailed: how many
-	Slack  time.Duration // EventRenewed: what was left of the shortest of their windows
-	Err    error         // EventRenewalFailed
-	Lost   *Holding      // EventLost
+	Kind    EventKind
+	Leases  int           // EventRenewed, EventRenewalFailed: how many
+	Slack   time.Duration // EventRenewed: what was left of the shortest of their windows
+	Window  time.Duration // EventRenewed: of a fresh grant
+	Err     error         // EventRenewalFailed
+	Holding *Holding      // EventReleased; Holding.Result says how it went
+	Outage  time.Duration // EventRecovered: since the first attempt that failed
 
 	Capacity int           // EventDisagreement: what the other process declares
 	TTL      time.Duration // likewise
 }
 
-// happened notes an event, where somebody listens. h is the holding that it is about, or nil.
-func (s *State) happened(now Instant, h *Holding, e Event) {
-	if !s.Watched {
-		return
+// happened notes an event, where somebody listens.
+func (s *State) happened(e Event) {
+	if s.Watched {
+		effects := s.effectsToCome()
+		effects.Events = append(effects.Events, e)
 	}
-	if h != nil {
-		e.ID, e.Token, e.Weight = h.Grant.ID, h.Token, int(h.Grant.Weight)
-		if e.Kind == EventLost || e.Kind == EventReleased {
-			e.Held = now.Mono - h.began
-		}
-		if e.Kind == EventLost {
-			e.Lost = h
-		}
-	}
-	effects := s.effectsToCome()
-	effects.Events = append(effects.Events, e)
 }

@@ -5,8 +5,7 @@ import "testing"
 // The state makes no event when nobody listens.
 func TestStateSpendsNothingOnEventsThatNobodyListensTo(t *testing.T) {
 	s := newStateTest(t, 1)
-	h := s.acquired(at(0)).Holding
-	if n := testing.AllocsPerRun(100, func() { s.happened(at(1), h, Event{Kind: EventReleased, Err: errNet}) }); n != 0 || s.effects != nil {
+	if n := testing.AllocsPerRun(100, func() { s.happened(Event{Kind: EventRenewalFailed, Err: errNet}) }); n != 0 || s.effects != nil {
 		t.Errorf("%v allocations, %v", n, s.effects)
 	}
 }
@@ -14,9 +13,8 @@ func TestStateSpendsNothingOnEventsThatNobodyListensTo(t *testing.T) {
 // BenchmarkEventsUnused measures an event that nobody listens to.
 func BenchmarkEventsUnused(b *testing.B) {
 	s := New(&Config{}, 1, nil, nil)
-	h := &Holding{Grant: &Grant{}}
 	b.ReportAllocs()
 	for b.Loop() {
-		s.happened(at(1), h, Event{Kind: EventReleased})
+		s.happened(Event{Kind: EventRenewalFailed})
 	}
 }

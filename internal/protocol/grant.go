@@ -51,7 +51,7 @@ type Holding struct {
 	Grant  *Grant
 	Token  int64
 	EndsAt Instant // MaxHold; zero: none
-	began  time.Duration
+	Began  Instant
 
 	// the state's
 	Ending    *Reason       // why it took the permit away
@@ -69,6 +69,9 @@ const maxHandovers = 1000
 
 // leaseToken is the fencing token of the lease that has g now: each that it is handed to has a larger one.
 func (g *Grant) leaseToken() int64 { return g.token*maxHandovers + int64(g.handed) }
+
+// WasHandedOver reports whether the permit came from another lease of this process, without Redis.
+func (h *Holding) WasHandedOver() bool { return h.Token%maxHandovers > 0 }
 
 // hasNoOpenRequest reports whether no request can take a permit for g any more.
 func (g *Grant) hasNoOpenRequest(now Instant) bool {

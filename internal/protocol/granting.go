@@ -12,8 +12,7 @@ func (s *State) serve(now Instant, g *Grant) {
 		w.Holding.EndsAt = now.Add(w.Holding.MaxHold)
 		s.holdAt = earlier(s.holdAt, w.Holding.EndsAt)
 	}
-	w.Holding.began = now.Mono
-	s.happened(now, w.Holding, Event{Kind: EventAcquired, Waited: now.Mono - w.since.Mono})
+	w.Holding.Began = now
 	close(w.Done)
 }
 
@@ -31,7 +30,6 @@ func (s *State) dropOrphans(now Instant) {
 func (s *State) endLease(now Instant, h *Holding, state grantState, why *Reason) {
 	g := h.Grant
 	h.Ending = why
-	s.happened(now, h, Event{Kind: EventLost})
 	s.drop(g)
 	g.State, g.Holding = state, nil
 	s.newestEnded = max(s.newestEnded, g.token)

@@ -18,7 +18,6 @@ func (s *State) handOver(now Instant, g *Grant) bool {
 	}
 	s.replace(now, w, g)
 	g.handed++
-	s.happened(now, nil, Event{Kind: EventHandedOver, ID: g.ID, Token: g.leaseToken(), Weight: w.Weight})
 	s.serve(now, g)
 	return true
 }

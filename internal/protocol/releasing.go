@@ -7,16 +7,10 @@ import "time"
 func (s *State) Release(now Instant, h *Holding) {
 	s.Tick(now) // a window that ends now is a loss
 	g := h.Grant
-	if g.State == Held || g.State == ended {
-		s.happened(now, h, Event{Kind: EventReleased})
-	}
 	switch g.State {
 	case Held:
 		if s.handOver(now, g) {
-			h.Result = nil
-			if h.Confirmed != nil {
-				close(h.Confirmed)
-			}
+			s.confirm(h, nil)
 			return
 		}
 		s.drop(g)
@@ -41,10 +35,14 @@ const maxReleaseWait = 2 * time.Second
 
 // confirm tells the caller of Release how it went; why is nil when the permit was given back.
 func (s *State) confirm(h *Holding, why *Reason) {
-	h.Grant.Holding = nil
+	if h.Grant.Holding == h { // and not handed over
+		h.Grant.Holding = nil
+	}
 	h.Result = why
 	if h.Confirmed != nil {
 		close(h.Confirmed)
+	} else {
+		s.happened(Event{Kind: EventReleased, Holding: h})
 	}
 }
 

@@ -29,7 +29,9 @@ func (s *State) renewed(now Instant, batch *Batch, c *Call, current bool) {
 	s.takeStatus(now, c)
 	lost := c.Lost
 	if s.Watched {
-		s.happened(now, nil, Event{Kind: EventRenewed, Leases: len(c.Grants) - len(lost), Slack: slackOf(now, c.Grants)})
+		if slack, held := slackOf(now, c.Grants); held > len(lost) {
+			s.happened(Event{Kind: EventRenewed, Leases: held - len(lost), Slack: slack, Window: s.Window})
+		}
 	}
 	for i, g := range c.Grants {
 		why, isLost := Removed, false
@@ -62,14 +64,17 @@ func (s *State) renewed(now Instant, batch *Batch, c *Call, current bool) {
 	}
 }
 
-// slackOf is what is left of the shortest window of those that are held.
-func slackOf(now Instant, grants []*Grant) (slack time.Duration) {
+// slackOf is what is left of the shortest window of those that are held, and how many are.
+func slackOf(now Instant, grants []*Grant) (slack time.Duration, held int) {
 	for _, g := range grants {
-		if left := now.Until(g.Until.End()); g.State == Held && (slack == 0 || left < slack) {
-			slack = left
+		if g.State == Held {
+			left := now.Until(g.Until.End())
+			if held++; held == 1 || left < slack {
+				slack = left
+			}
 		}
 	}
-	return slack
+	return slack, held
 }
 
 // bound is how long a batch may take until it is given up: what the server has lately needed, twice; half of the

@@ -55,9 +55,10 @@ type State struct {
 	EndAt  Instant // end of a trust window
 	holdAt Instant // MaxHold
 
-	failures int   // batches in a row that failed
-	Trouble  error // why the latest one did
-	Seen     occupancySeen
+	failures     int     // batches in a row that failed
+	failingSince Instant // when the first of them did
+	Trouble      error   // why the latest one did
+	Seen         occupancySeen
 
 	sample        clockSample // of the latest answer: by it, notifications are trusted
 	newestEnded   int64       // the newest token of a lease that has ended and is perhaps not released

@@ -58,8 +58,8 @@ func warningText(w Warning) string {
 }
 
 var eventTexts = map[EventKind]string{
-	EventWaiting: "waiting", EventAcquired: "acquired", EventHandedOver: "handed over", EventRenewed: "renewed",
-	EventRenewalFailed: "renewal failed", EventLost: "lost", EventReleased: "released", EventDisagreement: "disagreement",
+	EventRenewed: "renewed", EventRenewalFailed: "renewal failed", EventReleased: "released", EventDisagreement: "disagreement",
+	EventRecovered: "recovered",
 }
 
 func eventText(s *story, e Event) string {
@@ -69,12 +69,17 @@ func eventText(s *story, e Event) string {
 			parts = append(parts, fmt.Sprintf(format, args...))
 		}
 	}
-	add(e.ID != "", "permit %s", s.permits[e.ID])
 	add(e.Leases > 0, "leases %d", e.Leases)
-	add(e.Waited > 0, "waited %v", e.Waited)
-	add(e.Held > 0, "held %v", e.Held)
 	add(e.Slack > 0, "slack %v", e.Slack)
+	add(e.Window > 0, "window %v", e.Window)
 	add(e.Err != nil, "error %v", e.Err)
 	add(e.Capacity > 0, "capacity %d", e.Capacity)
+	add(e.Outage > 0, "outage %v", e.Outage)
+	if e.Holding != nil {
+		parts = append(parts, "permit "+s.permits[e.Holding.Grant.ID])
+		if why := e.Holding.Result; why != nil {
+			parts = append(parts, reasonText(why))
+		}
+	}
 	return strings.Join(parts, ", ")
 }

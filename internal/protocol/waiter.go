@@ -27,6 +27,8 @@ type Waiter struct {
 	silent      int     // attempts given up before the first answer
 	Trouble     error   // why its latest attempt failed; nil when Redis answered it
 	Failed      *Reason // why there is no lease; valid when Done is closed
+	Queued      Instant // since when it has been known that it has to wait; zero: it is not
+	Place       int     // in the line then, from 1, as far as this process knew
 }
 
 // A waitlist is a queue from whose middle waiters can leave in constant time.

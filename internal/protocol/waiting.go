@@ -26,7 +26,14 @@ func (s *State) Ask(now Instant, w *Waiter) {
 	}
 	s.join(now)
 	if s.joinAt.IsZero() {
-		s.happened(now, nil, Event{Kind: EventWaiting, Weight: w.Weight})
+		s.waits(now, w)
+	}
+}
+
+// waits records that w has to wait, and where in the line.
+func (s *State) waits(now Instant, w *Waiter) {
+	if w.Queued.IsZero() && !w.Once {
+		w.Queued, w.Place = now, max(s.Seen.waiting, s.Waiting.Len)
 	}
 }
 
