@@ -148,6 +148,7 @@ func (c *conn) Write(b []byte) (int, error) {
 		return 0, c.fail("write", syscall.EPIPE)
 	}
 	if c.dead || c.gone {
+		c.host.swallowed.Store(now.UnixNano())
 		return len(b), nil
 	}
 	rest := b

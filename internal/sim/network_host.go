@@ -24,6 +24,8 @@ type Host struct {
 	denied atomic.Pointer[[]string] // commands
 	heard  sync.Map                 // by key, or "" for any: heard
 
+	swallowed atomic.Int64 // when a dead connection swallowed a request last, in ns of the Unix time
+
 	// Guarded by network.mu.
 	conns   map[*conn]struct{}
 	dialled int // connections so far, for their numbers
@@ -72,6 +74,10 @@ func (h *Host) KnowsBy(key string, now time.Time) bool {
 	last, ok := h.heard.Load(key)
 	return epoch == 0 || ok && last.(heard).epoch == epoch && last.(heard).at.Before(now)
 }
+
+// SwallowedSince reports whether a dead connection has swallowed a request of the host since at. A client keeps a
+// connection in its pool that a partition has made a black hole, and finds out when it uses it, perhaps much later.
+func (h *Host) SwallowedSince(at time.Time) bool { return h.swallowed.Load() >= at.UnixNano() }
 
 // reach says what becomes of a host's new connections.
 type reach int

@@ -47,7 +47,7 @@ func (c *checker) trouble(kind string, d time.Duration) {
 }
 
 func (c *checker) noteEvent(e event) {
-	const most = 1000
+	const most = 5000
 	if len(c.trace) == 2*most {
 		c.trace = slices.Delete(c.trace, 0, most)
 	}

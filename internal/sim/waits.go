@@ -14,6 +14,8 @@ type wait struct {
 	begin  time.Time
 	end    time.Time // zero: it goes on
 	lease  *lease.Lease
+
+	swallowed bool // a request of its process was, meanwhile: perhaps its own
 }
 
 func (c *checker) waits(by *caller, weight int) *wait {
@@ -28,6 +30,7 @@ func (c *checker) waited(x *wait, l *lease.Lease) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	x.end, x.lease = time.Now(), l
+	x.swallowed = x.caller.process.host.SwallowedSince(x.begin)
 	w := c.of(x.caller.sem.Name())
 	delete(w.waits, x)
 	if w.over != nil {
@@ -127,7 +130,7 @@ func (c *checker) judge(f *fleet, begin time.Time) {
 func (c *checker) judgeOrder(f *fleet, w *watched, over []*wait, begin time.Time) {
 	slack := w.handover() + 10*time.Millisecond + 6*f.trip() + 5*time.Millisecond
 	for _, x := range over {
-		if x.lease == nil || x.begin.Before(begin) || !c.registers(w, x, f.weights) {
+		if x.lease == nil || x.begin.Before(begin) || !c.registers(w, x, f.weights) || x.swallowed {
 			continue
 		}
 		for _, y := range over {
