@@ -62,8 +62,8 @@ func (c *checker) judgeGrants(w *watched, s *script, given []string, before, aft
 	}
 	own := s.ids()
 	for _, id := range given {
-		if h := after.holders[id]; h.members != weightOf(id) {
-			c.violateLocked("promise 1: %s of %s got %d of its permits", id, w.name, h.members)
+		if h := after.holders[id]; h.granted != weightOf(id) {
+			c.violateLocked("promise 1: %s of %s got %d of its permits", id, w.name, h.granted)
 		}
 		if s.verb == "renew" && contains(own, id) {
 			c.violateLocked("promise 4: renewing %s of %s added it", id, w.name)

@@ -24,7 +24,8 @@ type view struct {
 
 // A holding is what an id has among the holders.
 type holding struct {
-	members int // with any name, but revoked ones whose time is up
+	members int // with any name
+	granted int // of those: not with the name of a revoked one
 	live    int // of those: their time is not up
 	revoked bool
 	expiry  float64 // the earliest, ms
@@ -51,12 +52,13 @@ func (w *watched) look(n *Network, now time.Time) view {
 			id = id[:strings.LastIndexByte(id, ',')]
 		}
 		h, known := v.holders[id]
+		h.members++
+		if !revoked {
+			h.granted++
+		}
 		counts := int64(score)*1000 > v.server
 		if counts {
 			h.live++
-		}
-		if counts || !revoked { // a revoked name whose time is up stays until somebody looks for room, beside the id that is granted again
-			h.members++
 		}
 		if counts || !revoked || !known { // else its time is up, and the id has been granted again
 			h.revoked = h.revoked || revoked

@@ -19,11 +19,11 @@ func TestAPermitGrantedAgainIsNotTheOneThatWasRevoked(t *testing.T) {
 			old, again time.Duration
 			want       holding
 		}{
-			{-time.Second, time.Second, holding{2, 1, false, ms(time.Second)}},
-			{-2 * time.Second, -time.Second, holding{2, 0, false, ms(-time.Second)}},
-			{-time.Second, -2 * time.Second, holding{2, 0, false, ms(-2 * time.Second)}},
-			{time.Second, 2 * time.Second, holding{2, 2, true, ms(time.Second)}},
-			{time.Second, -time.Second, holding{2, 1, true, ms(-time.Second)}},
+			{-time.Second, time.Second, holding{2, 1, 1, false, ms(time.Second)}},
+			{-2 * time.Second, -time.Second, holding{2, 1, 0, false, ms(-time.Second)}},
+			{-time.Second, -2 * time.Second, holding{2, 1, 0, false, ms(-2 * time.Second)}},
+			{time.Second, 2 * time.Second, holding{2, 1, 2, true, ms(time.Second)}},
+			{time.Second, -time.Second, holding{2, 1, 1, true, ms(-time.Second)}},
 		} {
 			n.Server().ZAdd(w.key(), ms(tc.old), "revoked,a@p")
 			n.Server().ZAdd(w.key(), ms(tc.again), "a@p")
