@@ -10,9 +10,8 @@ import (
 	"github.com/eqworks/passbuddy/internal/protocol"
 )
 
-// A Config describes a semaphore. Name and Capacity are required; what is zero is taken from
-// Options.Defaults, and then from the defaults given here. All processes that use a semaphore should
-// use the same.
+// A Config describes a semaphore. Name and Capacity are required; what is zero is taken from the defaults given here.
+// All processes that use a semaphore should use the same.
 type Config struct {
 	// Name of the semaphore; with the manager's prefix it is the Redis key. No '}'.
 	Name string
@@ -41,9 +40,9 @@ type Config struct {
 	Handover time.Duration
 }
 
-// NodeDefaults are the defaults of PassBuddy for Node, as a whole Config.
-var NodeDefaults = Config{
-	Name: "semaphore", Capacity: 10, TTL: 5 * time.Second, MaxAttempts: 5, RetryInterval: 500 * time.Millisecond,
+// NodeConfig returns the defaults of PassBuddy for Node, as a whole Config.
+func NodeConfig() Config {
+	return Config{Name: "semaphore", Capacity: 10, TTL: 5 * time.Second, MaxAttempts: 5, RetryInterval: 500 * time.Millisecond}
 }
 
 const (
@@ -57,20 +56,11 @@ const (
 )
 
 // complete fills in what is zero and refuses what cannot work.
-func (c Config) complete(defaults Config) (Config, error) {
+func (c Config) complete() (Config, error) {
 	fill := func(v *time.Duration, d time.Duration) {
 		if *v == 0 {
 			*v = d
 		}
-	}
-	fill(&c.TTL, defaults.TTL)
-	fill(&c.Margin, defaults.Margin)
-	fill(&c.RetryInterval, defaults.RetryInterval)
-	fill(&c.MaxWait, defaults.MaxWait)
-	fill(&c.MaxHold, defaults.MaxHold)
-	fill(&c.Handover, defaults.Handover)
-	if c.MaxAttempts == 0 {
-		c.MaxAttempts = defaults.MaxAttempts
 	}
 	fill(&c.TTL, 15*time.Second)
 	fill(&c.RetryInterval, 500*time.Millisecond)

@@ -275,9 +275,9 @@ func (d *driver) retire() {
 	d.manager.retired(d)
 }
 
-// leasetest.Lose ends a lease as the end of its trust window does.
 func init() {
 	hooks.Lose = func(l any) { l.(*Lease).hold.lose() }
+	hooks.IgnoredMessages = func(m any) int64 { return m.(*Manager).ignored.Load() }
 }
 
 // lose does what the end of the trust window would do. Nothing happens to a lease that has ended.

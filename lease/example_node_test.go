@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
@@ -49,12 +50,12 @@ func ExampleSemaphore_Permit() {
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	defer client.Close()
 
-	m, err := lease.New(client, lease.Options{Prefix: "passbuddy-dev", Defaults: lease.Config{TTL: lease.NodeDefaults.TTL}})
+	m, err := lease.New(client, lease.Options{Prefix: "passbuddy-dev"})
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer m.Close()
-	testlock, err := m.Semaphore(lease.Config{Name: "testlock", Capacity: 10})
+	testlock, err := m.Semaphore(lease.Config{Name: "testlock", Capacity: 10, TTL: 5 * time.Second})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -71,10 +72,10 @@ func ExampleSemaphore_Permit() {
 }
 
 // new PassBuddy({}), with all of its defaults.
-func Example_nodeDefaults() {
+func ExampleNodeConfig() {
 	m, stop := newManager()
 	defer stop()
-	s, err := m.Semaphore(lease.NodeDefaults)
+	s, err := m.Semaphore(lease.NodeConfig())
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -34,8 +34,6 @@ type Options struct {
 	Logger *slog.Logger
 	// Tracers are told what happens, one after the other; see Tracer.
 	Tracers []Tracer
-	// Defaults are taken for what a Config leaves zero. Name and Capacity are not defaulted.
-	Defaults Config
 }
 
 // A Manager holds this process's side of all its semaphores on one Redis. It is made by New or Open and
@@ -48,7 +46,6 @@ type Manager struct {
 	base       time.Time // the zero of instant.mono
 	prefix     string
 	owner      string
-	defaults   Config
 	pace       float64
 	mint       func(weight int) string // newID, made once for all states
 	log        *slog.Logger
@@ -91,10 +88,6 @@ func New(client redis.UniversalClient, opts Options) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	if opts.Defaults.Name != "" || opts.Defaults.Capacity != 0 {
-		return nil, &OptionError{"Options.Defaults", fmt.Sprintf("{Name: %q, Capacity: %d}", opts.Defaults.Name, opts.Defaults.Capacity),
-			"Name and Capacity belong to each semaphore: leave them out"}
-	}
 	if i := slices.Index(opts.Tracers, nil); i >= 0 {
 		return nil, &OptionError{fmt.Sprintf("Options.Tracers[%d]", i), "nil", "leave it out"}
 	}
@@ -105,26 +98,17 @@ func New(client redis.UniversalClient, opts Options) (*Manager, error) {
 		opts.Logger = slog.New(warnAndAbove{slog.Default().Handler()})
 	}
 	m := &Manager{
-		client:   client,
-		clock:    opts.Clock,
-		base:     opts.Clock.Now(),
-		prefix:   opts.Prefix,
-		owner:    owner,
-		defaults: opts.Defaults,
-		pace:     1 - rand.Float64()/10,
-		log:      opts.Logger,
-		tracer:   tracerOf(opts.Tracers),
-		drivers:  map[string]*driver{},
-		drained:  make(chan struct{}),
-		said:     map[string]*said{},
-	}
-	probe := opts.Defaults
-	probe.Name, probe.Capacity = "probe", 1
-	if _, err := probe.complete(Config{}); err != nil {
-		if o, ok := err.(*OptionError); ok {
-			o.Option = strings.Replace(o.Option, "Config.", "Options.Defaults.", 1)
-		}
-		return nil, err
+		client:  client,
+		clock:   opts.Clock,
+		base:    opts.Clock.Now(),
+		prefix:  opts.Prefix,
+		owner:   owner,
+		pace:    1 - rand.Float64()/10,
+		log:     opts.Logger,
+		tracer:  tracerOf(opts.Tracers),
+		drivers: map[string]*driver{},
+		drained: make(chan struct{}),
+		said:    map[string]*said{},
 	}
 	m.mint = m.newID
 	m.notifier.tracer = m.tracer
@@ -245,10 +229,6 @@ func (m *Manager) notified(name string, n protocol.Notification) {
 		d.notified(n)
 	}
 }
-
-// IgnoredMessages returns how many messages in this manager's channel made no sense: they were truncated, for
-// another manager, or somebody else's.
-func (m *Manager) IgnoredMessages() int64 { return m.ignored.Load() }
 
 // clockStepped tells the other semaphores of a server that its clock has stepped: each takes from its windows what the
 // step may have taken, once, and renews at once.

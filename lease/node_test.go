@@ -34,7 +34,7 @@ type node struct {
 }
 
 func newNode(client *redis.Client, capacity int, skew time.Duration) *node {
-	d := lease.NodeDefaults
+	d := lease.NodeConfig()
 	return &node{
 		client: client, key: "passbuddy-gpu", uuid: uuid.NewString(), capacity: capacity, skew: skew,
 		ttl: d.TTL, attempts: d.MaxAttempts, interval: d.RetryInterval,
@@ -196,7 +196,7 @@ func TestAMixedFleetWithNode(t *testing.T) {
 		f := &mixedFleet{t: w, capacity: 3, rounds: 15, hold: 3 * time.Second, pause: time.Second}
 		for i, skew := range skews {
 			m, _ := w.process(fmt.Sprintf("go%d", i))
-			f.semaphores = append(f.semaphores, w.semaphore(m, f.capacity, func(c *lease.Config) { c.TTL = lease.NodeDefaults.TTL }))
+			f.semaphores = append(f.semaphores, w.semaphore(m, f.capacity, func(c *lease.Config) { c.TTL = lease.NodeConfig().TTL }))
 			client := redis.NewClient(w.net.Host(fmt.Sprintf("node%d", i)).Options())
 			defer client.Close()
 			f.nodes = append(f.nodes, newNode(client, f.capacity, skew))
@@ -230,7 +230,7 @@ func TestNodeExpiresNoPermitOfOurs(t *testing.T) {
 		t.Run(skew.String(), func(t *testing.T) {
 			inBubble(t, func(w *world) {
 				m, _ := w.process("go")
-				l := w.acquire(w.semaphore(m, 1, func(c *lease.Config) { c.TTL = lease.NodeDefaults.TTL }))
+				l := w.acquire(w.semaphore(m, 1, func(c *lease.Config) { c.TTL = lease.NodeConfig().TTL }))
 				client := redis.NewClient(w.net.Host("node").Options())
 				defer client.Close()
 				n := newNode(client, 1, skew)

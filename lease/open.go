@@ -150,7 +150,7 @@ func (m *Manager) ping(ctx context.Context) error {
 		return ErrClosed
 	}
 	fail := func(err error) error { return &RedisError{Op: "ping", Name: pingName, Err: err} }
-	cfg, err := Config{Name: pingName, Capacity: maxCapacity, TTL: 5 * time.Second}.complete(Config{})
+	cfg, err := Config{Name: pingName, Capacity: maxCapacity, TTL: 5 * time.Second}.complete()
 	if err != nil {
 		return err
 	}

@@ -60,8 +60,6 @@ func TestOptionsThatCannotWorkAreRefusedByNameAndValue(t *testing.T) {
 	mustRefuse(t, newWith(lease.Options{Prefix: "a}"}), "Options.Prefix", "a}")
 	mustRefuse(t, newWith(lease.Options{Prefix: "a\nb"}), "Options.Prefix", `"a\nb"`)
 	mustRefuse(t, newWith(lease.Options{Owner: "me@home"}), "Options.Owner", "me@home")
-	mustRefuse(t, newWith(lease.Options{Defaults: lease.Config{Capacity: 3}}), "Options.Defaults", "3")
-	mustRefuse(t, newWith(lease.Options{Defaults: lease.Config{TTL: time.Microsecond}}), "Options.Defaults.TTL", "1µs")
 }
 
 func TestURLsThatCannotWorkAreRefused(t *testing.T) {
@@ -130,12 +128,12 @@ func TestOpenMakesTheClientThatTheURLAsksFor(t *testing.T) {
 }
 
 func TestDefaultsFillInWhatAConfigLeavesOut(t *testing.T) {
-	m, err := lease.New(unconnected(t), lease.Options{Defaults: lease.Config{TTL: 6 * time.Second, MaxWait: time.Minute}})
+	m, err := lease.New(unconnected(t), lease.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	s, err := m.Semaphore(lease.Config{Name: "x", Capacity: 2, MaxWait: time.Second})
+	s, err := m.Semaphore(lease.Config{Name: "x", Capacity: 2, TTL: 6 * time.Second, MaxWait: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +144,7 @@ func TestDefaultsFillInWhatAConfigLeavesOut(t *testing.T) {
 	if s.Config() != want {
 		t.Errorf("config %+v, want %+v", s.Config(), want)
 	}
-	s, err = m.Semaphore(lease.NodeDefaults)
+	s, err = m.Semaphore(lease.NodeConfig())
 	if err != nil {
 		t.Fatal(err)
 	}

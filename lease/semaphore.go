@@ -28,7 +28,7 @@ type Semaphore struct {
 
 // Semaphore returns a handle. It fails when the Config cannot work, and after Shutdown or Close.
 func (m *Manager) Semaphore(cfg Config) (*Semaphore, error) {
-	cfg, err := cfg.complete(m.defaults)
+	cfg, err := cfg.complete()
 	if err != nil {
 		return nil, err
 	}

@@ -109,50 +109,59 @@ func TestATracerIsToldOfALeasesLife(t *testing.T) {
 		m, host := w.process("a", tracedBy(&log))
 		s := w.semaphore(m, 1, func(c *lease.Config) { c.Handover = time.Minute })
 		l := w.acquire(s)
-		log.mustSay(t, "acquire gpu w1 maxwait=0s", "granted w1 waited=0s place=0 queued=false err=false [acquire]")
+		log.mustSay(w.T, "acquire gpu w1 maxwait=0s", "granted w1 waited=0s place=0 queued=false err=false [acquire]")
 
 		next := make(chan *lease.Lease)
 		go func() { next <- w.acquire(s) }()
 		time.Sleep(time.Second)
 		_, err := s.Acquire(context.Background(), lease.MaxWait(time.Second))
 		if !errors.Is(err, lease.ErrAtCapacity) {
-			t.Fatal(err)
+			w.Fatal(err)
 		}
 		ended, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		if _, err := s.Acquire(ended); !errors.Is(err, context.DeadlineExceeded) {
-			t.Fatal(err)
+			w.Fatal(err)
 		}
-		log.mustSay(t, "acquire gpu w1 maxwait=0s", "acquire gpu w1 maxwait=1s",
+		log.mustSay(w.T, "acquire gpu w1 maxwait=0s", "acquire gpu w1 maxwait=1s",
 			"at_capacity w1 waited=1s place=2 queued=true err=true [acquire]",
 			"acquire gpu w1 maxwait=0s", "canceled w1 waited=1s place=2 queued=true err=true [acquire]")
 
 		time.Sleep(worldTTL / 2)
 		if said := log.take(); !slices.Contains(said, renewal) {
-			t.Fatalf("of renewals, the tracer was told %q", said)
+			w.Fatalf("of renewals, the tracer was told %q", said)
 		}
 		_ = l.Release() // to the next, in memory
 		l = <-next
-		log.mustSay(t, "release async=false [acquire]", "released held=6s [acquire]", "release over async=false err=false [release]",
+		log.mustSay(w.T, "release async=false [acquire]", "released held=6s [acquire]", "release over async=false err=false [release]",
 			"handed_over w1 waited=6s place=1 queued=true err=false [acquire]")
 
 		host.Partition()
 		<-l.Held().Done()
 		said := log.take()
 		if n := len(said); n < 2 || said[0] != "renewal leases=1 slack=false err=true" || !strings.HasPrefix(said[n-1], "lost held=") || !strings.HasSuffix(said[n-1], "[acquire]") {
-			t.Fatalf("of a loss, the tracer was told %q", said)
+			w.Fatalf("of a loss, the tracer was told %q", said)
 		}
 		l.ReleaseAsync()
-		log.mustSay(t, "release async=true [acquire]", "release over async=true err=true [release]")
+		log.mustSay(w.T, "release async=true [acquire]", "release over async=true err=true [release]")
 
 		host.Heal()
-		time.Sleep(worldTTL)
-		w.acquire(s).ReleaseAsync()
-		time.Sleep(time.Second)
-		said = log.take()
-		if !slices.Contains(said, "recovery gpu after a while: true") || !slices.Contains(said, "release over async=true err=false [release]") {
-			t.Fatalf("afterwards, the tracer was told %q", said)
+		time.Sleep(3 * worldTTL) // the client finds out which of its connections are dead
+		_ = w.acquire(s).Release()
+		if said := log.take(); !slices.Contains(said, "recovery gpu after a while: true") {
+			w.Fatalf("afterwards, the tracer was told %q", said)
 		}
+	})
+}
+
+func TestATracerIsToldOfAReleaseThatNobodyWaitsFor(t *testing.T) {
+	inBubble(t, func(w *world) {
+		var log traceLog
+		m, _ := w.process("a", tracedBy(&log))
+		l := w.acquire(w.semaphore(m, 1))
+		log.take()
+		l.ReleaseAsync()
+		log.mustSay(w.T, "release async=true [acquire]", "released held=0s [acquire]", "release over async=true err=false [release]")
 	})
 }
 
@@ -167,23 +176,23 @@ func TestATracerIsToldOfEveryEnd(t *testing.T) {
 		log.take()
 
 		<-over.Held().Done()
-		log.mustSay(t, "max_hold held=1s [acquire]")
+		log.mustSay(w.T, "max_hold held=1s [acquire]")
 		if err := m.Revoke(context.Background(), "gpu", revoked.ID()); err != nil {
-			t.Fatal(err)
+			w.Fatal(err)
 		}
 		<-revoked.Held().Done()
 		if said := log.take(); !strings.HasPrefix(said[len(said)-1], "lost held=") {
-			t.Fatalf("of a lease that was revoked, the tracer was told %q", said)
+			w.Fatalf("of a lease that was revoked, the tracer was told %q", said)
 		}
 		_ = m.Close()
 		if closed.Valid() {
-			t.Fatal("a lease outlives Close")
+			w.Fatal("a lease outlives Close")
 		}
-		log.mustSay(t, fmt.Sprintf("closed held=%v [acquire]", time.Since(time.Unix(0, closed.Token()/1000*1000)).Round(time.Second)))
+		log.mustSay(w.T, fmt.Sprintf("closed held=%v [acquire]", time.Since(time.Unix(0, closed.Token()/1000*1000)).Round(time.Second)))
 		if _, err := s.Acquire(context.Background()); !errors.Is(err, lease.ErrClosed) {
-			t.Fatal(err)
+			w.Fatal(err)
 		}
-		log.mustSay(t, "acquire gpu w1 maxwait=0s", "closed w1 waited=0s place=0 queued=false err=true [acquire]")
+		log.mustSay(w.T, "acquire gpu w1 maxwait=0s", "closed w1 waited=0s place=0 queued=false err=true [acquire]")
 	})
 }
 
@@ -195,7 +204,7 @@ func TestATracerIsToldOfADisagreement(t *testing.T) {
 		m, _ := w.process("a", tracedBy(&log))
 		w.acquire(w.semaphore(m, 3))
 		if said := log.take(); !slices.Contains(said, "disagreement gpu 1 6s") {
-			t.Fatalf("the tracer was told %q", said)
+			w.Fatalf("the tracer was told %q", said)
 		}
 		_ = l.Release()
 	})
@@ -211,7 +220,7 @@ func TestSeveralTracersAreToldInOrder(t *testing.T) {
 		_ = l.Release()
 		said := first.take()
 		if also := second.take(); !slices.Equal(said, also) || len(said) < 6 {
-			t.Errorf("the first was told %q, the second %q", said, also)
+			w.Errorf("the first was told %q, the second %q", said, also)
 		}
 	})
 	_, err := lease.New(unconnected(t), lease.Options{Tracers: []lease.Tracer{lease.NopTracer{}, nil}})
@@ -230,10 +239,10 @@ func TestATracerIsNotToldOfAPermitThatWasNoLease(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 		defer cancel()
 		if _, err := s.Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Fatal(err)
+			w.Fatal(err)
 		}
 		time.Sleep(2 * worldTTL)
-		log.mustSay(t, "acquire gpu w1 maxwait=0s", "canceled w1 waited=200ms place=0 queued=false err=true [acquire]")
+		log.mustSay(w.T, "acquire gpu w1 maxwait=0s", "canceled w1 waited=200ms place=0 queued=false err=true [acquire]")
 	})
 }
 
@@ -261,22 +270,22 @@ func TestALeaseThatEndsBeforeItsTracerKnowsOfItEnds(t *testing.T) {
 				mu.Lock()
 				defer mu.Unlock()
 				if len(ends) > 0 {
-					t.Error("its end came first")
+					w.Error("its end came first")
 				}
 			},
 		}))
 		l := w.acquire(w.semaphore(m, 1), lease.MaxHold(time.Second))
 		if l.Valid() {
-			t.Fatal("it is held for too long")
+			w.Fatal("it is held for too long")
 		}
 		synctest.Wait()
 		if len(ends) != 1 || ends[0].Reason != lease.EndMaxHold {
-			t.Errorf("the tracer was told of the ends %v", ends)
+			w.Errorf("the tracer was told of the ends %v", ends)
 		}
 		_ = l.Release()
 		synctest.Wait()
 		if len(ends) != 1 {
-			t.Errorf("the tracer was told of the ends %v", ends)
+			w.Errorf("the tracer was told of the ends %v", ends)
 		}
 	})
 }
@@ -299,7 +308,7 @@ func TestASlowTracerMakesItsOwnCallerSlow(t *testing.T) {
 		began := time.Now()
 		l := w.acquire(w.semaphore(m, 1))
 		if took := time.Since(began); took != 3*worldTTL {
-			t.Errorf("the acquire took %v", took)
+			w.Errorf("the acquire took %v", took)
 		}
 		w.mustHold(l)
 	})
@@ -315,7 +324,7 @@ func TestATracerThatHangsHoldsUpNeitherRenewalsNorClose(t *testing.T) {
 		w.mustHold(l)
 		began := time.Now()
 		if err := m.Close(); err != nil || time.Since(began) > 0 {
-			t.Errorf("Close took %v: %v", time.Since(began), err)
+			w.Errorf("Close took %v: %v", time.Since(began), err)
 		}
 	})
 }

@@ -3,6 +3,8 @@ package sim
 import (
 	"strings"
 	"time"
+
+	"github.com/eqworks/passbuddy/internal/hooks"
 )
 
 // checkLeft judges what processes that have ended by themselves have left behind.
@@ -26,7 +28,7 @@ func (c *checker) checkLeft(f *fleet) {
 					c.violateLocked("promise 7: %s of %s waits, and its process has ended", id, w.name)
 				}
 			}
-			if n := p.manager.IgnoredMessages(); n > 0 && c.garbage == 0 {
+			if n := hooks.IgnoredMessages(p.manager); n > 0 && c.garbage == 0 {
 				c.violateLocked("promise 9: %d messages to %s made no sense", n, p.name)
 			}
 		}

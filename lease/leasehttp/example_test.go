@@ -100,7 +100,7 @@ func ExampleShare() {
 		rows, _ := query(r.Context(), "users")
 		fmt.Fprint(w, rows)
 	})
-	app := leasehttp.Share(pass, leasehttp.Options{AcquireOnStart: true})(users)
+	app := leasehttp.Share(pass, leasehttp.ShareOptions{AcquireOnStart: true})(users)
 
 	rec := httptest.NewRecorder()
 	app.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/users", nil))

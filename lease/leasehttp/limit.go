@@ -28,7 +28,6 @@ func LimitBy(pick func(*http.Request) (*lease.Semaphore, error), opts Options) f
 	if pick == nil {
 		refuseOption("pick", "nil", "pass the function that chooses the semaphore")
 	}
-	opts.onlyForShare()
 	opts = opts.complete()
 	trouble := &troubleLog{}
 	return opts.around(func(w http.ResponseWriter, r *http.Request, next http.Handler) error {
@@ -57,11 +56,11 @@ func LimitBy(pick func(*http.Request) (*lease.Semaphore, error), opts Options) f
 //
 // A nil permit, a nil handler and options that cannot work are a panic with a *lease.OptionError. The middleware
 // is safe for concurrent use.
-func Share(p *lease.Permit, opts Options) func(http.Handler) http.Handler {
+func Share(p *lease.Permit, opts ShareOptions) func(http.Handler) http.Handler {
 	if p == nil {
 		refuseOption("p", "nil", "pass the permit to share")
 	}
-	opts = opts.complete()
+	opts.Options = opts.complete()
 	maxWait := opts.maxWait(p.Semaphore())
 	trouble := &troubleLog{}
 	return opts.around(func(w http.ResponseWriter, r *http.Request, next http.Handler) error {

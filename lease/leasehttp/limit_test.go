@@ -65,7 +65,7 @@ func TestARequestsContextEndsWhenItsLeaseIsLost(t *testing.T) {
 			}
 		})
 		serve(leasehttp.Limit(s, leasehttp.Options{})(handler), context.Background())
-		serve(leasehttp.Share(s.Permit(), leasehttp.Options{AcquireOnStart: true})(handler), context.Background())
+		serve(leasehttp.Share(s.Permit(), leasehttp.ShareOptions{AcquireOnStart: true})(handler), context.Background())
 		synctest.Wait()
 		if n := w.permits(); n != 0 {
 			w.Errorf("%d permits were left by handlers that lost them", n)
@@ -127,7 +127,7 @@ func TestAPanicOfAHandlerGivesThePermitBack(t *testing.T) {
 			bad := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(v) })
 			for _, h := range []http.Handler{
 				leasehttp.Limit(s, leasehttp.Options{})(bad),
-				leasehttp.Share(s.Permit(), leasehttp.Options{AcquireOnStart: true})(bad),
+				leasehttp.Share(s.Permit(), leasehttp.ShareOptions{AcquireOnStart: true})(bad),
 			} {
 				func() {
 					defer func() {
@@ -153,7 +153,7 @@ func TestAResponseIsNotHeldUpByRedis(t *testing.T) {
 		stall := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { w.net.Stall() })
 		for _, h := range []http.Handler{
 			leasehttp.Limit(s, leasehttp.Options{})(stall),
-			leasehttp.Share(s.Permit(), leasehttp.Options{AcquireOnStart: true})(stall),
+			leasehttp.Share(s.Permit(), leasehttp.ShareOptions{AcquireOnStart: true})(stall),
 		} {
 			start := time.Now()
 			serve(h, context.Background())

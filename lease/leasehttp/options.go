@@ -8,7 +8,7 @@ import (
 	"github.com/eqworks/passbuddy/lease"
 )
 
-// Options change what Limit, LimitBy and Share do. The zero value works.
+// Options change what Limit and LimitBy do, and, as a part of ShareOptions, Share. The zero value works.
 type Options struct {
 	// MaxWait bounds how long a request waits for a permit; negative: one attempt. The Config's MaxWait by
 	// default, or five seconds where that has no bound.
@@ -23,13 +23,16 @@ type Options struct {
 	// It may run the handler all the same, without a permit: next.ServeHTTP(w, r). A limit that must not make the service
 	// depend on Redis does so for a *lease.RedisError (it fails open).
 	OnError func(w http.ResponseWriter, r *http.Request, err error, next http.Handler)
+}
 
+// ShareOptions change what Share does. The zero value works.
+type ShareOptions struct {
+	Options
 	// AcquireOnStart takes the permit before the handler runs, with the request as its user. Without it the
-	// handler calls Permit.Use or a bound function when it needs to. Of Share only: Limit and LimitBy always
-	// acquire.
+	// handler calls Permit.Use or a bound function when it needs to.
 	AcquireOnStart bool
 	// KeepOnEnd keeps the permit when a request ends. Without it each request's end releases the Permit, so
-	// that it goes back when the last user is done. Of Share only: Limit and LimitBy always release.
+	// that it goes back when the last user is done.
 	KeepOnEnd bool
 }
 
@@ -46,17 +49,6 @@ func (o Options) complete() Options {
 		o.OnError = o.refuse
 	}
 	return o
-}
-
-// onlyForShare refuses the options that a middleware with a permit for each request does not have.
-func (o Options) onlyForShare() {
-	const problem = "belongs to Share: here each request has a permit of its own"
-	switch {
-	case o.AcquireOnStart:
-		refuseOption("leasehttp.Options.AcquireOnStart", true, problem)
-	case o.KeepOnEnd:
-		refuseOption("leasehttp.Options.KeepOnEnd", true, problem)
-	}
 }
 
 // maxWait is the bound on a request's wait.

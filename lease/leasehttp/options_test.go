@@ -12,7 +12,10 @@ import (
 )
 
 func TestWrongOptionsPanicWhenTheServerIsSetUp(t *testing.T) {
-	type options = leasehttp.Options
+	type (
+		options      = leasehttp.Options
+		shareOptions = leasehttp.ShareOptions
+	)
 	s, err := leasetest.New(t).Semaphore(lease.Config{Name: "x", Capacity: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -24,14 +27,12 @@ func TestWrongOptionsPanicWhenTheServerIsSetUp(t *testing.T) {
 	}{
 		{"s", "nil", func() { leasehttp.Limit(nil, options{}) }},
 		{"pick", "nil", func() { leasehttp.LimitBy(nil, options{}) }},
-		{"p", "nil", func() { leasehttp.Share(nil, options{}) }},
+		{"p", "nil", func() { leasehttp.Share(nil, shareOptions{}) }},
 		{"next", "nil", func() { leasehttp.Limit(s, options{})(nil) }},
 		{"next", "nil", func() { leasehttp.LimitBy(pick, options{})(nil) }},
-		{"next", "nil", func() { leasehttp.Share(s.Permit(), options{})(nil) }},
+		{"next", "nil", func() { leasehttp.Share(s.Permit(), shareOptions{})(nil) }},
 		{"leasehttp.Options.Status", "200", func() { leasehttp.Limit(s, options{Status: 200}) }},
-		{"leasehttp.Options.Status", "600", func() { leasehttp.Share(s.Permit(), options{Status: 600}) }},
-		{"leasehttp.Options.KeepOnEnd", "true", func() { leasehttp.Limit(s, options{KeepOnEnd: true}) }},
-		{"leasehttp.Options.AcquireOnStart", "true", func() { leasehttp.LimitBy(pick, options{AcquireOnStart: true}) }},
+		{"leasehttp.Options.Status", "600", func() { leasehttp.Share(s.Permit(), shareOptions{Options: options{Status: 600}}) }},
 	} {
 		func() {
 			defer func() {

@@ -44,8 +44,7 @@ func TestAnswersToRequestsWithoutAPermit(t *testing.T) {
 					s := w.semaphore(m, 1, change)
 					around := leasehttp.Limit(s, tc.opts)
 					if kind == "a shared permit" {
-						tc.opts.AcquireOnStart = true
-						around = leasehttp.Share(s.Permit(), tc.opts)
+						around = leasehttp.Share(s.Permit(), leasehttp.ShareOptions{Options: tc.opts, AcquireOnStart: true})
 					}
 					if tc.trouble != nil {
 						tc.trouble(w, m)
@@ -118,7 +117,7 @@ func TestARequestThatEndsWhileItWaitsIsRefused(t *testing.T) {
 			code int
 		}{
 			{"a permit per request", leasehttp.Limit(s, leasehttp.Options{})(never), 503},
-			{"a shared permit", leasehttp.Share(s.Permit(), leasehttp.Options{AcquireOnStart: true})(never), 503},
+			{"a shared permit", leasehttp.Share(s.Permit(), leasehttp.ShareOptions{AcquireOnStart: true})(never), 503},
 			{"an answer of one's own", leasehttp.Limit(s, leasehttp.Options{OnError: refuse})(never), http.StatusTeapot},
 		} {
 			cancelled, cancel := context.WithCancel(context.Background())
@@ -157,7 +156,7 @@ func TestARequestThatEndsWhenItsPermitComesIsRefused(t *testing.T) {
 		cancel()
 		for name, h := range map[string]http.Handler{
 			"a permit per request": leasehttp.Limit(s, leasehttp.Options{})(never),
-			"a shared permit":      leasehttp.Share(p, leasehttp.Options{AcquireOnStart: true})(never),
+			"a shared permit":      leasehttp.Share(p, leasehttp.ShareOptions{AcquireOnStart: true})(never),
 		} {
 			if rec := serve(h, ended); rec.Code != 503 {
 				w.Errorf("%s: answered %d", name, rec.Code)

@@ -21,7 +21,7 @@ func TestRequestsShareAPermit(t *testing.T) {
 
 		t.Log("zero options: the handler takes it, the end of the request releases it")
 		p := s.Permit()
-		h := leasehttp.Share(p, leasehttp.Options{})(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		h := leasehttp.Share(p, leasehttp.ShareOptions{})(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			if p.IsHeld() || lease.FromContext(r.Context()) != nil {
 				w.Error("taken before the handler ran")
 			}
@@ -41,7 +41,7 @@ func TestRequestsShareAPermit(t *testing.T) {
 		}
 
 		t.Log("KeepOnEnd")
-		keep := leasehttp.Share(p, leasehttp.Options{AcquireOnStart: true, KeepOnEnd: true})(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		keep := leasehttp.Share(p, leasehttp.ShareOptions{AcquireOnStart: true, KeepOnEnd: true})(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 		serve(keep, context.Background())
 		synctest.Wait()
 		if n := w.permits(); n != 1 || !p.IsHeld() {
@@ -53,7 +53,7 @@ func TestRequestsShareAPermit(t *testing.T) {
 		order := make(chan string, 10)
 		both := make(chan bool)
 		var leases sync.Map
-		shared := leasehttp.Share(p, leasehttp.Options{AcquireOnStart: true})(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		shared := leasehttp.Share(p, leasehttp.ShareOptions{AcquireOnStart: true})(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			leases.Store(r.URL.Path, lease.FromContext(r.Context()))
 			if r.URL.Path == "/slow" {
 				<-both
@@ -85,7 +85,7 @@ func TestRequestsShareAPermit(t *testing.T) {
 		done := w.use(p)
 		_ = p.Release()
 		start := time.Now()
-		impatient := leasehttp.Share(p, leasehttp.Options{AcquireOnStart: true, MaxWait: time.Second})(http.NotFoundHandler())
+		impatient := leasehttp.Share(p, leasehttp.ShareOptions{AcquireOnStart: true, Options: leasehttp.Options{MaxWait: time.Second}})(http.NotFoundHandler())
 		if rec := serve(impatient, context.Background()); rec.Code != 503 || time.Since(start) != time.Second {
 			w.Errorf("answered %d after %v", rec.Code, time.Since(start))
 		}
@@ -106,7 +106,7 @@ func TestARequestsWaitForASharedPermitIsItsOwn(t *testing.T) {
 		synctest.Wait()
 		for wait, want := range map[time.Duration]time.Duration{time.Second: time.Second, -1: worldTTL / 8} {
 			start := time.Now()
-			h := leasehttp.Share(p, leasehttp.Options{AcquireOnStart: true, KeepOnEnd: true, MaxWait: wait})(http.NotFoundHandler())
+			h := leasehttp.Share(p, leasehttp.ShareOptions{AcquireOnStart: true, KeepOnEnd: true, Options: leasehttp.Options{MaxWait: wait}})(http.NotFoundHandler())
 			if rec := serve(h, context.Background()); rec.Code != 503 || rec.Header().Get("Retry-After") != "1" || time.Since(start) != want {
 				w.Errorf("answered %d after %v, want %v", rec.Code, time.Since(start), want)
 			}
