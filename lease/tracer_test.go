@@ -27,7 +27,6 @@ func (t endTracer) TraceLeaseEnd(_ context.Context, end lease.LeaseEnd) { t.end(
 
 // A traceLog keeps in words what a tracer is told.
 type traceLog struct {
-	name string
 	mu   sync.Mutex
 	said []string
 }
@@ -36,50 +35,50 @@ const renewal = "renewal leases=1 slack=true err=false"
 
 type traceKey struct{ log *traceLog }
 
-// say notes a call; ctx, where there is one, must be the one that this tracer has returned for the acquire or the release.
-func (l *traceLog) say(ctx context.Context, format string, args ...any) {
+func (l *traceLog) say(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	text := fmt.Sprintf(format, args...)
-	if ctx != nil {
-		text += fmt.Sprintf(" [%v]", ctx.Value(traceKey{l}))
-	}
-	l.said = append(l.said, text)
+	l.said = append(l.said, fmt.Sprintf(format, args...))
+}
+
+// sayIn adds what this tracer put into ctx: the call that has returned it.
+func (l *traceLog) sayIn(ctx context.Context, format string, args ...any) {
+	l.say("%s [%v]", fmt.Sprintf(format, args...), ctx.Value(traceKey{l}))
 }
 
 func (l *traceLog) TraceAcquireStart(ctx context.Context, start lease.AcquireStart) context.Context {
-	l.say(nil, "acquire %s w%d maxwait=%v", start.Name, start.Weight, start.MaxWait)
+	l.say("acquire %s w%d maxwait=%v", start.Name, start.Weight, start.MaxWait)
 	return context.WithValue(ctx, traceKey{l}, "acquire")
 }
 
 func (l *traceLog) TraceAcquireEnd(ctx context.Context, end lease.AcquireEnd) {
-	l.say(ctx, "%v w%d waited=%v place=%d queued=%v err=%v", end.Outcome, end.Weight, end.Waited, end.Place, !end.Queued.IsZero(), end.Err != nil)
+	l.sayIn(ctx, "%v w%d waited=%v place=%d queued=%v err=%v", end.Outcome, end.Weight, end.Waited, end.Place, !end.Queued.IsZero(), end.Err != nil)
 }
 
 func (l *traceLog) TraceLeaseEnd(ctx context.Context, end lease.LeaseEnd) {
-	l.say(ctx, "%v held=%v", end.Reason, end.Held.Round(time.Second))
+	l.sayIn(ctx, "%v held=%v", end.Reason, end.Held.Round(time.Second))
 }
 
 func (l *traceLog) TraceReleaseStart(ctx context.Context, start lease.ReleaseStart) context.Context {
-	l.say(ctx, "release async=%v", start.Async)
+	l.sayIn(ctx, "release async=%v", start.Async)
 	return context.WithValue(ctx, traceKey{l}, "release")
 }
 
 func (l *traceLog) TraceReleaseEnd(ctx context.Context, end lease.ReleaseEnd) {
-	l.say(ctx, "release over async=%v err=%v", end.Async, end.Err != nil)
+	l.sayIn(ctx, "release over async=%v err=%v", end.Async, end.Err != nil)
 }
 
 func (l *traceLog) TraceRenewal(r lease.Renewal) {
-	l.say(nil, "renewal leases=%d slack=%v err=%v", r.Leases, r.Slack > 0 && r.Slack < r.Window, r.Err != nil)
+	l.say("renewal leases=%d slack=%v err=%v", r.Leases, r.Slack > 0 && r.Slack < r.Window, r.Err != nil)
 }
 
 func (l *traceLog) TraceDisagreement(d lease.Disagreement) {
-	l.say(nil, "disagreement %s %d %v", d.Name, d.Capacity, d.TTL)
+	l.say("disagreement %s %d %v", d.Name, d.Capacity, d.TTL)
 }
 func (l *traceLog) TraceRecovery(r lease.Recovery) {
-	l.say(nil, "recovery %s after a while: %v", r.Name, r.Outage > 0)
+	l.say("recovery %s after a while: %v", r.Name, r.Outage > 0)
 }
-func (l *traceLog) TraceDropped(d lease.Dropped) { l.say(nil, "dropped %+v", d) }
+func (l *traceLog) TraceDropped(d lease.Dropped) { l.say("dropped %+v", d) }
 
 func (l *traceLog) take() []string {
 	synctest.Wait()

@@ -31,10 +31,9 @@ const (
 )
 
 var config = lease.Config{
-	Name:          "example-httplimit",
-	Capacity:      6,
-	TTL:           3 * time.Second,
-	RetryInterval: 20 * time.Millisecond, // much less than maxWait: other servers' releases wake nobody here
+	Name:     "example-httplimit",
+	Capacity: 6,
+	TTL:      3 * time.Second,
 }
 
 var phases = []phase{
