@@ -9,15 +9,15 @@ import (
 // in an implementation, and write the methods that are of interest.
 //
 // TraceAcquireStart, TraceAcquireEnd, TraceReleaseStart and TraceReleaseEnd are called in the goroutine of the caller, as
-// is TraceLeaseEnd when the holder releases. A slow tracer makes that caller slow, and neither a renewal nor another
-// caller. What no caller waits for is told in the background, one call at a time and in order: the end of a lease that its
+// is TraceLeaseEnd when the holder releases. A slow tracer makes that caller slow, and no renewal. What it does when a
+// holder releases comes before the permit goes back: whoever waits for that permit waits for the tracer too. What no caller waits for is told in the background, one call at a time and in order: the end of a lease that its
 // holder did not ask for, the end of ReleaseAsync, and the methods without a context. Nothing waits for these calls, Close
 // neither. What a slow tracer has not been told yet is kept, up to 10,000 calls; then calls are left out, and
 // TraceDropped tells how many.
 //
 // From these calls exact gauges follow. Callers that wait: TraceAcquireStart less TraceAcquireEnd. Leases that live:
-// TraceAcquireEnd without an error, less TraceLeaseEnd, which comes exactly once for each, and later. TraceDropped corrects them
-// where ends of leases were left out.
+// TraceAcquireEnd without an error, less TraceLeaseEnd, which comes exactly once for each, and later.
+// TraceDropped corrects them where ends of leases were left out.
 //
 // A tracer must be safe for concurrent use. It must not panic. It may call whatever the package offers.
 type Tracer interface {
@@ -46,9 +46,9 @@ type Tracer interface {
 
 // An AcquireStart says what a caller asks for.
 type AcquireStart struct {
-	Name    string // of the semaphore
-	Weight  int    // permits
-	MaxWait time.Duration
+	Name    string        // of the semaphore
+	Weight  int           // permits
+	MaxWait time.Duration // negative: one attempt; 0: no bound
 }
 
 // An AcquireEnd says how an acquire ended.
@@ -112,7 +112,7 @@ type Disagreement struct {
 // A Recovery says that Redis answers again.
 type Recovery struct {
 	Name   string
-	Outage time.Duration // since the first attempt that failed
+	Outage time.Duration // since the first attempt failed
 }
 
 // Dropped says what a tracer was not told because it was slow.
@@ -185,3 +185,73 @@ func (NopTracer) TraceRecovery(Recovery) {}
 
 // TraceDropped does nothing.
 func (NopTracer) TraceDropped(Dropped) {}
+
+// tracers tells each of them, in order.
+type tracers []Tracer
+
+// tracerOf is one tracer for all; nil: there is none.
+func tracerOf(all []Tracer) Tracer {
+	switch len(all) {
+	case 0:
+		return nil
+	case 1:
+		return all[0]
+	}
+	return tracers(all)
+}
+
+func (all tracers) TraceAcquireStart(ctx context.Context, start AcquireStart) context.Context {
+	for _, t := range all {
+		ctx = t.TraceAcquireStart(ctx, start)
+	}
+	return ctx
+}
+
+func (all tracers) TraceAcquireEnd(ctx context.Context, end AcquireEnd) {
+	for _, t := range all {
+		t.TraceAcquireEnd(ctx, end)
+	}
+}
+
+func (all tracers) TraceLeaseEnd(ctx context.Context, end LeaseEnd) {
+	for _, t := range all {
+		t.TraceLeaseEnd(ctx, end)
+	}
+}
+
+func (all tracers) TraceReleaseStart(ctx context.Context, start ReleaseStart) context.Context {
+	for _, t := range all {
+		ctx = t.TraceReleaseStart(ctx, start)
+	}
+	return ctx
+}
+
+func (all tracers) TraceReleaseEnd(ctx context.Context, end ReleaseEnd) {
+	for _, t := range all {
+		t.TraceReleaseEnd(ctx, end)
+	}
+}
+
+func (all tracers) TraceRenewal(r Renewal) {
+	for _, t := range all {
+		t.TraceRenewal(r)
+	}
+}
+
+func (all tracers) TraceDisagreement(d Disagreement) {
+	for _, t := range all {
+		t.TraceDisagreement(d)
+	}
+}
+
+func (all tracers) TraceRecovery(r Recovery) {
+	for _, t := range all {
+		t.TraceRecovery(r)
+	}
+}
+
+func (all tracers) TraceDropped(d Dropped) {
+	for _, t := range all {
+		t.TraceDropped(d)
+	}
+}

@@ -18,10 +18,10 @@ type Event struct {
 	Kind    EventKind
 	Leases  int           // EventRenewed, EventRenewalFailed: how many
 	Slack   time.Duration // EventRenewed: what was left of the shortest of their windows
-	Window  time.Duration // EventRenewed: of a fresh grant
+	Window  time.Duration // EventRenewed, EventRenewalFailed: of a fresh grant
 	Err     error         // EventRenewalFailed
 	Holding *Holding      // EventReleased; Holding.Result says how it went
-	Outage  time.Duration // EventRecovered: since the first attempt that failed
+	Outage  time.Duration // EventRecovered: since the first attempt failed
 
 	Capacity int           // EventDisagreement: what the other process declares
 	TTL      time.Duration // likewise

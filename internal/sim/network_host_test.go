@@ -40,6 +40,30 @@ func TestPartitionIsABlackHoleForOldAndNewConnectionsUntilHealed(t *testing.T) {
 	})
 }
 
+// A connection that was idle during a partition stays dead, and nobody knows before it is used.
+func TestAConnectionThatIsDeadSinceAPartitionSwallowsARequestMuchLater(t *testing.T) {
+	onNetwork(t, func(t *testing.T, n *sim.Network) {
+		h := n.Host("cut")
+		c := dialer(t, h)
+		warm(t, c)
+		h.Partition()
+		h.Heal()
+		time.Sleep(time.Minute)
+		calm := time.Now()
+		if h.SwallowedSince(calm.Add(-time.Hour)) {
+			t.Fatal("a request was swallowed before there was one")
+		}
+		if err := c.Incr(t.Context(), "n").Err(); !isTimeout(err) || !h.SwallowedSince(calm) {
+			t.Fatalf("%v, and swallowed: %v", err, h.SwallowedSince(calm))
+		}
+		time.Sleep(time.Minute)
+		calm = time.Now()
+		if err := c.Incr(t.Context(), "n").Err(); err != nil || h.SwallowedSince(calm) {
+			t.Fatalf("over a new connection: %v, and swallowed: %v", err, h.SwallowedSince(calm))
+		}
+	})
+}
+
 func TestPartitionLosesTheReplyOfARequestUnderWay(t *testing.T) {
 	onNetwork(t, func(t *testing.T, n *sim.Network) {
 		h := n.Host("a")

@@ -158,8 +158,8 @@ type replyError string
 func (e replyError) Error() string { return string(e) }
 func (e replyError) RedisError()   {}
 
-// Scan calls found with each key of a type (zset, string, hash) that matches the pattern, perhaps more than once, on a Cluster from one goroutine for
-// each master.
+// Scan calls found with each key of a type (zset, string, hash) that matches the pattern, perhaps more than once. On a
+// Cluster it calls found from one goroutine for each master.
 func (t *Transport) Scan(ctx context.Context, pattern, kind string, found func(key string)) error {
 	scan := func(ctx context.Context, node *redis.Client) error { return scanKeys(ctx, node, pattern, kind, found) }
 	if t.cluster != nil {
