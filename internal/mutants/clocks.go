@@ -81,7 +81,7 @@ var clockMutants = []mutant{
 		edit{driverGo, "		d.server = server // its", "		d.server, d.clock = server, protocol.ClockWatch{} // its"}),
 	rare("in a fleet, a step of the server's clock told to nobody",
 		edit{managerGo, "			d.hear(server, step)\n", ""}),
-	fleet("in a fleet, a permit from before a step back is not drawn in",
+	rare("in a fleet, a permit from before a step back is not drawn in",
 		edit{longest, "    drawInOf(holders, '@')\n", ""}),
 	fleet("in a fleet, an alive mark from before a step back is not drawn in",
 		edit{promote, "        if until_[owner] > later + ttl then\n", "        if false then\n"},
