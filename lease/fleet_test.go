@@ -70,16 +70,14 @@ func TestFleetSharesOnePermitFairlyAndCheaply(t *testing.T) {
 				perGrant, perAcquire := executed/float64(grants), executed/float64(judge.served())
 				t.Logf("%d acquires, one in %v, %d grants of Redis; Jain index of callers %.4f (%d to %d), of processes' turns %.4f, inside a process %.4f; %.2f commands per acquire, %.1f per grant",
 					judge.served(), each, grants, jain(all), slices.Min(all), slices.Max(all), jain(turns), inside, perAcquire, perGrant)
-				slow, least, leastInside, callers := machineIsSlow(each, section), 0.95, 0.95, jain(all)
-				switch {
-				case slow: // a process that is not run for the length of a round asks for its next turn a round later
-					least, leastInside, callers = 0.8, 0.8, 1
-				case section == 0:
-					// The machine decides how much a process does in a turn: callers of different processes are not alike. Those
-					// of one process are, because a turn is hundreds of sections long.
-					leastInside, callers = 0.97, 1
+				// Who waits is served in order whatever the machine does: TestCallersOfManyProcessesGetEqualShares judges
+				// that in virtual time. Here a thread that is kept from running for some milliseconds costs its caller
+				// hundreds of empty sections, and a process that is slow to ask its next turn: only those who starve are seen.
+				slow, least := machineIsSlow(each, section), 0.95
+				if slow || section == 0 {
+					least = 0.8
 				}
-				if jain(turns) < least || inside < leastInside || callers < 0.99 {
+				if jain(turns) < least || inside < least || section > 0 && !slow && jain(all) < least {
 					t.Errorf("unfair: callers had %v, processes %v turns", all, turns)
 				}
 				// What can be done in a turn depends on the machine, what a turn costs does not.

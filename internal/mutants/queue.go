@@ -71,6 +71,8 @@ var queueMutants = []mutant{
 		edit{acquire, "own[id][1] == 0 and waiting == 0 and held", "own[id][1] == 0 and held"}),
 	state("an unbounded hand-over", "Stories",
 		edit{stateGo, "now.Reached(g.at.Add(s.Config.Handover))", "false"}),
+	unit("a hand-over goes to the caller who came last", "EqualShares",
+		edit{stateGo, "	w := s.Waiting.first\n	if w == nil || w.Weight != int(g.Weight) || g.handed", "	w := s.Waiting.last\n	if w == nil || w.Weight != int(g.Weight) || g.handed"}),
 	fleet("an unbounded hand-over, in a fleet",
 		edit{stateGo, "now.Reached(g.at.Add(s.Config.Handover))", "false"}),
 
