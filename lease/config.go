@@ -35,6 +35,12 @@ type Config struct {
 	// MaxHold bounds how long a lease is held: then its contexts end, and it is no longer renewed. No
 	// bound by default.
 	MaxHold time.Duration
+	// Strict has an acquire fail with ErrDisagreement while a lease is held, or a request waits, of a process that declares
+	// another Capacity or TTL, as far as Redis knows: it keeps what the latest grant was declared with. An acquire that
+	// waits is told at its next poll, unless it is served before that. An operator's Resize or Pause sets the capacity for all, and ends it. Without
+	// Strict each process goes by its own Config, and a disagreement is logged. A Config that this process used before
+	// counts as another.
+	Strict bool
 	// Handover is for how long after Redis gave a permit it may pass from one caller of this process to
 	// the next without asking Redis, while other processes wait. 5 ms by default; negative: never.
 	Handover time.Duration

@@ -37,6 +37,8 @@ var (
 	ErrNoLease = errors.New("lease: no lease")
 	// ErrDeadlock: the caller holds permits of the semaphore itself, and all together can never be free.
 	ErrDeadlock = errors.New("lease: deadlock")
+	// ErrDisagreement: Config.Strict is set, and another process declares other limits.
+	ErrDisagreement = errors.New("lease: processes disagree")
 	// ErrOption: an option has a value that cannot work.
 	ErrOption = errors.New("lease: bad option")
 )
@@ -113,6 +115,23 @@ func (e *DeadlockError) Error() string {
 }
 
 func (e *DeadlockError) Is(target error) bool { return target == ErrDeadlock }
+
+// A DisagreementError says what another process declares, of which a lease is held or a request waits. Config.Strict asks
+// for it. It is an ErrDisagreement.
+type DisagreementError struct {
+	Name          string
+	Capacity      int // that the failed call's Config declares
+	TTL           time.Duration
+	OtherCapacity int // that of the other
+	OtherTTL      time.Duration
+}
+
+func (e *DisagreementError) Error() string {
+	return fmt.Sprintf("lease: semaphore %q: this Config declares capacity %d and TTL %v, another that is in use capacity %d and TTL %v; have all processes declare the same, or set the capacity for all with Resize",
+		e.Name, e.Capacity, e.TTL, e.OtherCapacity, e.OtherTTL)
+}
+
+func (e *DisagreementError) Is(target error) bool { return target == ErrDisagreement }
 
 // A LossReason says how a lease was lost.
 type LossReason uint8

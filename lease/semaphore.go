@@ -15,7 +15,7 @@ import (
 // nothing but their memory. Safe for concurrent use.
 //
 // Handles of one name share what this process holds and who waits in it; their Configs may differ, so that limits can
-// change while they are used. Each acquire goes by its own handle's Capacity, MaxWait, MaxHold and MaxAttempts. What
+// change while they are used. Each acquire goes by its own handle's Capacity, MaxWait, MaxHold, MaxAttempts and Strict. What
 // concerns all callers together (TTL, Margin, RetryInterval, Handover) is that of the newest handle that has been used,
 // from the next grant or renewal on.
 type Semaphore struct {
@@ -163,7 +163,8 @@ func (s *Semaphore) acquire(ctx context.Context, o acquireOptions) (*Lease, erro
 	}
 	m := s.manager
 	w := &protocol.Waiter{
-		Weight: o.weight, Capacity: s.cfg.Capacity, Once: o.maxWait < 0, MaxAttempts: s.cfg.MaxAttempts, Own: s.heldBy(ctx),
+		Weight: o.weight, Capacity: s.cfg.Capacity, Strict: s.cfg.Strict, Once: o.maxWait < 0,
+		MaxAttempts: s.cfg.MaxAttempts, Own: s.heldBy(ctx),
 	}
 	if o.maxWait > 0 {
 		w.Deadline = m.now().Add(o.maxWait)
@@ -247,6 +248,8 @@ func (s *Semaphore) errorOf(w *protocol.Waiter) error {
 		return &OptionError{"Weight", w.Weight, fmt.Sprintf("semaphore %q has a capacity of %d", s.cfg.Name, r.Capacity)}
 	case protocol.Deadlock:
 		return &DeadlockError{Name: s.cfg.Name, Weight: w.Weight, Held: w.Own, Capacity: r.Capacity}
+	case protocol.Disagreed:
+		return &DisagreementError{Name: s.cfg.Name, Capacity: s.cfg.Capacity, TTL: s.cfg.TTL, OtherCapacity: r.Capacity, OtherTTL: r.TTL}
 	case protocol.Unanswered:
 		return &RedisError{Op: "acquire", Name: s.cfg.Name, Err: public(r.Trouble)}
 	default:

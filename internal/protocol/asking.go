@@ -88,7 +88,7 @@ func (s *State) request(now Instant, batch *Batch, w *Waiter, age, afterPlace in
 	if w.requestedAt.IsZero() {
 		w.requestedAt = now
 	}
-	c := batch.add(Acquire, g, w.Capacity)
+	c := batch.add(Acquire, g, w.Capacity, w.Strict)
 	c.Refresh = now.Reached(s.refreshAt)
 	if w.place != 0 && c.Stood == len(c.Ages) {
 		c.Stood++
@@ -176,6 +176,9 @@ func (s *State) acquired(now Instant, batch *Batch, c *Call) {
 		case g.State == asked && expiry == answerTooHeavy:
 			g.mayBeQueued = false
 			s.Leave(now, g.waiter, s.tooHeavy())
+		case g.State == asked && expiry == answerDisagree:
+			g.mayBeQueued = false
+			s.Leave(now, g.waiter, disagreed(c.Occupancy))
 		case g.State == asked:
 			g.inQueue = true
 			if c.Refresh {

@@ -86,10 +86,10 @@ func (s *State) Depart(now Instant, server Reading) *Batch {
 	return batch
 }
 
-// add puts g into the latest call of the verb, or into a new one when that is full or goes by another capacity.
-func (b *Batch) add(v Verb, g *Grant, capacity int) *Call {
-	if n := len(b.Calls); n == 0 || b.Calls[n-1].Verb != v || b.Calls[n-1].Capacity != capacity || !b.Calls[n-1].hasRoom(g) {
-		b.Calls = append(b.Calls, Call{Verb: v, Capacity: capacity})
+// add puts g into the latest call of the verb, or into a new one when that is full or goes by other limits.
+func (b *Batch) add(v Verb, g *Grant, capacity int, strict bool) *Call {
+	if n := len(b.Calls); n == 0 || !b.Calls[n-1].goesBy(v, capacity, strict) || !b.Calls[n-1].hasRoom(g) {
+		b.Calls = append(b.Calls, Call{Verb: v, Capacity: capacity, Strict: strict})
 		if n == 0 {
 			b.Calls[0].Grants, b.Calls[0].Ages = b.single.grant[:0], b.single.age[:0]
 			b.Calls[0].Answers = b.single.answer[:0]

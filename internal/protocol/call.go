@@ -23,6 +23,7 @@ type Call struct {
 	Grants      []*Grant
 	Permits     int     // of all grants together
 	Capacity    int     // acquire: what its callers declare; 0: what the process does
+	Strict      bool    // acquire: refuse while another process declares other limits
 	Ages        []int64 // acquire: for how many µs each has waited; Once: it does not wait
 	Stood       int     // acquire: the first so many have a place in the queue
 	AfterPlace  int64   // acquire: and the others come after this place
@@ -67,6 +68,7 @@ type Answer struct {
 const (
 	answerTooHeavy = -1 // for the capacity in force
 	answerRevoked  = -2 // it was granted by a reply that was lost, and revoked since
+	answerDisagree = -3 // the call was strict, and another process declares other limits
 )
 
 // An Occupancy is how full the semaphore is.
@@ -79,3 +81,7 @@ type Occupancy struct {
 }
 
 func (c *Call) hasRoom(g *Grant) bool { return c.Permits+int(g.Weight) <= maxIDs }
+
+func (c *Call) goesBy(v Verb, capacity int, strict bool) bool {
+	return c.Verb == v && c.Capacity == capacity && c.Strict == strict
+}

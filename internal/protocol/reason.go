@@ -11,7 +11,8 @@ type Reason struct {
 	Kind    reasonKind
 	Trouble error // what the latest attempt met; nil: nothing
 
-	Capacity, Held, Waiting int           // NoRoom, TooHeavy: what Redis said last
+	Capacity, Held, Waiting int           // NoRoom, TooHeavy: what Redis said last; Disagreed: the other's
+	TTL                     time.Duration // Disagreed: the other's
 	RetryAfter              time.Duration // NoRoom: when it is worth asking again
 }
 
@@ -28,6 +29,7 @@ const (
 	NoRoom                        // MaxWait or MaxAttempts is used up
 	TooHeavy                      // for the capacity in force
 	Deadlock                      // it waits for permits of its own caller
+	Disagreed                     // it is strict, and another process declares other limits
 	cancelled                     // by the caller
 )
 

@@ -111,7 +111,7 @@ func (c *Call) Plain() bool {
 func (s *State) addReleases(now Instant, batch *Batch) {
 	for _, g := range s.releasing {
 		if now.Reached(g.releaseAt) || g.deferred && g.hasNoOpenRequest(now) {
-			c := batch.add(Release, g, 0)
+			c := batch.add(Release, g, 0, false)
 			c.MayBeQueued = c.MayBeQueued || g.mayBeQueued || g.unanswered > 0 || g.released
 			g.released, g.lastRelease = true, g.hasNoOpenRequest(now)
 		}

@@ -123,7 +123,7 @@ func (s *State) addRenewals(now Instant, batch *Batch) {
 			batch.nextPartAt = g.Until.End().Add(s.third() - s.Window)
 			return
 		}
-		batch.add(Renew, g, 0).SetBack = s.SetBack
+		batch.add(Renew, g, 0, false).SetBack = s.SetBack
 		batch.Renews += int(g.Weight)
 	}
 	s.SetBack = false // a step that is found from now on may come after what is sent

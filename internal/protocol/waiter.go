@@ -8,6 +8,7 @@ type Waiter struct {
 	Holding     *Holding      // of the lease to be, filled in when a permit comes
 	Weight      int           // permits that it asks for
 	Capacity    int           // that its caller declares; 0: what the process does
+	Strict      bool          // it fails while another process declares other limits
 	Deadline    Instant       // MaxWait; zero: none
 	MaxAttempts int           // 0: no limit
 	Own         int           // permits that its caller holds already

@@ -125,6 +125,15 @@ func (s *State) withdraw(now Instant, w *Waiter) {
 // tooHeavy is why a waiter that asks for more permits than the capacity gets no lease.
 func (s *State) tooHeavy() *Reason { return &Reason{Kind: TooHeavy, Capacity: s.Seen.Capacity} }
 
+// disagreed is why a strict waiter gets no lease.
+func disagreed(o *Occupancy) *Reason {
+	why := &Reason{Kind: Disagreed}
+	if o != nil {
+		why.Capacity, why.TTL = o.OtherCapacity, o.OtherTTL
+	}
+	return why
+}
+
 // neverAnswered reports whether nobody knows that w finds no permit: Redis has answered no request of w, and has not
 // said lately to another waiter that there is none.
 func (s *State) neverAnswered(now Instant, w *Waiter) bool {

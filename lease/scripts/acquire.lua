@@ -4,16 +4,16 @@
 -- KEYS  as shared
 -- ARGV  1 ttl, 2 capacity
 --       3 notAfter  µs of this server's clock; past it nothing is asked for; 0 = no limit
---       4 flags     1: see to the lifetime of the queue, 2: some weigh more than 1, 4n: the first n have a place
---                   in the queue
+--       4 flags     1: see to the lifetime of the queue, 2: some weigh more than 1, 4: strict, that is refuse while
+--                   another caller declares other limits, 8n: the first n have a place in the queue
 --       5 behind    µs of this server's clock: the places of the others come after this
 --       6… pairs    at most 500 permits' ids, in order of arrival; with each, for how many µs it has waited
 --                   already; empty: it does not wait
 -- Reply integers: now in µs, status (as shared), then two per id unless the call was late: its expiry in
 --       ms and its token in µs; 0 and 0: it waits, or was refused; -1 and 0: it is heavier than the
---       capacity in force; -2 and 0: it was granted and then revoked, and has not been given back. Then, where
---       the status says so: capacity in force, held, waiting, earliest expiry in ms (0: nobody was refused),
---       other capacity, other TTL.
+--       capacity in force; -2 and 0: it was granted and then revoked, and has not been given back; -3 and 0: the
+--       call is strict, and somebody holds or waits whose limits are others. Then, where the status says so: capacity
+--       in force, held, waiting, earliest expiry in ms (0: nobody was refused), other capacity, other TTL.
 -- Writes holders and fence where something is granted or expired, queue and alive where somebody waits.
 -- A place is now less the time waited, and after that of the id before: it survives an outage that loses the
 -- queue. A poll can only better it: the call before may have been slow, and the clock may have been set back.
@@ -26,6 +26,7 @@
 
 local flags, notAfter = ARGV[4] + 0, ARGV[3] + 0
 local late = notAfter > 0 and now > notAfter
+local stood = math.floor(flags / 8) -- how many have a place
 
 -- Returns where there is room for all and nobody waits.
 -- @include "uncontended": others
@@ -62,6 +63,17 @@ if others > 0 then -- the queue exists, or config, or both
   end
 end
 
+local disagreed = false -- the call is strict, and the fence has the limits of another who may still hold or wait
+if flags % 8 >= 4 and not overridden and not late then
+  local before = redis.call('GET', fence)
+  local theirs = string.match(before or '', '^%d+( %d+ %d+)')
+  if theirs and theirs ~= ' ' .. ARGV[2] .. ' ' .. ARGV[1] then
+    purge()
+    disagreed = held > 0 or waiting > stood
+    other = disagreed and before
+  end
+end
+
 local status = 0
 local first = 0 -- earliest expiry
 local expiry = later + ttl
@@ -71,7 +83,7 @@ local from = 6 -- the first that finds no room, or somebody ahead
 if late then
   status = LATE
   from = #ARGV + 1
-elseif waiting == 0 and revoked == 0 then
+elseif waiting == 0 and revoked == 0 and not disagreed then
   while from < #ARGV do
     local id = ARGV[from]
     local weight = weightOf(id)
@@ -96,8 +108,8 @@ if from < #ARGV then
   end
   local scores = redis.call('ZMSCORE', holders, unpack(members))
   -- scores has, for each id, one for each of its permits, and where revoked is 1 one for its revoked name.
-  local own, arrivals, tooHeavy, at = {}, {}, {}, 0 -- own: the answer to each id; at: where its scores begin
-  local stood, place = math.floor(flags / 4), 0
+  local own, arrivals, refused, at = {}, {}, {}, 0 -- own: the answer to each id; at: where its scores begin
+  local place = 0
   for i = from, #ARGV, 2 do
     local id, weight, live = ARGV[i], weightOf(ARGV[i]), 0
     for n = at + 1, at + weight do
@@ -116,9 +128,9 @@ if from < #ARGV then
           held = held - redis.call('ZREM', holders, members[n]) -- an id with only some of its permits holds nothing
         end
       end
-      if weight > limit and limit > 0 then
-        own[id][1] = -1
-        tooHeavy[#tooHeavy + 1] = id
+      if disagreed or weight > limit and limit > 0 then
+        own[id][1] = disagreed and -3 or -1
+        refused[#refused + 1] = id
       elseif ARGV[i + 1] ~= '' then
         -- A place that is a millisecond ahead was given before the clock was set back: it does not count.
         if i - 6 >= 2 * stood and ARGV[5] - now < 1000 then
@@ -131,8 +143,8 @@ if from < #ARGV then
     end
     at = at + weight + revoked
   end
-  if #tooHeavy > 0 then
-    waiting = waiting - redis.call('ZREM', queue, unpack(tooHeavy))
+  if #refused > 0 then
+    waiting = waiting - redis.call('ZREM', queue, unpack(refused))
   end
   if #arrivals > 0 then
     local id = arrivals[2]

@@ -70,9 +70,10 @@ func RevokeArguments(id string) []any { return []any{id} }
 //
 //   - refresh has it see to the lifetime of the queue.
 //   - heavy says that some ids weigh more than 1.
+//   - strict has it refuse while somebody holds or waits who declares another capacity or TTL.
 //   - standing says how many of the ids, the first, have a place in the queue.
-func AcquireFlags(refresh, heavy bool, standing int) int {
-	return bit(refresh, 1) | bit(heavy, 2) | 4*standing
+func AcquireFlags(refresh, heavy, strict bool, standing int) int {
+	return bit(refresh, 1) | bit(heavy, 2) | bit(strict, 4) | 8*standing
 }
 
 // RenewFlags are renew's third argument, before the ids. setBack says that the server's clock was set back since they

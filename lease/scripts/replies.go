@@ -55,6 +55,7 @@ const (
 	Waiting    = 0  // or it was refused
 	TooHeavy   = -1 // for the capacity in force
 	WasRevoked = -2 // it was granted and revoked since, and has not been given back
+	Disagrees  = -3 // the call is strict, and somebody holds or waits who declares other limits
 )
 
 // Details are how full a semaphore is.
