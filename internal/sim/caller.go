@@ -15,6 +15,7 @@ type caller struct {
 	fleet   *fleet
 	process *process
 	sem     *lease.Semaphore
+	what    semaphore // what sem is a handle of
 	rand    *rand.Rand
 	greedy  bool // asks again at once, a few times in a row
 }
@@ -32,9 +33,9 @@ func (c *caller) short(ttl time.Duration) time.Duration {
 func (c *caller) chance(percent int) bool { return c.rand.IntN(100) < percent }
 
 func (c *caller) run() {
-	ttl := c.sem.Config().TTL
 	again := 0
 	for {
+		ttl := c.sem.Config().TTL
 		if again--; again <= 0 {
 			if !sleep(c.fleet.stop, 3*c.short(ttl)) {
 				return
@@ -46,7 +47,14 @@ func (c *caller) run() {
 		if c.fleet.stop.Err() != nil || !c.process.gate() {
 			return
 		}
-		c.once(ttl, again > 0)
+		if c.fleet.changing && c.chance(5) {
+			sem, err := c.process.manager.Semaphore(c.fleet.declare(c.what, c.rand))
+			if err != nil {
+				return // the process ends
+			}
+			c.sem = sem
+		}
+		c.once(c.sem.Config().TTL, again > 0)
 	}
 }
 
@@ -117,6 +125,11 @@ func (c *caller) once(ttl time.Duration, hurry bool) {
 		switch {
 		case errors.Is(err, lease.ErrOption):
 			c.fleet.checker.tooHeavy(wait, err)
+			c.fleet.refused.Add(1)
+		case errors.Is(err, lease.ErrDisagreement):
+			if !c.sem.Config().Strict || !c.what.disagrees() {
+				c.fleet.checker.violate("a caller of %s is refused for a disagreement that there is not: %v", c.what.name, err)
+			}
 			c.fleet.refused.Add(1)
 		case !isKnown(err):
 			c.fleet.checker.violate("promise 6: Acquire gave no reason that the documentation knows: %v", err)

@@ -170,7 +170,7 @@ func (f *fleet) spawn(r *rand.Rand) {
 		}
 		p.perSemaphore = max(p.perSemaphore, callers)
 		for range callers {
-			c := &caller{fleet: f, process: p, sem: sem, rand: rand.New(rand.NewPCG(r.Uint64(), 3))}
+			c := &caller{fleet: f, process: p, sem: sem, what: s, rand: rand.New(rand.NewPCG(r.Uint64(), 3))}
 			c.greedy = f.greedy && r.IntN(3) == 0
 			f.callers.Go(c.run)
 		}

@@ -17,6 +17,7 @@ type traits struct {
 	crowded       bool          // many callers in each process
 	muted         bool          // some processes may neither publish nor subscribe, or one of them
 	operated      bool          // somebody resizes, pauses and revokes
+	changing      bool          // processes declare other limits from time to time, and some callers are strict
 	clustered     bool          // the processes take the server for a Cluster
 	heavy         bool          // a process holds leases of great weight
 	margin, retry time.Duration // parts of a TTL; 0: the default
@@ -56,6 +57,16 @@ func (p Plan) traits(r *rand.Rand) traits {
 	}
 	own := rand.New(rand.NewPCG(p.Seed, 6)) // what came later draws from a source of its own
 	t.clustered, t.heavy = own.IntN(3) == 0, own.IntN(4) == 0
+	if t.changing = own.IntN(4) == 0; t.changing {
+		for i := range t.sems {
+			s := &t.sems[i]
+			ttl := s.ttls[0]
+			s.ttls = []time.Duration{ttl, 2 * ttl, ttl * 3 / 4}
+			if own.IntN(2) == 0 {
+				s.capacities = append(s.capacities, s.capacities[0]+1)
+			}
+		}
+	}
 	t.margin = []time.Duration{0, 0, 6, 50}[own.IntN(4)]
 	t.retry = []time.Duration{4, 4, 5, 12}[own.IntN(4)]
 	t.attempts = []int{0, 0, 0, 5}[own.IntN(4)]
@@ -68,13 +79,16 @@ func (t traits) declare(s semaphore, r *rand.Rand) lease.Config {
 	ttl := s.ttls[r.IntN(len(s.ttls))]
 	cfg := lease.Config{
 		Name: s.name, Capacity: s.capacities[r.IntN(len(s.capacities))], TTL: ttl, RetryInterval: ttl / t.retry,
-		Handover: s.handovers[r.IntN(len(s.handovers))], MaxAttempts: t.attempts,
+		Handover: s.handovers[r.IntN(len(s.handovers))], MaxAttempts: t.attempts, Strict: t.changing && r.IntN(8) == 0,
 	}
 	if t.margin > 0 {
 		cfg.Margin = ttl / t.margin
 	}
 	return cfg
 }
+
+// disagrees reports whether what processes declare differs.
+func (s semaphore) disagrees() bool { return len(s.ttls) > 1 || len(s.capacities) > 1 }
 
 // largest is the largest capacity that anybody declares.
 func (s semaphore) largest() int { return slices.Max(s.capacities) }

@@ -168,6 +168,10 @@ func (c *checker) judgeHerd(f *fleet, w *watched, acquires int, passed time.Dura
 		for _, s := range p.sems {
 			if s.Name() == w.name {
 				cfg := s.Config()
+				if f.changing { // it may be another by now
+					cfg.TTL = slices.Min(w.ttls)
+					cfg.RetryInterval = cfg.TTL / f.retry
+				}
 				bound += int(passed/(cfg.RetryInterval*3/4)) + int(passed/(cfg.TTL/4)) + 2
 			}
 		}
