@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -133,4 +134,57 @@ func TestRealRedisInspectCountsNothingTwiceWhileAllIsRenewed(t *testing.T) {
 			t.Fatalf("%d held by %d", state.Held, len(state.Holders))
 		}
 	}
+}
+
+// A process registers a few of its callers in the queue, and says how many wait.
+func TestInspectShowsHowManyCallersWait(t *testing.T) {
+	inBubble(t, func(w *world) {
+		ctx, leave := context.WithCancel(context.Background())
+		a, _ := w.process("a")
+		b, _ := w.process("b")
+		few, many := w.semaphore(a, 8), w.semaphore(b, 8)
+		held := w.acquire(few, lease.Weight(8))
+		var callers sync.WaitGroup
+		wait := func(s *lease.Semaphore, n int) {
+			for range n {
+				callers.Go(func() {
+					l, err := s.Acquire(ctx)
+					if err == nil {
+						_ = l.Release()
+					}
+				})
+			}
+			time.Sleep(time.Second) // two polls
+		}
+		want := func(processes ...lease.WaitingProcess) {
+			w.Helper()
+			state, err := a.Inspect(context.Background(), "gpu")
+			if err != nil {
+				w.Fatal(err)
+			}
+			for i, p := range state.Waiting {
+				state.Waiting[i].Owner, _, _ = strings.Cut(p.Owner, "~")
+			}
+			if !slices.Equal(state.Waiting, processes) {
+				w.Errorf("%+v wait, want %+v", state.Waiting, processes)
+			}
+		}
+		want()
+		wait(few, 3)
+		want(lease.WaitingProcess{Owner: "a", Places: 3, Callers: 3})
+		wait(many, 1000)
+		want(lease.WaitingProcess{Owner: "a", Places: 3, Callers: 3}, lease.WaitingProcess{Owner: "b", Places: 9, Callers: 1000})
+		wait(many, 1)
+		want(lease.WaitingProcess{Owner: "a", Places: 3, Callers: 3}, lease.WaitingProcess{Owner: "b", Places: 9, Callers: 1001})
+
+		// All of them leave: what was said before does not stay.
+		leave()
+		callers.Wait()
+		ctx, leave = context.WithCancel(context.Background())
+		wait(many, 3)
+		want(lease.WaitingProcess{Owner: "b", Places: 3, Callers: 3})
+		leave()
+		callers.Wait()
+		w.mustHold(held)
+	})
 }

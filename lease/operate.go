@@ -178,8 +178,9 @@ type State struct {
 	OtherDeclared int           // the capacity that the process with the latest grant declared; 0: none yet
 	OtherTTL      time.Duration // and its TTL
 
-	Holders []Holder // by expiry
-	Waiters []Waiter // in order of arrival
+	Holders []Holder         // by expiry
+	Waiters []Waiter         // in order of arrival
+	Waiting []WaitingProcess // in the order of their first place
 }
 
 // A Holder is a grant that counts.
@@ -192,8 +193,15 @@ type Holder struct {
 	Revoked bool      // its holder has not given it back yet
 }
 
+// A WaitingProcess has callers that wait.
+type WaitingProcess struct {
+	Owner   string
+	Places  int // of its callers in the shared queue, which are Waiters
+	Callers int // that wait, as the process said when it polled last; at least Places
+}
+
 // A Waiter stands in the shared queue. A process registers no more of its callers than could be served
-// together, and one more.
+// together, and one more: WaitingProcess says how many there are.
 type Waiter struct {
 	ID         string
 	Owner      string
@@ -212,6 +220,7 @@ func (s *Semaphore) Inspect(ctx context.Context) (*State, error) {
 	}
 	const page = 500
 	state := &State{Name: s.cfg.Name, Capacity: s.cfg.Capacity, Declared: s.cfg.Capacity, DeclaredTTL: s.cfg.TTL}
+	processes := map[string]int{}                                                        // by owner, their place in state.Waiting
 	members, holders, waiters := map[string]bool{}, map[string]bool{}, map[string]bool{} // which are counted, and listed
 	for h, w := 0, 0; h >= 0 || w >= 0; {
 		var r scripts.Inspected
@@ -237,6 +246,7 @@ func (s *Semaphore) Inspect(ctx context.Context) (*State, error) {
 		for _, q := range r.Waiters {
 			if !waiters[q.ID] {
 				waiters[q.ID] = true
+				state.addWaiting(processes, ownerIn(q.ID), int(q.Callers))
 				state.Waiters = append(state.Waiters, Waiter{
 					ID: q.ID, Owner: ownerIn(q.ID), Weight: weightOf(q.ID), Place: len(state.Waiters) + 1,
 					Since: time.UnixMicro(q.Arrival), AliveUntil: time.UnixMilli(q.AliveUntil),
@@ -254,6 +264,19 @@ func next(rank, got, page int) int {
 		return -1
 	}
 	return rank + got
+}
+
+// addWaiting counts a place of owner's in the queue.
+func (s *State) addWaiting(listed map[string]int, owner string, callers int) {
+	i, known := listed[owner]
+	if !known {
+		i = len(s.Waiting)
+		listed[owner] = i
+		s.Waiting = append(s.Waiting, WaitingProcess{Owner: owner})
+	}
+	p := &s.Waiting[i]
+	p.Places++
+	p.Callers = max(p.Callers, callers, p.Places)
 }
 
 func (s *State) addHolder(counted, listed map[string]bool, member string, expiry, now int64) {

@@ -29,4 +29,8 @@ var truthMutants = []mutant{
 		edit{semaphoreGo, "h.semaphore.cfg.Name == s.cfg.Name && h.valid()", "h.valid()"}),
 	unit("a lease that has ended counts as held", "WaitsForItself",
 		edit{semaphoreGo, "h.semaphore.cfg.Name == s.cfg.Name && h.valid()", "h.semaphore.cfg.Name == s.cfg.Name"}),
+	unit("Inspect shows no callers but those with a place", "InspectShowsHow",
+		edit{stateGo, "		s.tellCallers(batch, asking)\n", "		_ = asking\n"}),
+	unit("what a process said of its callers stays when they have left", "InspectShowsHow",
+		edit{stateGo, "(more || s.moreCallers) && last", "more && last"}),
 }

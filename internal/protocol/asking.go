@@ -28,9 +28,11 @@ func (s *State) addRequests(now Instant, batch *Batch) {
 	ahead, pastCapacity := 0, false // the waiter after the capacity is the last
 	var afterPlace int64            // the latest place of those in front
 	maxAge := now.Mono              // no limit yet
+	asking := 0                     // how many of this process's callers that is
 	for w := s.Waiting.first; w != nil && !pastCapacity; w = w.next {
 		pastCapacity = ahead >= s.capacity()
 		ahead += w.Weight
+		asking++
 		age := now.Mono - w.since.Mono
 		if w.place == 0 {
 			age = min(age, maxAge)
@@ -50,8 +52,21 @@ func (s *State) addRequests(now Instant, batch *Batch) {
 	if batch.poll || askedForAll && releases && s.Waiting.counting == 0 { // MaxAttempts counts polls: this is none
 		s.pollAt = now.Add(s.interval()) // the answer says when it is next
 	}
+	if batch.poll {
+		s.tellCallers(batch, asking)
+	}
 	for w := s.trying.first; w != nil; w = w.next {
 		s.request(now, batch, w, Once, 0)
+	}
+}
+
+// tellCallers has a poll tell Redis how many callers wait here, for people, where these are more than have a place in the
+// queue; and once more when that is over.
+func (s *State) tellCallers(batch *Batch, asking int) {
+	more := s.Waiting.Len > asking
+	if last := len(batch.Calls) - 1; (more || s.moreCallers) && last >= 0 && batch.Calls[last].Verb == Acquire {
+		batch.Calls[last].Callers = s.Waiting.Len
+		s.moreCallers = more
 	}
 }
 

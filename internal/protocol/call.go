@@ -26,6 +26,7 @@ type Call struct {
 	Strict      bool    // acquire: refuse while another process declares other limits
 	Ages        []int64 // acquire: for how many µs each has waited; Once: it does not wait
 	Stood       int     // acquire: the first so many have a place in the queue
+	Callers     int     // acquire: how many callers of the process wait; 0: nothing is said of it
 	AfterPlace  int64   // acquire: and the others come after this place
 	Refresh     bool    // acquire: see to the queue's lifetime
 	Promote     bool    // release: give what is freed to those who wait; an acquire does so anyway

@@ -43,13 +43,14 @@ type State struct {
 	Listening bool // somebody waits in the shared queue: notifications are wanted
 	Watched   bool // somebody listens to events
 
-	RenewAt    Instant // when held is renewed next; zero: nothing is held
-	pollAt     Instant // when the waiters poll next; zero: nobody waits
-	joinAt     Instant // when those who are not in the shared queue ask next; zero: nobody is
-	releaseDue Instant // when a release is sent next; zero: nothing is to be released
-	refreshAt  Instant // when the queue's lifetime is seen to next
-	promoteAt  Instant // when a promotion is asked for next; zero: Redis has nothing to promote
-	promoteBy  Instant // until when one that fails is tried again; zero: none has failed
+	RenewAt     Instant // when held is renewed next; zero: nothing is held
+	pollAt      Instant // when the waiters poll next; zero: nobody waits
+	moreCallers bool    // Redis was told that more callers wait than have a place in the queue
+	joinAt      Instant // when those who are not in the shared queue ask next; zero: nobody is
+	releaseDue  Instant // when a release is sent next; zero: nothing is to be released
+	refreshAt   Instant // when the queue's lifetime is seen to next
+	promoteAt   Instant // when a promotion is asked for next; zero: Redis has nothing to promote
+	promoteBy   Instant // until when one that fails is tried again; zero: none has failed
 
 	// No later than the first of its kind; looked at again when it has come.
 	EndAt  Instant // end of a trust window

@@ -81,8 +81,8 @@ func execute(ctx context.Context, client processor, pipe redis.Pipeliner, reques
 // command is the call as Redis wants it: with the script's name, or with its source.
 func (r *request) command(ctx context.Context, source bool) redis.Cmder {
 	c, k := r.call, r.keys
-	args := make([]any, 0, 2+len(k)+3+2*len(c.Grants))
-	args = k.Command(args, scriptOf(c.Verb), source)
+	args := make([]any, 0, 2+len(k)+4+2*len(c.Grants))
+	args = k.Command(args, scriptOf(c.Verb), source, c.Callers > 0)
 	if c.Capacity > 0 {
 		args[len(args)-1] = &c.Capacity
 	}
@@ -92,7 +92,7 @@ func (r *request) command(ctx context.Context, source bool) redis.Cmder {
 	case protocol.Release:
 		args = append(args, scripts.ReleaseFlags(c.MayBeQueued, c.Promote, len(c.Grants) == 0))
 	case protocol.Acquire:
-		flags := scripts.AcquireFlags(c.Refresh, c.Permits > len(c.Grants), c.Strict, c.Stood)
+		flags := scripts.AcquireFlags(c.Refresh, c.Permits > len(c.Grants), c.Strict, c.Stood, c.Callers)
 		args = scripts.AppendAcquire(args, &r.batch.NotAfter, flags, &c.AfterPlace)
 	}
 	for i, g := range c.Grants {

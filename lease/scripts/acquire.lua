@@ -5,7 +5,8 @@
 -- ARGV  1 ttl, 2 capacity
 --       3 notAfter  µs of this server's clock; past it nothing is asked for; 0 = no limit
 --       4 flags     1: see to the lifetime of the queue, 2: some weigh more than 1, 4: strict, that is refuse while
---                   another caller declares other limits, 8n: the first n have a place in the queue
+--                   another caller declares other limits, 8n: the first n have a place in the queue, n < 1024,
+--                   8192n: n callers of the process wait; callers is named
 --       5 behind    µs of this server's clock: the places of the others come after this
 --       6… pairs    at most 500 permits' ids, in order of arrival; with each, for how many µs it has waited
 --                   already; empty: it does not wait
@@ -26,7 +27,7 @@
 
 local flags, notAfter = ARGV[4] + 0, ARGV[3] + 0
 local late = notAfter > 0 and now > notAfter
-local stood = math.floor(flags / 8) -- how many have a place
+local stood = math.floor(flags / 8) % 1024 -- how many have a place
 
 -- Returns where there is room for all and nobody waits.
 -- @include "uncontended": others
@@ -158,6 +159,10 @@ if from < #ARGV then
     waiting = waiting + added
     if flags % 2 == 1 then
       sweep()
+    end
+    if KEYS[6] then
+      redis.call('ZADD', KEYS[6], math.floor(flags / 8192), string.match(id, '@([^#]+)'))
+      redis.call('PEXPIRE', KEYS[6], whole(2 * ttl))
     end
     if isNew and waiting > 0 then
       redis.call('PEXPIRE', queue, whole(2 * ttl))

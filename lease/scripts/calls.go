@@ -3,15 +3,15 @@ package scripts
 import "time"
 
 // Keys are what the scripts of one semaphore are called with, boxed once: how many keys, the keys, the TTL in ms and
-// the capacity. include/shared.lua says what each is.
-type Keys [8]any
+// the capacity; and the key that few calls need. include/shared.lua says what each is.
+type Keys [9]any
 
 // KeysOf returns the keys of a semaphore, and what its caller declares.
 func KeysOf(prefix, name string, ttl time.Duration, capacity int) *Keys {
 	tag := "{" + prefix + "-" + name + "}:"
 	fence := tag + "fence"
 	holders := fence[1 : len(tag)-2]
-	return &Keys{5, holders, fence, tag + "queue", tag + "alive", tag + "config", ttl.Milliseconds(), capacity}
+	return &Keys{5, holders, fence, tag + "queue", tag + "alive", tag + "config", ttl.Milliseconds(), capacity, tag + "callers"}
 }
 
 // Holders is the key of the sorted set.
@@ -22,8 +22,9 @@ func (k *Keys) Queue() any { return k[3] }
 
 // Command begins the arguments of a command that runs v: with the script's name, or its source where the server does
 // not know it. What is particular to the verb is to be appended; what differs from call to call goes in as a pointer,
-// which go-redis follows, so that nothing has to be boxed.
-func (k *Keys) Command(args []any, v Verb, withSource bool) []any {
+// which go-redis follows, so that nothing has to be boxed. callers says that the call names the key of the callers, too,
+// as an inspect always does.
+func (k *Keys) Command(args []any, v Verb, withSource, callers bool) []any {
 	if withSource {
 		args = append(args, "eval", all[v].source)
 	} else {
@@ -34,7 +35,10 @@ func (k *Keys) Command(args []any, v Verb, withSource bool) []any {
 		// does not have.
 		return append(args, 1, k[1], k[6], k[7])
 	}
-	return append(args, k[:]...)
+	if callers || v == Inspect {
+		return append(append(append(args, 6), k[1:6]...), k[8], k[6], k[7])
+	}
+	return append(args, k[:8]...)
 }
 
 // AppendAcquire appends what an acquire has in front of its requests: until when it may run and behind which place the
@@ -71,9 +75,10 @@ func RevokeArguments(id string) []any { return []any{id} }
 //   - refresh has it see to the lifetime of the queue.
 //   - heavy says that some ids weigh more than 1.
 //   - strict has it refuse while somebody holds or waits who declares another capacity or TTL.
-//   - standing says how many of the ids, the first, have a place in the queue.
-func AcquireFlags(refresh, heavy, strict bool, standing int) int {
-	return bit(refresh, 1) | bit(heavy, 2) | bit(strict, 4) | 8*standing
+//   - standing says how many of the ids, the first, have a place in the queue; at most 1,023.
+//   - callers is how many callers of the process wait, where the call names the key for it.
+func AcquireFlags(refresh, heavy, strict bool, standing, callers int) int {
+	return bit(refresh, 1) | bit(heavy, 2) | bit(strict, 4) | 8*standing | 8192*callers
 }
 
 // RenewFlags are renew's third argument, before the ids. setBack says that the server's clock was set back since they

@@ -7,7 +7,8 @@
 --       5 count     how many of each, at most 500
 -- Reply: now in µs, the override (-1: none), capacity and TTL in ms that the caller of the latest grant
 --       declared (0: none), how many members holders and queue have, then the page of holders as a list
---       (member, score, …), then that of waiters (id, arrival, the owner's alive-until in ms, …).
+--       (member, score, …), then that of waiters (id, arrival, the owner's alive-until in ms, how many of its
+--       callers wait if that is more than have a place, …).
 
 -- @include "shared": holders, fence, queue, alive, config
 -- @include "clock": now
@@ -22,14 +23,16 @@ local function page(key, from)
   return redis.call('ZRANGE', key, from, from + ARGV[5] - 1, 'WITHSCORES')
 end
 
-local waiters, until_ = {}, {}
+local waiters, until_, calling = {}, {}, {}
 local found = page(queue, ARGV[4] + 0)
 for i = 1, #found, 2 do
   local owner = string.match(found[i], '@([^#]+)') or ''
   until_[owner] = until_[owner] or redis.call('ZSCORE', alive, owner) or '0'
+  calling[owner] = calling[owner] or redis.call('ZSCORE', KEYS[6], owner) or '0'
   waiters[#waiters + 1] = found[i]
   waiters[#waiters + 1] = found[i + 1]
   waiters[#waiters + 1] = until_[owner]
+  waiters[#waiters + 1] = calling[owner]
 end
 return {
   now, override, (theirs or 0) + 0, (ms or 0) + 0, redis.call('ZCARD', holders), redis.call('ZCARD', queue),

@@ -111,6 +111,32 @@ func TestARevokedIDIsNotGrantedAgain(t *testing.T) {
 	})
 }
 
+// A poll may say how many callers wait in its process, where not all have a place.
+func TestInspectScriptShowsHowManyCallersWait(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		ctx := context.Background()
+		s.acquire(20*second, 1, 0, my(1))
+		tell := func(callers int) {
+			cmd := KeysOf("passbuddy", "x", 10*second, 1).Command(nil, Acquire, true, true)
+			cmd = append(cmd, 0, AcquireFlags(false, false, false, 0, callers), 0, my(2), 5, my(3), 4)
+			if err := s.client.Do(ctx, cmd...).Err(); err != nil {
+				s.Fatal(err)
+			}
+		}
+		for _, callers := range []int{1_000_000, 1} {
+			tell(callers)
+			s.poll(10*second, 1, my(2), second) // and does not say it again
+			r, err := InspectReply(s.operate(Inspect, 3, 0, 0, 500))
+			if err != nil || len(r.Waiters) != 2 || r.Waiters[0].Callers != int64(callers) || r.Waiters[1].Callers != int64(callers) {
+				s.Errorf("%+v, %v; want %d callers", r.Waiters, err, callers)
+			}
+		}
+		if ttl := s.client.PTTL(ctx, "{passbuddy-x}:callers").Val(); ttl <= 10*second || ttl > 20*second {
+			s.Errorf("it is kept for %v", ttl)
+		}
+	})
+}
+
 func TestInspectScriptShowsWhatThereIsAndWritesNothing(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
 		ctx := context.Background()
@@ -123,7 +149,7 @@ func TestInspectScriptShowsWhatThereIsAndWritesNothing(t *testing.T) {
 			t.Errorf("reply %v", r)
 		}
 		members, waiters := r[6].([]any), r[7].([]any)
-		if len(members) != 6 || len(waiters) != 3 || waiters[0] != your(1) || waiters[2] != fmt.Sprint(s.aliveUntil("you~2")) {
+		if len(members) != 6 || len(waiters) != 4 || waiters[0] != your(1) || waiters[2] != fmt.Sprint(s.aliveUntil("you~2")) || waiters[3] != "0" {
 			t.Errorf("holders %v, waiters %v", members, waiters)
 		}
 		if page := s.operate(Inspect, 3, 1, -1, 1); len(page[6].([]any)) != 2 || len(page[7].([]any)) != 0 {

@@ -122,6 +122,7 @@ type Queued struct {
 	ID         string
 	Arrival    int64 // µs of the server's clock
 	AliveUntil int64 // ms
+	Callers    int64 // that wait in the process, as it said last; 0: no more than have a place
 }
 
 // An Inspected is the reply to an inspect.
@@ -159,7 +160,7 @@ func InspectReply(reply []any) (Inspected, error) {
 	}
 	r := Inspected{ServerTime: n[0], Override: n[1], OtherCapacity: n[2], OtherTTL: n[3]}
 	members, isList := texts(reply[6], 2)
-	waiters, isToo := texts(reply[7], 3)
+	waiters, isToo := texts(reply[7], 4)
 	if !isList || !isToo {
 		return Inspected{}, err
 	}
@@ -170,13 +171,14 @@ func InspectReply(reply []any) (Inspected, error) {
 		}
 		r.Members = append(r.Members, Member{members[i], expiry})
 	}
-	for i := 0; i < len(waiters); i += 3 {
+	for i := 0; i < len(waiters); i += 4 {
 		arrival, isNumber := score(waiters[i+1])
 		until, isOne := score(waiters[i+2])
-		if !isNumber || !isOne {
+		callers, isToo := score(waiters[i+3])
+		if !isNumber || !isOne || !isToo {
 			return Inspected{}, err
 		}
-		r.Waiters = append(r.Waiters, Queued{waiters[i], arrival, until})
+		r.Waiters = append(r.Waiters, Queued{waiters[i], arrival, until, callers})
 	}
 	return r, nil
 }

@@ -48,18 +48,18 @@ func TestAnOperatorsReplyThatIsNotWhatWasPromisedIsAnErrorThatNamesTheVerb(t *te
 		{Resize, func(r []any) error { _, err := ResizeReply(r); return err }, []any{int64(1), int64(0)}},
 		{Revoke, func(r []any) error { _, err := RevokeReply(r); return err }, []any{int64(1), int64(0)}},
 		{Inspect, func(r []any) error { _, err := InspectReply(r); return err },
-			[]any{int64(1), int64(-1), int64(0), int64(0), int64(1), int64(1), page, []any{"id", "1", "2"}}},
+			[]any{int64(1), int64(-1), int64(0), int64(0), int64(1), int64(1), page, []any{"id", "1", "2", "3"}}},
 	} {
 		var bad [][]any
 		for n := range tc.whole {
 			odd := append([]any{}, tc.whole...)
 			odd[n] = nil
 			mixed := append([]any{}, tc.whole...)
-			mixed[n] = []any{int64(1), int64(2), int64(3), int64(4), int64(5), int64(6)}
+			mixed[n] = []any{int64(1), int64(2), int64(3), int64(4), int64(5), int64(6), int64(7), int64(8)}
 			cut := append([]any{}, tc.whole...)
 			cut[n] = []any{"id"}
 			wordy := append([]any{}, tc.whole...)
-			wordy[n] = []any{"id", "no number", "nor this", "id", "no number", "nor this"}
+			wordy[n] = []any{"id", "no number", "nor this", "id", "id", "no number", "nor this", "nor that"}
 			bad = append(bad, tc.whole[:n], odd, mixed, cut, wordy)
 		}
 		for _, reply := range append(bad, append(tc.whole, int64(0))) {

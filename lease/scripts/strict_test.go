@@ -12,7 +12,7 @@ import (
 // strictly has ids acquired by a strict caller, who does not wait.
 func (s *scriptTest) strictly(ttl time.Duration, capacity int, ids ...any) []int64 {
 	s.Helper()
-	args := []any{0, AcquireFlags(false, flagsFor(ids...) != 0, true, 0), 0}
+	args := []any{0, AcquireFlags(false, flagsFor(ids...) != 0, true, 0, 0), 0}
 	for _, id := range ids {
 		args = append(args, id, "")
 	}
@@ -109,7 +109,7 @@ func TestAStrictWaiterIsRefusedAtItsPoll(t *testing.T) {
 		ctx := context.Background()
 		s.mustGrant(s.strictly(10*second, 1, my(1)))
 		strict := func(stood int) []int64 {
-			return s.run(Acquire, 10*second, 1, 0, AcquireFlags(false, false, true, stood), 0, my(2), int64(1000))
+			return s.run(Acquire, 10*second, 1, 0, AcquireFlags(false, false, true, stood, 0), 0, my(2), int64(1000))
 		}
 		if r := strict(0); r[2] != Waiting {
 			s.Fatalf("want it to wait: %v", r)

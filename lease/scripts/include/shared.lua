@@ -7,6 +7,8 @@
 --       3 queue     sorted set: member = id, score = arrival in µs
 --       4 alive     sorted set: member = owner that waits, score = alive until, in ms
 --       5 config    hash: capacity = the operator's override
+--       6 callers   sorted set: member = owner, score = how many of its callers wait, where more wait than have a place
+--                   in the queue; only where a call has to do with it
 -- ARGV  1 ttl       ms, of the caller
 --       2 capacity  that the caller declares
 --

@@ -7,7 +7,8 @@
 --       5 count     how many of each, at most 500
 -- Reply: now in µs, the override (-1: none), capacity and TTL in ms that the caller of the latest grant
 --       declared (0: none), how many members holders and queue have, then the page of holders as a list
---       (member, score, …), then that of waiters (id, arrival, the owner's alive-until in ms, …).
+--       (member, score, …), then that of waiters (id, arrival, the owner's alive-until in ms, how many of its
+--       callers wait if that is more than have a place, …).
 
 -- What the keys and the first arguments are, for all verbs. A part makes no function that the usual way through a
 -- script does not need: Redis makes them all anew for each call.
@@ -18,6 +19,8 @@
 --       3 queue     sorted set: member = id, score = arrival in µs
 --       4 alive     sorted set: member = owner that waits, score = alive until, in ms
 --       5 config    hash: capacity = the operator's override
+--       6 callers   sorted set: member = owner, score = how many of its callers wait, where more wait than have a place
+--                   in the queue; only where a call has to do with it
 -- ARGV  1 ttl       ms, of the caller
 --       2 capacity  that the caller declares
 --
@@ -60,14 +63,16 @@ local function page(key, from)
   return redis.call('ZRANGE', key, from, from + ARGV[5] - 1, 'WITHSCORES')
 end
 
-local waiters, until_ = {}, {}
+local waiters, until_, calling = {}, {}, {}
 local found = page(queue, ARGV[4] + 0)
 for i = 1, #found, 2 do
   local owner = string.match(found[i], '@([^#]+)') or ''
   until_[owner] = until_[owner] or redis.call('ZSCORE', alive, owner) or '0'
+  calling[owner] = calling[owner] or redis.call('ZSCORE', KEYS[6], owner) or '0'
   waiters[#waiters + 1] = found[i]
   waiters[#waiters + 1] = found[i + 1]
   waiters[#waiters + 1] = until_[owner]
+  waiters[#waiters + 1] = calling[owner]
 end
 return {
   now, override, (theirs or 0) + 0, (ms or 0) + 0, redis.call('ZCARD', holders), redis.call('ZCARD', queue),
