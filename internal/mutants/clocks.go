@@ -55,7 +55,7 @@ var clockMutants = []mutant{
 	script("who waits does not say its TTL", "LongerTTL|FenceThat",
 		edit{acquire, "      declareTTL()\n", ""}),
 	script("who joins the queue again does not say its TTL", "LongerTTL",
-		edit{acquire, "    if added > 0 then\n", "    if joined then\n"}),
+		edit{acquire, "    if added > 0 or flags % 2 == 1 then\n", "    if joined or flags % 2 == 1 then\n"}),
 	state("an answer from before an error measures a notification", "Stories",
 		edit{batchGo, "	if trouble != nil {\n		s.sample = clockSample{} // another server may take over\n	}\n", ""}),
 	state("an answer from before a silence measures a notification", "Stories",

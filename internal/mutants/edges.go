@@ -22,7 +22,7 @@ var edgeMutants = []mutant{
 	script("after a step back a renewal only raises expiries", "RenewScript",
 		edit{renew, "if ARGV[3] == '1' then", "if ARGV[3] == '2' then"}),
 	state("after a step back no renewal is told", "Stories",
-		edit{renewals, "batch.add(Renew, g, 0, false).SetBack = s.SetBack", "batch.add(Renew, g, 0, false)"}),
+		edit{renewals, "c.SetBack, c.TTL = s.SetBack, s", "c.TTL = s"}),
 	real("a promotion when the memory is full begins with what takes memory", "AFullMemory",
 		edit{release, "  redis.call('ZREM', holders, '')\n", ""}),
 	unit("a release is sent again because nobody could be promoted", "PromotionIsRefused",

@@ -104,7 +104,7 @@ func (s *State) request(now Instant, batch *Batch, w *Waiter, age, afterPlace in
 		w.requestedAt = now
 	}
 	c := batch.add(Acquire, g, w.Capacity, w.Strict)
-	c.Refresh = now.Reached(s.refreshAt)
+	c.Refresh, c.TTL = now.Reached(s.refreshAt), s.declaredTTL().Milliseconds()
 	if w.place != 0 && c.Stood == len(c.Ages) {
 		c.Stood++
 	} else if c.Stood == len(c.Ages) {
@@ -180,6 +180,10 @@ func (s *State) acquired(now Instant, batch *Batch, c *Call) {
 			continue
 		}
 		expiry, token := c.Answers[i].Expiry, c.Answers[i].Token
+		ttl := time.Duration(c.TTL) * time.Millisecond
+		if expiry > 0 || expiry == 0 && c.Ages[i] != Once {
+			s.declared(ttl)
+		}
 		switch {
 		case g.State == asked && expiry > 0:
 			s.granted(now, batch.Sent, g, WindowEnd(batch.Sent, expiry, server, s.Config.Margin+batch.ClockAhead), token)
@@ -196,7 +200,7 @@ func (s *State) acquired(now Instant, batch *Batch, c *Call) {
 			s.Leave(now, g.waiter, disagreed(c.Occupancy))
 		case g.State == asked:
 			g.inQueue = true
-			if c.Refresh {
+			if c.Refresh && ttl >= s.declaredTTL() {
 				s.refreshAt = batch.Sent.Add(s.Config.TTL / 2)
 			}
 			g.waiter.stands(server, place)

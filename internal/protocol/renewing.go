@@ -123,7 +123,11 @@ func (s *State) addRenewals(now Instant, batch *Batch) {
 			batch.nextPartAt = g.Until.End().Add(s.third() - s.Window)
 			return
 		}
-		batch.add(Renew, g, 0, false).SetBack = s.SetBack
+		c := batch.add(Renew, g, 0, false)
+		c.SetBack, c.TTL = s.SetBack, s.Config.TTL.Milliseconds()
+		if c.SetBack { // it may shorten, and a window may be left that was granted or renewed by a longer TTL
+			c.TTL = s.heldTTL.Milliseconds()
+		}
 		batch.Renews += int(g.Weight)
 	}
 	s.SetBack = false // a step that is found from now on may come after what is sent

@@ -14,9 +14,11 @@ import "time"
 // It is not safe for concurrent use: a driver holds a lock, sends the state's batches, and calls the state at the time
 // that Next returns.
 type State struct {
-	Config     *Config       // changed by Reconfigure
+	Config     *Config       // in force; changed by Reconfigure
+	wanted     *Config       // has a longer TTL, and is in force once Redis knows that; nil: there is none
 	Window     time.Duration // TTL − Margin: how long a fresh grant is trusted
 	longestTTL time.Duration // that it has had
+	heldTTL    time.Duration // the longest in force since something has been held without a break
 
 	// immutable
 	pace   float64 // in (0.9, 1]: keeps processes apart that renew
@@ -127,8 +129,18 @@ func New(cfg *Config, pace float64, newID func(weight int) string, random func()
 
 // Reconfigure has the state go by another Config from now on: what is granted already keeps its window, and what waits is
 // asked for anew, because there may be more room.
+//
+// A longer TTL is in force when an acquire has brought it to Redis. Only then is what is held renewed by it: after a step
+// back of the server's clock, others take from a permit what lies further ahead than the longest TTL that Redis knows of.
 func (s *State) Reconfigure(now Instant, cfg *Config) {
-	s.Config, s.Window, s.longestTTL = cfg, cfg.TTL-cfg.Margin, max(s.longestTTL, cfg.TTL)
+	s.longestTTL, s.wanted = max(s.longestTTL, cfg.TTL), nil
+	if cfg.TTL > s.Config.TTL && !s.Idle() {
+		s.wanted, s.refreshAt = cfg, now
+		inForce := *cfg
+		inForce.TTL, inForce.Margin = s.Config.TTL, s.Config.Margin
+		cfg = &inForce
+	}
+	s.goBy(cfg)
 	s.Seen.Capacity = cfg.Capacity // an operator's, if there is one, comes with the next answer
 	if s.Waiting.Len > 0 {
 		s.join(now)
@@ -136,6 +148,27 @@ func (s *State) Reconfigure(now Instant, cfg *Config) {
 	if len(s.held) > 0 {
 		s.RenewAt = earlier(s.RenewAt, now.Add(s.third()))
 	}
+}
+
+func (s *State) goBy(cfg *Config) {
+	s.Config, s.Window = cfg, cfg.TTL-cfg.Margin
+	s.heldTTL = max(s.heldTTL, cfg.TTL)
+}
+
+// declared records that Redis knows of the TTL of an acquire.
+func (s *State) declared(ttl time.Duration) {
+	if s.wanted != nil && ttl >= s.wanted.TTL {
+		s.goBy(s.wanted)
+		s.wanted = nil
+	}
+}
+
+// declaredTTL is what an acquire says.
+func (s *State) declaredTTL() time.Duration {
+	if s.wanted != nil {
+		return s.wanted.TTL
+	}
+	return s.Config.TTL
 }
 
 // Close ends everything at once; nothing is given back.

@@ -15,6 +15,9 @@ func (s *State) waitlistOf(w *Waiter) *waitlist {
 
 // Ask puts w at the end of the waitlist, and has Redis asked at once if w is among the first of it.
 func (s *State) Ask(now Instant, w *Waiter) {
+	if s.wanted != nil && s.Idle() {
+		s.declared(s.wanted.TTL) // nothing is there that could rest on it
+	}
 	s.waitlistOf(w).push(now, w)
 	if w.Once { // one attempt, behind one that is perhaps under way
 		w.Deadline = earlier(w.Deadline, now.Add(s.bound()))

@@ -19,9 +19,9 @@ func nameOf(source string) string {
 // judgeCommand judges what one script did: whom it gave permits to, whom it passed over, whom it told.
 func (c *checker) judgeCommand(w *watched, s *script, before, after view) {
 	before = before.expired(after.at)
-	if s.verb == "acquire" {
-		for _, id := range s.ids() {
-			w.owners[ownerOf(id)] = s.ttl
+	for _, id := range s.ids() { // an acquire that is refused makes no TTL longer
+		if owner, known := ownerOf(id), w.owners[ownerOf(id)]; s.verb == "renew" || s.verb == "acquire" && (known == 0 || s.ttl < known) {
+			w.owners[owner] = s.ttl
 		}
 	}
 	var given []string

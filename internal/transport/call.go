@@ -86,6 +86,9 @@ func (r *request) command(ctx context.Context, source bool) redis.Cmder {
 	if c.Capacity > 0 {
 		args[len(args)-1] = &c.Capacity
 	}
+	if c.TTL > 0 {
+		args[len(args)-2] = &c.TTL
+	}
 	switch c.Verb {
 	case protocol.Renew:
 		args = append(args, scripts.RenewFlags(c.SetBack))

@@ -153,7 +153,7 @@ if from < #ARGV then
     -- Without GT: after a step back of the clock a process is not taken to be alive for longer than its TTL.
     local joined = redis.call('ZADD', alive, whole(expiry), string.match(id, '@([^#]+)')) == 1
     local added = redis.call('ZADD', queue, 'LT', unpack(arrivals))
-    if added > 0 then
+    if added > 0 or flags % 2 == 1 then
       declareTTL()
     end
     waiting = waiting + added

@@ -200,3 +200,21 @@ func TestAWaiterLeavesAFenceThatTellsOfNoOtherLimits(t *testing.T) {
 		}
 	})
 }
+
+// Who waits already may come to have a longer TTL. Its process says so with a call that sees to the queue's lifetime, and
+// what it is granted later is not drawn in to less.
+func TestAWaitersLongerTTLIsKnownFromItsNextPollOn(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		s.acquire(10*second, 1, 0, your(1))
+		s.poll(10*second, 1, my(1), 0)
+		s.run(Acquire, 60*second, 1, 0, AcquireFlags(true, false, false, 1, 0), 0, my(1), 1000)
+		s.release(1, your(1)) // my(1) gets it, for as long as its process is known to live
+		if !near(s.score(my(1)), 60*second) {
+			s.Fatalf("granted until %v from now", time.Until(time.UnixMilli(s.score(my(1)))))
+		}
+		s.acquire(10*second, 1, 0, your(2))
+		if !near(s.score(my(1)), 60*second) {
+			t.Errorf("drawn in to %v from now", time.Until(time.UnixMilli(s.score(my(1)))))
+		}
+	})
+}

@@ -1,0 +1,137 @@
+package protocol
+
+import (
+	"testing"
+	"time"
+)
+
+// A permit is never extended past what Redis knows to be somebody's TTL: after a step back of the server's clock, others
+// draw in what lies further ahead.
+
+func (s *stateTest) reconfigure(now Instant, ttl time.Duration) {
+	cfg := configOf(1, ttl)
+	s.Reconfigure(now, &cfg)
+}
+
+// mustSay checks the TTL of a batch's only call.
+func (s *stateTest) mustSay(batch *Batch, ttl time.Duration) {
+	s.Helper()
+	if got := time.Duration(batch.Calls[0].TTL) * time.Millisecond; got != ttl {
+		s.Fatalf("%v says %v, want %v", batch.Calls[0].Verb, got, ttl)
+	}
+}
+
+func TestALongerTTLIsInForceOnceRedisKnowsIt(t *testing.T) {
+	for name, granted := range map[string]int{"by a grant": 1, "by a place in the queue": 0} {
+		t.Run(name, func(t *testing.T) {
+			s := newStateTest(t, 2)
+			s.acquired(at(0))
+			s.reconfigure(at(0), 2*testTTL)
+			s.RenewNow(at(0))
+			renewal := s.mustDepart(at(0), Renew)
+			s.mustSay(renewal, testTTL)
+			s.waiter(at(0)) // while the renewal is under way
+			run(renewal, at(0), 0)
+			s.Arrive(at(0), renewal)
+			acquire := s.mustDepart(at(0), Acquire)
+			s.mustSay(acquire, 2*testTTL)
+			if !acquire.Calls[0].Refresh {
+				t.Error("it does not have Redis note the TTL")
+			}
+			fail(acquire, errNet) // Redis may have run it or not
+			s.Arrive(at(0), acquire)
+			s.RenewNow(at(0))
+			renewal = s.mustDepart(at(0), Renew)
+			s.mustSay(renewal, testTTL)
+			run(renewal, at(0), 0)
+			s.Arrive(at(0), renewal)
+
+			s.waiter(at(time.Second))
+			acquire = s.mustDepart(at(time.Second), Acquire)
+			run(acquire, at(time.Second), granted)
+			s.Arrive(at(time.Second), acquire)
+			s.RenewNow(at(time.Second))
+			s.mustSay(s.mustDepart(at(time.Second), Renew), 2*testTTL)
+			if want := 2*testTTL - configOf(1, 2*testTTL).Margin; s.Window != want {
+				t.Errorf("a window is %v long, want %v", s.Window, want)
+			}
+		})
+	}
+}
+
+// A request that does not wait, and is refused, leaves nothing in Redis.
+func TestARefusalDeclaresNoTTL(t *testing.T) {
+	s := newStateTest(t, 1)
+	s.acquired(at(0))
+	s.reconfigure(at(0), 2*testTTL)
+	w := &Waiter{Weight: 1, Once: true, Done: make(chan struct{}), Holding: &Holding{Holder: reachable{}}}
+	s.Ask(at(0), w)
+	acquire := s.mustDepart(at(0), Acquire)
+	run(acquire, at(0), 0)
+	s.Arrive(at(0), acquire)
+	s.RenewNow(at(0))
+	s.mustSay(s.mustDepart(at(0), Renew), testTTL)
+}
+
+// An answer to what was sent with the TTL of before says nothing of the new one.
+func TestAnAnswerToARequestOfBeforeDeclaresNoNewTTL(t *testing.T) {
+	s := newStateTest(t, 2)
+	s.acquired(at(0))
+	s.waiter(at(0))
+	before := s.mustDepart(at(0), Acquire)
+	s.reconfigure(at(0), 2*testTTL)
+	run(before, at(0), 1)
+	s.Arrive(at(0), before)
+	s.RenewNow(at(0))
+	s.mustSay(s.mustDepart(at(0), Renew), testTTL)
+}
+
+func TestALongerTTLIsInForceAtOnceWhereNothingIsHeld(t *testing.T) {
+	s := newStateTest(t, 1)
+	s.reconfigure(at(0), 2*testTTL)
+	if want := 2*testTTL - configOf(1, 2*testTTL).Margin; s.Window != want {
+		t.Errorf("a window is %v long, want %v", s.Window, want)
+	}
+}
+
+func TestALongerTTLIsInForceWithTheNextCallerWhenAllIsGivenBack(t *testing.T) {
+	s := newStateTest(t, 1)
+	g := s.acquired(at(0))
+	s.reconfigure(at(0), 2*testTTL)
+	s.Release(at(0), g.Holding)
+	release := s.mustDepart(at(0), Release)
+	run(release, at(0), 0)
+	s.Arrive(at(0), release)
+	s.waiter(at(time.Second))
+	if want := 2*testTTL - configOf(1, 2*testTTL).Margin; s.Window != want {
+		t.Errorf("a window is %v long, want %v", s.Window, want)
+	}
+}
+
+// After a step back a renewal sets the expiry, and may lower it. Windows that were granted by a longer TTL still rest on
+// that.
+func TestARenewalAfterAStepBackKeepsTheLongestTTLOfWhatIsHeld(t *testing.T) {
+	s := newStateTest(t, 1)
+	g := s.acquired(at(0))
+	s.reconfigure(at(0), testTTL/2)
+	s.RenewNow(at(0))
+	renewal := s.mustDepart(at(0), Renew)
+	s.mustSay(renewal, testTTL/2)
+	run(renewal, at(0), 0)
+	s.Arrive(at(0), renewal)
+	s.SetBack = true
+	s.RenewNow(at(0))
+	renewal = s.mustDepart(at(0), Renew)
+	s.mustSay(renewal, testTTL)
+	run(renewal, at(0), 0)
+	s.Arrive(at(0), renewal)
+
+	s.Release(at(0), g.Holding)
+	release := s.mustDepart(at(0), Release)
+	run(release, at(0), 0)
+	s.Arrive(at(0), release)
+	s.acquired(at(time.Second))
+	s.SetBack = true
+	s.RenewNow(at(time.Second))
+	s.mustSay(s.mustDepart(at(time.Second), Renew), testTTL/2) // nothing is left of what was granted before
+}
