@@ -277,6 +277,7 @@ func (d *driver) retire() {
 
 func init() {
 	hooks.Lose = func(l any) { l.(*Lease).hold.lose() }
+	hooks.Settled = func(m any, answered bool) (time.Time, bool) { return m.(*Manager).settled(answered) }
 	hooks.IgnoredMessages = func(m any) int64 { return m.(*Manager).ignored.Load() }
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -134,6 +135,35 @@ func (m *Manager) now() protocol.Instant {
 
 // timeOf turns an instant into a time of the wall clock.
 func (m *Manager) timeOf(i protocol.Instant) time.Time { return m.base.Add(i.Mono - 1) }
+
+// settled reports whether nothing is due or under way, and when the next thing is due; zero: nothing is. Where Redis does
+// not answer, what is under way does not count.
+func (m *Manager) settled(answered bool) (next time.Time, settled bool) {
+	m.mu.Lock()
+	drivers := slices.Collect(maps.Values(m.drivers))
+	m.mu.Unlock()
+	for _, d := range drivers {
+		d.mu.Lock()
+		busy := d.state.Batch != nil || d.state.AtTransport
+		d.mu.Unlock()
+		if busy && answered {
+			return next, false
+		}
+	}
+	if answered && !m.transport.Quiet() || !m.notifier.quiet() {
+		return next, false
+	}
+	for _, r := range []*renewer{m.renewer, m.watchdog} {
+		first, quiet := r.quiet()
+		if !quiet {
+			return next, false
+		}
+		if !first.IsZero() && (next.IsZero() || m.timeOf(first).Before(next)) {
+			next = m.timeOf(first)
+		}
+	}
+	return next, true
+}
 
 // driverOf returns the driver of a semaphore, locked, and makes it if there is none. alive says
 // that it is for a lease that lives, which is served while the manager drains.

@@ -118,6 +118,21 @@ func (r *renewer) fire() {
 	r.mu.Unlock()
 }
 
+// quiet reports whether it calls nobody, and whom it should have called by now is called; and when the next is due.
+func (r *renewer) quiet() (next protocol.Instant, quiet bool) {
+	if !r.calling.TryLock() {
+		return next, false
+	}
+	defer r.calling.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.now()
+	if r.due.Len() > 0 {
+		next = r.due.at(0)
+	}
+	return next, !protocol.Due(now, next) && !protocol.Due(now, r.armed)
+}
+
 // stop ends all calls and waits for the one that is under way.
 func (r *renewer) stop() {
 	r.mu.Lock()

@@ -156,6 +156,13 @@ func (n *notifier) add(c call) {
 	}
 }
 
+// quiet reports whether the tracers have been told everything.
+func (n *notifier) quiet() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return !n.notifying
+}
+
 func (n *notifier) run() {
 	for {
 		n.mu.Lock()

@@ -60,11 +60,12 @@ type Network struct {
 	stalled    bool
 	ended      bool
 	offset     time.Duration
-	errorReply string        // instead of executing, unless empty
-	moving     bool          // a slot moves: what names several keys is refused
-	short      bool          // the arrays that scripts answer are cut
-	busy       bool          // a script runs that takes its time
-	slowness   time.Duration // for each argument of the commands that a script calls
+	now        func() time.Time // the system's clock, unless SetClock
+	errorReply string           // instead of executing, unless empty
+	moving     bool             // a slot moves: what names several keys is refused
+	short      bool             // the arrays that scripts answer are cut
+	busy       bool             // a script runs that takes its time
+	slowness   time.Duration    // for each argument of the commands that a script calls
 	scripts    *interpreter
 	onCommand  []func(host string, now time.Time, cmd []string)
 	onPublish  []func(channel, message string)
@@ -88,6 +89,7 @@ func NewNetwork(seed uint64) *Network {
 		seed:  seed,
 		redis: redis,
 		srv:   redis.Server(),
+		now:   time.Now,
 		done:  make(chan struct{}),
 		hosts: map[string]*Host{},
 	}

@@ -196,6 +196,17 @@ func (h *Host) Kill() { h.change(killed, func(c *conn) { _ = c.Close() }) }
 // [Host.Refuse]; those that hang go on. Old connections stay dead.
 func (h *Host) Heal() { h.change(reachable, func(*conn) {}) }
 
+// Disconnect closes the host's connections at its own end, those too that a partition has made black holes: what waits for
+// an answer fails at once.
+func (h *Host) Disconnect() {
+	n := h.network
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for c := range h.conns {
+		_ = c.Close()
+	}
+}
+
 func (h *Host) change(to reach, each func(*conn)) {
 	n := h.network
 	n.mu.Lock()

@@ -167,7 +167,15 @@ func (n *Network) SetClockOffset(d time.Duration) {
 	defer n.exec.Unlock()
 	n.offset = d
 	n.epoch.Add(1)
-	n.redis.SetTime(time.Now().Add(d))
+	n.redis.SetTime(n.now().Add(d))
+}
+
+// SetClock has the server's clock follow another than the system's. It is to be called before the first request.
+func (n *Network) SetClock(now func() time.Time) {
+	n.exec.Lock()
+	defer n.exec.Unlock()
+	n.now = now
+	n.redis.SetTime(now())
 }
 
 // execute has the server run one request for p as soon as it is not stalled,
@@ -184,7 +192,7 @@ func (n *Network) execute(host string, p *server.Peer, cmd []string, queue bool,
 		return false
 	}
 	now := time.Now()
-	n.redis.SetTime(now.Add(n.offset))
+	n.redis.SetTime(n.now().Add(n.offset))
 	n.calling, n.dispatched, n.scripts.failed, n.scripts.work = n.Host(host), 0, false, 0
 	n.scripts.short = n.short
 	switch {

@@ -105,6 +105,13 @@ func (t *Transport) Send(s Sender, inline bool) {
 	p.run(true)
 }
 
+// Quiet reports whether it carries nothing and has nothing to carry.
+func (t *Transport) Quiet() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.underWay == 0 && t.abandoned == 0 && len(t.ready) == 0
+}
+
 // Run runs calls in order over a connection of its own choice and fills in their replies. It is for calls that no state
 // waits for, and returns when all are answered or ctx ends, where the client lets it.
 func (t *Transport) Run(ctx context.Context, keys *scripts.Keys, calls []protocol.Call) {

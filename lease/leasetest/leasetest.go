@@ -35,6 +35,9 @@
 //		…
 //	})
 //
+// Tests that go by an injected clock use [NewWithClock]: its [Clock] moves the managers' time and that of Redis together, and
+// stops where something is to be renewed. [Clock.Add](24*time.Hour) is a day in the life of a lease.
+//
 // # A fleet
 //
 // [NewFleet] is a Redis with several processes, and troubles: a process that is partitioned or crashes, a Redis that
