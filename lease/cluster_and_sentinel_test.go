@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -165,5 +166,81 @@ func TestSentinelLeasesGoOnAfterAFailover(t *testing.T) {
 	}
 	if err := <-waiting; err != nil {
 		t.Errorf("the waiter got %v", err)
+	}
+}
+
+// A slot moves from node to node and back, key by key, while callers come and go and one holds on. Nothing fails.
+func TestClusterASlotThatMovesKeyByKeyFailsNoAcquire(t *testing.T) {
+	inRealTime(t)
+	cluster := redistest.StartCluster(t)
+	open := func() *lease.Manager {
+		m, err := lease.Open("redis://"+cluster.Addrs()[0]+"?cluster=true", lease.Options{Logger: quiet})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = m.Close() })
+		return m
+	}
+	cfg := lease.Config{Capacity: 3, TTL: 3 * time.Second, RetryInterval: 100 * time.Millisecond}
+	a, b := gpu(t, open(), cfg), gpu(t, open(), cfg)
+	held := realAcquire(t, a)
+	c := gather(t, 5, a, b)
+	c.mustGoOn(1)
+
+	ctx, client := context.Background(), cluster.Client(t)
+	slot := client.ClusterKeySlot(ctx, "passbuddy-gpu").Val()
+	node, err := client.MasterForKey(ctx, "passbuddy-gpu")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, target := cluster.Nodes()[0], cluster.Nodes()[1]
+	for _, n := range cluster.Nodes() {
+		if n.Addr() == node.Options().Addr {
+			source = n
+		}
+	}
+	if target == source {
+		target = cluster.Nodes()[2]
+	}
+	for range 4 {
+		moveSlot(t, cluster, int(slot), source, target)
+		c.mustGoOn(2)
+		source, target = target, source
+	}
+	c.goHome()
+	if c.most.Load() > 2 || c.lost.Load() > 0 || !held.Valid() {
+		t.Errorf("%d at a time beside the one that is held, %d lost; held: %v", c.most.Load(), c.lost.Load(), held.Err())
+	}
+	if err := held.Release(); err != nil {
+		t.Error(err)
+	}
+}
+
+// moveSlot moves a slot as redis-cli does, with a pause after each key.
+func moveSlot(t *testing.T, cluster *redistest.Cluster, slot int, source, target *redistest.Server) {
+	t.Helper()
+	ctx := context.Background()
+	do := func(on *redistest.Server, args ...any) any {
+		t.Helper()
+		v, err := on.Client(t).Do(ctx, args...).Result()
+		if err != nil {
+			t.Fatalf("%v: %v", args, err)
+		}
+		return v
+	}
+	from, to := do(source, "cluster", "myid"), do(target, "cluster", "myid")
+	do(target, "cluster", "setslot", slot, "importing", from)
+	do(source, "cluster", "setslot", slot, "migrating", to)
+	host, port, _ := strings.Cut(target.Addr(), ":")
+	for {
+		keys := do(source, "cluster", "getkeysinslot", slot, 1).([]any)
+		if len(keys) == 0 {
+			break
+		}
+		do(source, "migrate", host, port, keys[0], 0, 5000, "replace") // NOKEY: it is gone meanwhile
+		time.Sleep(20 * time.Millisecond)
+	}
+	for _, n := range append([]*redistest.Server{target, source}, cluster.Nodes()...) {
+		do(n, "cluster", "setslot", slot, "node", to)
 	}
 }

@@ -167,7 +167,7 @@ type LostError struct {
 func (e *LostError) Error() string {
 	s := fmt.Sprintf("lease: lost permit %s of semaphore %q: %v", e.ID, e.Name, e.Reason)
 	if e.Err != nil {
-		s += ": " + e.Err.Error()
+		s += ": " + hinted(e.Err)
 	}
 	return s
 }
@@ -232,14 +232,18 @@ type RedisError struct {
 }
 
 func (e *RedisError) Error() string {
-	s := fmt.Sprintf("lease: %s %q: %v", e.Op, e.Name, e.Err)
-	if h := hint(e.Err); h != "" {
-		s += " (" + h + ")"
-	}
-	return s
+	return fmt.Sprintf("lease: %s %q: %s", e.Op, e.Name, hinted(e.Err))
 }
 
 func (e *RedisError) Unwrap() error { return e.Err }
+
+// hinted is the text of an error of Redis or of the way to it, with what to do where that is known.
+func hinted(err error) string {
+	if h := hint(err); h != "" {
+		return err.Error() + " (" + h + ")"
+	}
+	return err.Error()
+}
 
 // hint says what to do about an error of Redis or of the way to it, where that is known.
 func hint(err error) string {
