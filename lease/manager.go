@@ -139,6 +139,26 @@ func (m *Manager) timeOf(i protocol.Instant) time.Time { return m.base.Add(i.Mon
 // settled reports whether nothing is due or under way, and when the next thing is due; zero: nothing is. Where Redis does
 // not answer, what is under way does not count.
 func (m *Manager) settled(answered bool) (next time.Time, settled bool) {
+	for range 2 { // before and after the rest: what a timer has begun shows in one of them
+		next = time.Time{}
+		for _, r := range []*renewer{m.renewer, m.watchdog} {
+			first, quiet := r.quiet()
+			if !quiet {
+				return next, false
+			}
+			if !first.IsZero() && (next.IsZero() || m.timeOf(first).Before(next)) {
+				next = m.timeOf(first)
+			}
+		}
+		if !m.quiet(answered) {
+			return next, false
+		}
+	}
+	return next, true
+}
+
+// quiet reports whether nothing is under way.
+func (m *Manager) quiet(answered bool) bool {
 	m.mu.Lock()
 	drivers := slices.Collect(maps.Values(m.drivers))
 	m.mu.Unlock()
@@ -147,22 +167,10 @@ func (m *Manager) settled(answered bool) (next time.Time, settled bool) {
 		busy := d.state.Batch != nil || d.state.AtTransport
 		d.mu.Unlock()
 		if busy && answered {
-			return next, false
+			return false
 		}
 	}
-	if answered && !m.transport.Quiet() || !m.notifier.quiet() {
-		return next, false
-	}
-	for _, r := range []*renewer{m.renewer, m.watchdog} {
-		first, quiet := r.quiet()
-		if !quiet {
-			return next, false
-		}
-		if !first.IsZero() && (next.IsZero() || m.timeOf(first).Before(next)) {
-			next = m.timeOf(first)
-		}
-	}
-	return next, true
+	return (!answered || m.transport.Quiet()) && m.notifier.quiet()
 }
 
 // driverOf returns the driver of a semaphore, locked, and makes it if there is none. alive says

@@ -140,7 +140,7 @@ func (r *renewer) stop() {
 	if r.timer != nil {
 		r.timer.Stop()
 	}
-	r.due.list = nil
+	r.due.list, r.armed = nil, protocol.Instant{}
 	r.mu.Unlock()
 	r.calling.Lock() // the call that is under way is over when it lets go
 	defer r.calling.Unlock()

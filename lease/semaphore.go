@@ -249,7 +249,7 @@ func (s *Semaphore) errorOf(w *protocol.Waiter) error {
 	case protocol.Deadlock:
 		return &DeadlockError{Name: s.cfg.Name, Weight: w.Weight, Held: w.Own, Capacity: r.Capacity}
 	case protocol.Disagreed:
-		return &DisagreementError{Name: s.cfg.Name, Capacity: s.cfg.Capacity, TTL: s.cfg.TTL, OtherCapacity: r.Capacity, OtherTTL: r.TTL}
+		return &DisagreementError{Name: s.cfg.Name, Capacity: s.cfg.Capacity, TTL: r.OwnTTL, OtherCapacity: r.Capacity, OtherTTL: r.TTL}
 	case protocol.Unanswered:
 		return &RedisError{Op: "acquire", Name: s.cfg.Name, Err: public(r.Trouble)}
 	default:

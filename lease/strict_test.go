@@ -49,7 +49,7 @@ func TestStrictFailsWhileAnotherProcessDeclaresOtherLimits(t *testing.T) {
 // Two wait. The other process's call serves the first of them, by a capacity of 2; the second is told at its next poll,
 // and holds nobody up.
 func TestStrictAlsoHoldsForThoseWhoWait(t *testing.T) {
-	inBubble(t, func(w *world) {
+	inAnHour(t, func(w *world) {
 		a, _ := w.process("a")
 		b, _ := w.process("b")
 		loose, s := w.semaphore(a, 2), w.semaphore(b, 1, strict)

@@ -34,10 +34,11 @@ func TestRealRedisAPermitThatCameAfterTheClientsTimeoutGoesBack(t *testing.T) {
 	s := gpu(t, m, lease.Config{TTL: time.Minute})
 	got, failed := 0, 0
 	for range 10 {
-		if err := admin.Do(ctx, "client", "pause", 200, "all").Err(); err != nil {
-			t.Fatal(err)
-		}
-		l, err := s.Acquire(ctx)
+		server.Pause()
+		resumed := make(chan struct{})
+		time.AfterFunc(200*time.Millisecond, func() { server.Resume(); close(resumed) })
+		l, err := s.TryAcquire(ctx)
+		<-resumed
 		if trouble := new(lease.RedisError); err != nil && !errors.As(err, &trouble) {
 			t.Fatal(err)
 		}
@@ -50,9 +51,10 @@ func TestRealRedisAPermitThatCameAfterTheClientsTimeoutGoesBack(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	t.Logf("%d acquired, %d failed", got, failed)
-	redistest.Eventually(t, "nothing is held", func(context.Context) error { return gone(admin, "passbuddy-gpu") })
-	mustBeClean(t, admin)
+	if failed == 0 {
+		t.Errorf("%d acquired, none failed: nobody gave up early", got)
+	}
+	mustBecomeClean(t, admin)
 }
 
 // For a moment that is shorter than a third of the TTL. Who asks meanwhile is told why, and what to do.
@@ -207,6 +209,14 @@ func (c *crowd) goHome() {
 	c.callers.Wait()
 }
 
+// mustBecomeClean waits until no permit and no waiter is left: what was given up goes back later.
+func mustBecomeClean(t *testing.T, admin redis.UniversalClient) {
+	t.Helper()
+	for _, key := range []string{"passbuddy-gpu", "{passbuddy-gpu}:queue"} {
+		redistest.Eventually(t, "nothing is left", func(context.Context) error { return gone(admin, key) })
+	}
+}
+
 // every has do done again and again, until the function that it returns is called.
 func every(d time.Duration, do func()) (end func()) {
 	stop, over := make(chan struct{}), make(chan struct{})
@@ -249,7 +259,7 @@ func TestRealRedisSubscriptionsThatAreKilledAgainAndAgainHoldUpNobody(t *testing
 	if c.most.Load() > 1 || c.lost.Load() > 0 {
 		t.Errorf("%d at a time, %d lost", c.most.Load(), c.lost.Load())
 	}
-	mustBeClean(t, admin)
+	mustBecomeClean(t, admin)
 }
 
 // Each of the keys is deleted again and again, as by somebody who tidies up. Only the set of the holders is the truth:
@@ -265,7 +275,14 @@ func TestRealRedisKeysThatAreDeletedUnderLoad(t *testing.T) {
 			cfg := lease.Config{Capacity: 2, TTL: 2 * time.Second, RetryInterval: 100 * time.Millisecond}
 			c := gather(t, 6, gpu(t, a, cfg), gpu(t, b, cfg))
 			c.mustGoOn(1)
-			end := every(20*time.Millisecond, func() { admin.Del(context.Background(), key) })
+			end := every(20*time.Millisecond, func() {
+				if strings.HasSuffix(key, ":config") { // which is there only when somebody has said a capacity
+					if err := a.Resize(context.Background(), "gpu", 2); err != nil {
+						t.Error(err)
+					}
+				}
+				admin.Del(context.Background(), key)
+			})
 			for range 5 {
 				c.mustGoOn(5)
 			}
@@ -275,7 +292,7 @@ func TestRealRedisKeysThatAreDeletedUnderLoad(t *testing.T) {
 			if key != "passbuddy-gpu" && (c.most.Load() > 2 || c.lost.Load() > 0) {
 				t.Errorf("%d at a time, %d lost", c.most.Load(), c.lost.Load())
 			}
-			mustBeClean(t, admin)
+			mustBecomeClean(t, admin)
 		})
 	}
 }
@@ -303,7 +320,7 @@ func TestRealRedisFiveThousandCallersAtOnceOnTheDefaultPool(t *testing.T) {
 	if n := client.PoolStats().TotalConns; n > 10 {
 		t.Errorf("%d connections", n)
 	}
-	mustBeClean(t, server.Client(t))
+	mustBecomeClean(t, server.Client(t))
 }
 
 // The manager shares its client's only connection with somebody who keeps it for half of a window, time after time.
@@ -351,7 +368,9 @@ func TestRealRedisAnOutageWith200NamesIsALineEachAndNoSpin(t *testing.T) {
 	server.Kill()
 	for _, l := range leases {
 		<-l.Held().Done()
-		if !errors.Is(l.Err(), lease.ErrLost) || !strings.Contains(l.Err().Error(), "nothing listens there") {
+		// The latest attempt was refused, or was still dialling.
+		says := l.Err().Error()
+		if !errors.Is(l.Err(), lease.ErrLost) || !strings.Contains(says, "nothing listens there") && !strings.Contains(says, "nothing answered in time") {
 			t.Fatalf("ended: %v", l.Err())
 		}
 	}

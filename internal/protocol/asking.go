@@ -66,7 +66,6 @@ func (s *State) tellCallers(batch *Batch, asking int) {
 	more := s.Waiting.Len > asking
 	if last := len(batch.Calls) - 1; (more || s.moreCallers) && last >= 0 && batch.Calls[last].Verb == Acquire {
 		batch.Calls[last].Callers = s.Waiting.Len
-		s.moreCallers = more
 	}
 }
 
@@ -156,6 +155,9 @@ func (s *State) acquired(now Instant, batch *Batch, c *Call) {
 	s.promoteBy = Instant{} // it has promoted
 	s.takeStatus(now, c)
 	before := s.Seen
+	if !late && c.Callers > 0 {
+		s.moreCallers = c.Callers > len(c.Ages)
+	}
 	if !late {
 		s.learn(now, c)
 		if s.Seen.asOf = batch.Sent; before.asOf.Mono > batch.Sent.Mono { // a notification, or a later answer, came first
@@ -182,7 +184,7 @@ func (s *State) acquired(now Instant, batch *Batch, c *Call) {
 		expiry, token := c.Answers[i].Expiry, c.Answers[i].Token
 		ttl := time.Duration(c.TTL) * time.Millisecond
 		if expiry > 0 || expiry == 0 && c.Ages[i] != Once {
-			s.declared(ttl)
+			s.declared(now, batch.Sent, ttl)
 		}
 		switch {
 		case g.State == asked && expiry > 0:
@@ -197,10 +199,10 @@ func (s *State) acquired(now Instant, batch *Batch, c *Call) {
 			s.Leave(now, g.waiter, s.tooHeavy())
 		case g.State == asked && expiry == answerDisagree:
 			g.mayBeQueued = false
-			s.Leave(now, g.waiter, disagreed(c.Occupancy))
+			s.Leave(now, g.waiter, disagreed(c))
 		case g.State == asked:
 			g.inQueue = true
-			if c.Refresh && ttl >= s.declaredTTL() {
+			if c.Refresh && c.Ages[i] != Once && ttl >= s.declaredTTL() {
 				s.refreshAt = batch.Sent.Add(s.Config.TTL / 2)
 			}
 			g.waiter.stands(server, place)

@@ -73,6 +73,22 @@ func TestARefusalDeclaresNoTTL(t *testing.T) {
 	s.mustSay(s.mustDepart(at(0), Renew), testTTL)
 }
 
+// Nor does it see to the queue's lifetime: who waits next has Redis note the TTL.
+func TestARefusalOfWhoDoesNotWaitSeesToNothing(t *testing.T) {
+	s := newStateTest(t, 1)
+	s.acquired(at(0))
+	s.reconfigure(at(0), 2*testTTL)
+	w := &Waiter{Weight: 1, Once: true, Done: make(chan struct{}), Holding: &Holding{Holder: reachable{}}}
+	s.Ask(at(0), w)
+	acquire := s.mustDepart(at(0), Acquire)
+	run(acquire, at(0), 0)
+	s.Arrive(at(0), acquire)
+	s.waiter(at(time.Second))
+	if acquire = s.mustDepart(at(time.Second), Acquire); !acquire.Calls[0].Refresh {
+		t.Error("the next call does not have Redis note the TTL")
+	}
+}
+
 // An answer to what was sent with the TTL of before says nothing of the new one.
 func TestAnAnswerToARequestOfBeforeDeclaresNoNewTTL(t *testing.T) {
 	s := newStateTest(t, 2)
@@ -108,6 +124,55 @@ func TestALongerTTLIsInForceWithTheNextCallerWhenAllIsGivenBack(t *testing.T) {
 	}
 }
 
+// An answer to what was sent before the TTL was wanted last, in between made shorter and forgotten by Redis, says nothing.
+func TestAnAnswerOfAnEarlierWishDeclaresNothing(t *testing.T) {
+	s := newStateTest(t, 2)
+	s.acquired(at(0))
+	s.reconfigure(at(0), 2*testTTL)
+	s.waiter(at(0))
+	early := s.mustDepart(at(0), Acquire)
+	s.Tick(early.giveUp)
+	s.reconfigure(at(2*time.Second), testTTL)
+	s.reconfigure(at(2*time.Second), 2*testTTL)
+	run(early, at(0), 0)
+	s.Arrive(at(3*time.Second), early)
+	s.RenewNow(at(3 * time.Second))
+	if batch := s.Depart(at(3*time.Second), Reading{}); batch.Calls[0].Verb != Renew || batch.Calls[0].TTL != testTTL.Milliseconds() {
+		t.Errorf("%v says %d ms", batch.Calls[0].Verb, batch.Calls[0].TTL)
+	}
+}
+
+// When a longer TTL comes into force, windows are left that are short. They are renewed at once, an attempt may take no
+// longer than they allow, and an answer to a renewal of before puts the next one off for no longer than it could before.
+func TestALongerTTLDoesNotPutOffWhatHasAShortWindow(t *testing.T) {
+	s := newStateTest(t, 2)
+	g := s.acquired(at(0))
+	s.reconfigure(at(0), 100*testTTL)
+	s.waiter(at(0))
+	acquire := s.mustDepart(at(0), Acquire)
+	s.Tick(acquire.giveUp)
+	now := acquire.giveUp
+	s.RenewNow(now)
+	before := s.Depart(now, Reading{})
+	if before.Calls[0].Verb != Renew {
+		t.Fatalf("sent %v", before.Calls)
+	}
+	run(acquire, at(0), 0)
+	s.Arrive(now, acquire) // the longer TTL is in force
+	run(before, now, 0)
+	s.Arrive(now, before)
+	next := s.mustDepart(now, Renew)
+	s.mustSay(next, 100*testTTL)
+	if took := next.giveUp.Mono - next.Sent.Mono; took > testTTL/8 {
+		t.Errorf("an attempt may take %v, and the window is %v long", took, g.Until.End().Mono-now.Mono)
+	}
+	run(next, now, 0)
+	s.Arrive(now, next)
+	if next := s.RenewAt.Mono - now.Mono; next < 10*testTTL {
+		t.Errorf("the next renewal is due in %v", next)
+	}
+}
+
 // After a step back a renewal sets the expiry, and may lower it. Windows that were granted by a longer TTL still rest on
 // that.
 func TestARenewalAfterAStepBackKeepsTheLongestTTLOfWhatIsHeld(t *testing.T) {
@@ -122,7 +187,9 @@ func TestARenewalAfterAStepBackKeepsTheLongestTTLOfWhatIsHeld(t *testing.T) {
 	s.SetBack = true
 	s.RenewNow(at(0))
 	renewal = s.mustDepart(at(0), Renew)
-	s.mustSay(renewal, testTTL)
+	if left, says := g.Until.End().Mono-at(0).Mono, time.Duration(renewal.Calls[0].TTL)*time.Millisecond; says < left+s.Config.Margin || says > testTTL+2*time.Millisecond {
+		t.Errorf("it says %v, and the window ends in %v", says, left)
+	}
 	run(renewal, at(0), 0)
 	s.Arrive(at(0), renewal)
 
@@ -133,5 +200,8 @@ func TestARenewalAfterAStepBackKeepsTheLongestTTLOfWhatIsHeld(t *testing.T) {
 	s.acquired(at(time.Second))
 	s.SetBack = true
 	s.RenewNow(at(time.Second))
-	s.mustSay(s.mustDepart(at(time.Second), Renew), testTTL/2) // nothing is left of what was granted before
+	renewal = s.mustDepart(at(time.Second), Renew)
+	if says := time.Duration(renewal.Calls[0].TTL) * time.Millisecond; says > testTTL/2+2*time.Millisecond {
+		t.Errorf("it says %v, and nothing is left of what was granted before", says)
+	}
 }

@@ -39,9 +39,6 @@ func (s *State) endLease(now Instant, h *Holding, state grantState, why *Reason)
 
 // Keep adds g to the grants that are renewed.
 func (s *State) Keep(end Instant, g *Grant) {
-	if len(s.held) == 0 {
-		s.heldTTL = s.Config.TTL
-	}
 	g.State = Held
 	g.Until.set(end)
 	g.index = int32(len(s.held))

@@ -12,7 +12,7 @@ type Reason struct {
 	Trouble error // what the latest attempt met; nil: nothing
 
 	Capacity, Held, Waiting int           // NoRoom, TooHeavy: what Redis said last; Disagreed: the other's
-	TTL                     time.Duration // Disagreed: the other's
+	TTL, OwnTTL             time.Duration // Disagreed: the other's, and what was declared
 	RetryAfter              time.Duration // NoRoom: when it is worth asking again
 }
 

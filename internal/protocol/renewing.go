@@ -57,8 +57,13 @@ func (s *State) renewed(now Instant, batch *Batch, c *Call, current bool) {
 	}
 	if current && len(s.held) > 0 {
 		next := batch.Sent.Add(s.third())
-		if !batch.nextPartAt.IsZero() {
+		switch {
+		case c.TTL < s.Config.TTL.Milliseconds(): // it was sent before the TTL became longer
+			next = now
+		case !batch.nextPartAt.IsZero():
 			next = batch.nextPartAt
+		default:
+			s.leastTTL = 0
 		}
 		s.RenewAt = earlier(s.RenewAt, next)
 	}
@@ -82,7 +87,11 @@ func slackOf(now Instant, grants []*Grant) (slack time.Duration, held int) {
 // failed it is twice what the way takes. Where nothing is held, there is no window to be kept: a server that has never
 // answered has to be connected to first, and one that suddenly is far away gets more time with each attempt.
 func (s *State) bound() time.Duration {
-	least := s.Config.Attempt()
+	least, window := s.Config.Attempt(), s.Window
+	if s.leastTTL > 0 { // windows are left that are shorter
+		least, window = min(least, s.leastTTL/8), min(window, s.leastTTL*3/4)
+	}
+	attempt := least
 	if len(s.held) == 0 {
 		if s.Needed == 0 {
 			least = maxAttempt
@@ -93,13 +102,15 @@ func (s *State) bound() time.Duration {
 	if s.failures > 0 && len(s.held) > 0 {
 		longest = 2 * s.trip // the connection may be dead, and so may be the others that are idle
 	}
-	return max(s.Config.Attempt(), min(longest, s.roomForTwo(), s.Window/2))
+	return max(attempt, min(longest, s.roomForTwo(window), window/2))
 }
 
 // roomForTwo is how long a batch may take so that another fits into the window, if that takes as long as the server
 // has lately needed: a renewal begins after a third of the window, and a 24th is for the delay between the two. Where the
 // server needs too long for that, it gets a quarter more than it needs.
-func (s *State) roomForTwo() time.Duration { return max(s.Window*5/8-s.Needed, s.Needed*5/4) }
+func (s *State) roomForTwo(window time.Duration) time.Duration {
+	return max(window*5/8-s.Needed, s.Needed*5/4)
+}
 
 // What is held is renewed in one batch while that is quickly answered, and otherwise in parts.
 const (
@@ -118,16 +129,19 @@ func (s *State) addRenewals(now Instant, batch *Batch) {
 		due = slices.Clone(s.held)
 		slices.SortFunc(due, func(a, b *Grant) int { return cmp.Compare(a.Until.End().Mono, b.Until.End().Mono) })
 	}
+	ttl := s.Config.TTL
+	if s.SetBack { // it may shorten, and a window may be left that was granted or renewed by a longer TTL
+		for _, g := range s.held {
+			ttl = max(ttl, now.Until(g.Until.End())+s.Config.Margin+time.Millisecond)
+		}
+	}
 	for _, g := range due {
 		if batch.Renews > 0 && batch.Renews+int(g.Weight) > s.part {
 			batch.nextPartAt = g.Until.End().Add(s.third() - s.Window)
 			return
 		}
 		c := batch.add(Renew, g, 0, false)
-		c.SetBack, c.TTL = s.SetBack, s.Config.TTL.Milliseconds()
-		if c.SetBack { // it may shorten, and a window may be left that was granted or renewed by a longer TTL
-			c.TTL = s.heldTTL.Milliseconds()
-		}
+		c.SetBack, c.TTL = s.SetBack, ttl.Milliseconds()
 		batch.Renews += int(g.Weight)
 	}
 	s.SetBack = false // a step that is found from now on may come after what is sent

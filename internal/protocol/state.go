@@ -16,9 +16,10 @@ import "time"
 type State struct {
 	Config     *Config       // in force; changed by Reconfigure
 	wanted     *Config       // has a longer TTL, and is in force once Redis knows that; nil: there is none
+	wantedAt   Instant       // since when
+	leastTTL   time.Duration // before the TTL became longer, until all that is held is renewed by it; 0: as in force
 	Window     time.Duration // TTL − Margin: how long a fresh grant is trusted
 	longestTTL time.Duration // that it has had
-	heldTTL    time.Duration // the longest in force since something has been held without a break
 
 	// immutable
 	pace   float64 // in (0.9, 1]: keeps processes apart that renew
@@ -47,7 +48,7 @@ type State struct {
 
 	RenewAt     Instant // when held is renewed next; zero: nothing is held
 	pollAt      Instant // when the waiters poll next; zero: nobody waits
-	moreCallers bool    // Redis was told that more callers wait than have a place in the queue
+	moreCallers bool    // Redis may have been told that more callers wait than have a place in the queue
 	joinAt      Instant // when those who are not in the shared queue ask next; zero: nobody is
 	releaseDue  Instant // when a release is sent next; zero: nothing is to be released
 	refreshAt   Instant // when the queue's lifetime is seen to next
@@ -123,7 +124,9 @@ func New(cfg *Config, pace float64, newID func(weight int) string, random func()
 		pace:       pace,
 		part:       firstPart,
 		newID:      newID,
-		random:     random,
+
+		moreCallers: true, // by a state before this one
+		random:      random,
 	}
 }
 
@@ -135,9 +138,10 @@ func New(cfg *Config, pace float64, newID func(weight int) string, random func()
 func (s *State) Reconfigure(now Instant, cfg *Config) {
 	s.longestTTL, s.wanted = max(s.longestTTL, cfg.TTL), nil
 	if cfg.TTL > s.Config.TTL && !s.Idle() {
-		s.wanted, s.refreshAt = cfg, now
+		s.wanted, s.wantedAt, s.refreshAt = cfg, now, now
 		inForce := *cfg
 		inForce.TTL, inForce.Margin = s.Config.TTL, s.Config.Margin
+		inForce.RetryInterval = min(cfg.RetryInterval, inForce.TTL/3)
 		cfg = &inForce
 	}
 	s.goBy(cfg)
@@ -151,15 +155,21 @@ func (s *State) Reconfigure(now Instant, cfg *Config) {
 }
 
 func (s *State) goBy(cfg *Config) {
+	if len(s.held) == 0 {
+		s.leastTTL = 0
+	} else if cfg.TTL > s.Config.TTL && s.leastTTL == 0 {
+		s.leastTTL = s.Config.TTL
+	}
 	s.Config, s.Window = cfg, cfg.TTL-cfg.Margin
-	s.heldTTL = max(s.heldTTL, cfg.TTL)
 }
 
-// declared records that Redis knows of the TTL of an acquire.
-func (s *State) declared(ttl time.Duration) {
-	if s.wanted != nil && ttl >= s.wanted.TTL {
+// declared records that an acquire which was sent then has brought a TTL to Redis. What is held is renewed by a longer one
+// at once: its windows are still short.
+func (s *State) declared(now, sent Instant, ttl time.Duration) {
+	if s.wanted != nil && ttl >= s.wanted.TTL && sent.Mono >= s.wantedAt.Mono {
 		s.goBy(s.wanted)
 		s.wanted = nil
+		s.RenewNow(now)
 	}
 }
 

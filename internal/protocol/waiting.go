@@ -16,7 +16,7 @@ func (s *State) waitlistOf(w *Waiter) *waitlist {
 // Ask puts w at the end of the waitlist, and has Redis asked at once if w is among the first of it.
 func (s *State) Ask(now Instant, w *Waiter) {
 	if s.wanted != nil && s.Idle() {
-		s.declared(s.wanted.TTL) // nothing is there that could rest on it
+		s.declared(now, now, s.wanted.TTL) // nothing is there that could rest on it
 	}
 	s.waitlistOf(w).push(now, w)
 	if w.Once { // one attempt, behind one that is perhaps under way
@@ -129,9 +129,9 @@ func (s *State) withdraw(now Instant, w *Waiter) {
 func (s *State) tooHeavy() *Reason { return &Reason{Kind: TooHeavy, Capacity: s.Seen.Capacity} }
 
 // disagreed is why a strict waiter gets no lease.
-func disagreed(o *Occupancy) *Reason {
-	why := &Reason{Kind: Disagreed}
-	if o != nil {
+func disagreed(c *Call) *Reason {
+	why := &Reason{Kind: Disagreed, OwnTTL: time.Duration(c.TTL) * time.Millisecond}
+	if o := c.Occupancy; o != nil {
 		why.Capacity, why.TTL = o.OtherCapacity, o.OtherTTL
 	}
 	return why

@@ -133,9 +133,15 @@ func (p *pipeline) carry(inline bool) {
 func (p *pipeline) deliver(entries []entry, server *Server, inline bool) {
 	ctx := p.attempt(entries, inline)
 	p.requests = p.requests[:0]
-	for _, e := range entries {
-		for i := range e.batch.Calls {
-			p.requests = append(p.requests, request{keys: e.sender.Keys(), batch: e.batch, call: &e.batch.Calls[i]})
+	// Renewals go first. go-redis repeats a pipeline, some times and with pauses, while the server says to the first command
+	// that it will soon think otherwise (TRYAGAIN while a slot moves): that must hold up no renewal.
+	for _, renewals := range []bool{true, false} {
+		for _, e := range entries {
+			for i := range e.batch.Calls {
+				if c := &e.batch.Calls[i]; (c.Verb == protocol.Renew) == renewals {
+					p.requests = append(p.requests, request{keys: e.sender.Keys(), batch: e.batch, call: c})
+				}
+			}
 		}
 	}
 	p.execute(ctx, entries)

@@ -45,6 +45,8 @@ func NewFleetWithClock(t testing.TB) (*Fleet, *Clock) {
 // manager has something to do, such as a renewal, and goes on when Redis has answered, so that a lease lives as it would
 // if the time had passed by itself. When it returns, all that was due is done, and the tracers have been told.
 //
+// It does not wait for what the code under test does by timers of its own; call Add up to there first.
+//
 // It takes a few milliseconds for each renewal: a test of a day wants a TTL of minutes. Not to be used concurrently.
 func (c *Clock) Add(d time.Duration) {
 	t := c.fleet.t

@@ -110,11 +110,11 @@ func TestAClockMovesOnWhileRedisHangs(t *testing.T) {
 	p := f.Process("p", lease.Options{})
 	l := acquire(t, semaphore(t, p, slow))
 	f.Stall()
-	clock.Add(time.Minute)
+	clock.Add(2 * time.Minute) // a renewal hangs
 	f.Resume()
 	clock.Add(time.Hour)
 	if !l.Valid() {
-		t.Fatalf("a minute cost the lease: %v", l.Err())
+		t.Fatalf("two minutes cost the lease: %v", l.Err())
 	}
 	f.Stall()
 	clock.Add(5 * time.Minute)
@@ -122,6 +122,21 @@ func TestAClockMovesOnWhileRedisHangs(t *testing.T) {
 		t.Errorf("after five minutes without an answer: %v", l.Err())
 	}
 	f.Resume()
+}
+
+// A manager that is closed has nothing left to do.
+func TestAClockMovesOnWhenAManagerIsClosed(t *testing.T) {
+	t.Parallel()
+	f, clock := leasetest.NewFleetWithClock(t)
+	first, second := f.Process("first", lease.Options{}), f.Process("second", lease.Options{})
+	acquire(t, semaphore(t, first, slow))
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	clock.Add(time.Hour)
+	if err := acquire(t, semaphore(t, second, slow)).Release(); err != nil {
+		t.Error(err)
+	}
 }
 
 // fatal is a test that ends as a Fatal would.

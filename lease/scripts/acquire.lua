@@ -34,7 +34,7 @@ local stood = math.floor(flags / 8) % 1024 -- how many have a place
 
 -- @include "ids": weightOf, addMembers, maxWeight
 -- @include "purge": purge
--- @include "longest": knownTTL, declareTTL, drawIn, drawInAlive
+-- @include "longest": allOfNode, knownTTL, declareTTL, drawIn, drawInAlive
 -- @include "grant": grant, seal, other, given, soonest
 -- @include "publish": say, publish
 -- @include "promote": promote, override, sweep, limit
@@ -67,11 +67,15 @@ end
 local disagreed = false -- the call is strict, and the fence has the limits of another who may still hold or wait
 if flags % 8 >= 4 and not overridden and not late then
   local before = redis.call('GET', fence)
-  local theirs = string.match(before or '', '^%d+( %d+ %d+)')
-  if theirs and theirs ~= ' ' .. ARGV[2] .. ' ' .. ARGV[1] then
+  local theirs, ms = string.match(before or '', '^%d+ (%d+) (%d+)')
+  if theirs and (theirs ~= ARGV[2] or ms ~= ARGV[1]) then
     purge()
-    disagreed = held > 0 or waiting > stood
-    other = disagreed and before
+    disagreed = waiting > stood or held > 0 and not allOfNode()
+  end
+  if disagreed then -- what it does for those who wait it does by the limits that are declared already
+    other = before
+    limit = math.min(limit, theirs + 0)
+    ARGV[1], ARGV[2] = ms, theirs
   end
 end
 
@@ -160,9 +164,15 @@ if from < #ARGV then
     if flags % 2 == 1 then
       sweep()
     end
-    if KEYS[6] then
+    if KEYS[6] then -- callers
       redis.call('ZADD', KEYS[6], math.floor(flags / 8192), string.match(id, '@([^#]+)'))
-      redis.call('PEXPIRE', KEYS[6], whole(2 * ttl))
+      if redis.call('PTTL', KEYS[6]) < 2 * ttl then
+        redis.call('PEXPIRE', KEYS[6], whole(2 * ttl))
+      end
+      local owner = redis.call('ZRANDMEMBER', KEYS[6]) -- one at a time: nobody waits for that
+      if not redis.call('ZSCORE', alive, owner) then
+        redis.call('ZREM', KEYS[6], owner)
+      end
     end
     if isNew and waiting > 0 then
       redis.call('PEXPIRE', queue, whole(2 * ttl))

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 func TestPromise11ResizeWinsAndTakesNothingAway(t *testing.T) {
@@ -129,6 +131,13 @@ func TestInspectScriptShowsHowManyCallersWait(t *testing.T) {
 			r, err := InspectReply(s.operate(Inspect, 3, 0, 0, 500))
 			if err != nil || len(r.Waiters) != 2 || r.Waiters[0].Callers != int64(callers) || r.Waiters[1].Callers != int64(callers) {
 				s.Errorf("%+v, %v; want %d callers", r.Waiters, err, callers)
+			}
+		}
+		// Who has gone is forgotten, by and by.
+		s.client.ZAdd(ctx, "{passbuddy-x}:callers", redis.Z{Member: "gone~9", Score: 7})
+		for i := 0; s.client.ZCard(ctx, "{passbuddy-x}:callers").Val() > 1; i++ {
+			if tell(1); i == 1000 {
+				s.Fatal("who has gone is still there")
 			}
 		}
 		if ttl := s.client.PTTL(ctx, "{passbuddy-x}:callers").Val(); ttl <= 10*second || ttl > 20*second {

@@ -3,6 +3,7 @@ package scripts
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -100,6 +101,7 @@ func TestAStrictAcquireIsRefusedWhileAnotherWaits(t *testing.T) {
 		if s.score(your(2)) == 0 {
 			s.Error("the refused call has promoted nobody")
 		}
+		s.mustDisagree(s.strictly(10*second, 3, my(1)), 1, 10*second) // it has declared nothing by that
 	})
 }
 
@@ -142,10 +144,47 @@ func TestAnOverrideEndsADisagreement(t *testing.T) {
 	})
 }
 
-// Node's permits declare nothing.
+// A refused call serves who waits by the limits that are declared already, and not by its own.
+func TestAStrictRefusalPromotesByTheOthersLimits(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		s.mustGrant(s.acquire(20*second, 1, 0, your(1)))
+		s.wait(20*second, 1, your(2))
+		for range 2 {
+			s.mustDisagree(s.strictly(10*second, 3, my(1)), 1, 20*second)
+			if s.score(your(2)) != 0 {
+				s.Fatal("it gave a second permit of one")
+			}
+		}
+		s.client.Del(context.Background(), s.holders)
+		s.mustDisagree(s.strictly(10*second, 3, my(1)), 1, 20*second)
+		if s.score(your(2)) == 0 {
+			s.Error("nobody was promoted")
+		}
+		if _, says, _ := strings.Cut(s.client.Get(context.Background(), s.fence).Val(), " "); says != "1 20000" {
+			s.Errorf("the fence says %q", says)
+		}
+	})
+}
+
+// What a caller holds and gets again may have a longer TTL than the one that is declared.
+func TestAStrictRefusalKeepsTheLongestTTL(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		s.mustGrant(s.strictly(60*second, 3, my(1)))
+		s.mustGrant(s.acquire(10*second, 2, 0, your(1)))
+		s.mustGrant(s.strictly(60*second, 3, my(1)))
+		if _, says, _ := strings.Cut(s.client.Get(context.Background(), s.fence).Val(), " "); says != "2 10000 60000" {
+			s.Errorf("the fence says %q", says)
+		}
+	})
+}
+
+// Node's permits declare nothing; what the fence says is of somebody who has gone.
 func TestAStrictAcquireBesideNode(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
+		s.mustGrant(s.acquire(10*second, 2, 0, your(1)))
 		s.put("node", time.Now().Add(second).UnixMilli())
+		s.mustDisagree(s.strictly(10*second, 3, my(1)), 2, 10*second)
+		s.release(2, your(1))
 		s.mustGrant(s.strictly(10*second, 3, my(1)))
 	})
 }

@@ -1,7 +1,7 @@
 -- Grants one id after the other.
 
 local declared -- what the fence says after the token
-local other -- what the fence said before this call's first grant, if its caller declared other limits
+local other -- what the fence said before this call granted or refused anything, if its caller declared other limits
 local aged  -- whether the lifetimes of fence and holders are due: every thousand seconds
 
 -- Returns a new token, the first of this call. Tokens follow the server's clock and never stand still: a
@@ -15,14 +15,15 @@ local function firstToken()
     first = math.max(now, (string.match(before, '^%d+') or 0) + 1)
   end
   aged = not before or string.sub(before, 1, 7) ~= string.sub(text, 1, 7)
-  other = before and string.match(before, '^%d+( %d+ %d+)') ~= declared and before
+  other = other or before and string.match(before, '^%d+( %d+ %d+)') ~= declared and before
+  local says = ARGV[1] + 0 -- the caller's TTL, or that of whom it grants for
   local longest = math.max(ttl, knownTTL(before))
-  if longest > ttl then
+  if longest > says then
     declared = declared .. ' ' .. whole(longest)
   end
   if aged then
     redis.call('SET', fence, whole(first) .. declared, 'PX', keep)
-  elseif first ~= now or longest > ttl then
+  elseif first ~= now or longest > says then
     redis.call('SET', fence, whole(first) .. declared, 'KEEPTTL')
   end
   return first

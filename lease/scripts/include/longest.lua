@@ -2,6 +2,11 @@
 -- from before then lie ahead by as much as the step. A process that lives sets them anew, a dead one cannot. So a call
 -- that finds no room, or a waiter whose process may be dead, sets what lies further ahead than the longest TTL to that.
 
+-- Returns whether all permits are PassBuddy for Node's, which declare nothing. It looks at few only.
+local function allOfNode()
+  return held <= 100 and not string.find(table.concat(redis.call('ZRANGE', holders, 0, -1)), '@', 1, true)
+end
+
 -- Returns the longest TTL, in ms, of those who may hold or wait, as the fence says it. Where it says nothing, and
 -- one of this library's permits is there, or somebody waits, it can be any.
 local function knownTTL(before)
@@ -12,8 +17,8 @@ local function knownTTL(before)
   if theirs then
     return math.max(theirs + 0, tonumber(longest) or 0)
   end
-  if waiting == 0 and held <= 100 and not string.find(table.concat(redis.call('ZRANGE', holders, 0, -1)), '@', 1, true) then
-    return 0 -- all of them are PassBuddy for Node's
+  if waiting == 0 and allOfNode() then
+    return 0
   end
   return maxTTL
 end

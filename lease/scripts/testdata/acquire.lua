@@ -152,6 +152,11 @@ end
 -- from before then lie ahead by as much as the step. A process that lives sets them anew, a dead one cannot. So a call
 -- that finds no room, or a waiter whose process may be dead, sets what lies further ahead than the longest TTL to that.
 
+-- Returns whether all permits are PassBuddy for Node's, which declare nothing. It looks at few only.
+local function allOfNode()
+  return held <= 100 and not string.find(table.concat(redis.call('ZRANGE', holders, 0, -1)), '@', 1, true)
+end
+
 -- Returns the longest TTL, in ms, of those who may hold or wait, as the fence says it. Where it says nothing, and
 -- one of this library's permits is there, or somebody waits, it can be any.
 local function knownTTL(before)
@@ -162,8 +167,8 @@ local function knownTTL(before)
   if theirs then
     return math.max(theirs + 0, tonumber(longest) or 0)
   end
-  if waiting == 0 and held <= 100 and not string.find(table.concat(redis.call('ZRANGE', holders, 0, -1)), '@', 1, true) then
-    return 0 -- all of them are PassBuddy for Node's
+  if waiting == 0 and allOfNode() then
+    return 0
   end
   return maxTTL
 end
@@ -218,7 +223,7 @@ end
 -- Grants one id after the other.
 
 local declared -- what the fence says after the token
-local other -- what the fence said before this call's first grant, if its caller declared other limits
+local other -- what the fence said before this call granted or refused anything, if its caller declared other limits
 local aged  -- whether the lifetimes of fence and holders are due: every thousand seconds
 
 -- Returns a new token, the first of this call. Tokens follow the server's clock and never stand still: a
@@ -232,14 +237,15 @@ local function firstToken()
     first = math.max(now, (string.match(before, '^%d+') or 0) + 1)
   end
   aged = not before or string.sub(before, 1, 7) ~= string.sub(text, 1, 7)
-  other = before and string.match(before, '^%d+( %d+ %d+)') ~= declared and before
+  other = other or before and string.match(before, '^%d+( %d+ %d+)') ~= declared and before
+  local says = ARGV[1] + 0 -- the caller's TTL, or that of whom it grants for
   local longest = math.max(ttl, knownTTL(before))
-  if longest > ttl then
+  if longest > says then
     declared = declared .. ' ' .. whole(longest)
   end
   if aged then
     redis.call('SET', fence, whole(first) .. declared, 'PX', keep)
-  elseif first ~= now or longest > ttl then
+  elseif first ~= now or longest > says then
     redis.call('SET', fence, whole(first) .. declared, 'KEEPTTL')
   end
   return first
@@ -445,11 +451,15 @@ end
 local disagreed = false -- the call is strict, and the fence has the limits of another who may still hold or wait
 if flags % 8 >= 4 and not overridden and not late then
   local before = redis.call('GET', fence)
-  local theirs = string.match(before or '', '^%d+( %d+ %d+)')
-  if theirs and theirs ~= ' ' .. ARGV[2] .. ' ' .. ARGV[1] then
+  local theirs, ms = string.match(before or '', '^%d+ (%d+) (%d+)')
+  if theirs and (theirs ~= ARGV[2] or ms ~= ARGV[1]) then
     purge()
-    disagreed = held > 0 or waiting > stood
-    other = disagreed and before
+    disagreed = waiting > stood or held > 0 and not allOfNode()
+  end
+  if disagreed then -- what it does for those who wait it does by the limits that are declared already
+    other = before
+    limit = math.min(limit, theirs + 0)
+    ARGV[1], ARGV[2] = ms, theirs
   end
 end
 
@@ -538,9 +548,15 @@ if from < #ARGV then
     if flags % 2 == 1 then
       sweep()
     end
-    if KEYS[6] then
+    if KEYS[6] then -- callers
       redis.call('ZADD', KEYS[6], math.floor(flags / 8192), string.match(id, '@([^#]+)'))
-      redis.call('PEXPIRE', KEYS[6], whole(2 * ttl))
+      if redis.call('PTTL', KEYS[6]) < 2 * ttl then
+        redis.call('PEXPIRE', KEYS[6], whole(2 * ttl))
+      end
+      local owner = redis.call('ZRANDMEMBER', KEYS[6]) -- one at a time: nobody waits for that
+      if not redis.call('ZSCORE', alive, owner) then
+        redis.call('ZREM', KEYS[6], owner)
+      end
     end
     if isNew and waiting > 0 then
       redis.call('PEXPIRE', queue, whole(2 * ttl))

@@ -159,6 +159,11 @@ end
 -- from before then lie ahead by as much as the step. A process that lives sets them anew, a dead one cannot. So a call
 -- that finds no room, or a waiter whose process may be dead, sets what lies further ahead than the longest TTL to that.
 
+-- Returns whether all permits are PassBuddy for Node's, which declare nothing. It looks at few only.
+local function allOfNode()
+  return held <= 100 and not string.find(table.concat(redis.call('ZRANGE', holders, 0, -1)), '@', 1, true)
+end
+
 -- Returns the longest TTL, in ms, of those who may hold or wait, as the fence says it. Where it says nothing, and
 -- one of this library's permits is there, or somebody waits, it can be any.
 local function knownTTL(before)
@@ -169,8 +174,8 @@ local function knownTTL(before)
   if theirs then
     return math.max(theirs + 0, tonumber(longest) or 0)
   end
-  if waiting == 0 and held <= 100 and not string.find(table.concat(redis.call('ZRANGE', holders, 0, -1)), '@', 1, true) then
-    return 0 -- all of them are PassBuddy for Node's
+  if waiting == 0 and allOfNode() then
+    return 0
   end
   return maxTTL
 end
@@ -225,7 +230,7 @@ end
 -- Grants one id after the other.
 
 local declared -- what the fence says after the token
-local other -- what the fence said before this call's first grant, if its caller declared other limits
+local other -- what the fence said before this call granted or refused anything, if its caller declared other limits
 local aged  -- whether the lifetimes of fence and holders are due: every thousand seconds
 
 -- Returns a new token, the first of this call. Tokens follow the server's clock and never stand still: a
@@ -239,14 +244,15 @@ local function firstToken()
     first = math.max(now, (string.match(before, '^%d+') or 0) + 1)
   end
   aged = not before or string.sub(before, 1, 7) ~= string.sub(text, 1, 7)
-  other = before and string.match(before, '^%d+( %d+ %d+)') ~= declared and before
+  other = other or before and string.match(before, '^%d+( %d+ %d+)') ~= declared and before
+  local says = ARGV[1] + 0 -- the caller's TTL, or that of whom it grants for
   local longest = math.max(ttl, knownTTL(before))
-  if longest > ttl then
+  if longest > says then
     declared = declared .. ' ' .. whole(longest)
   end
   if aged then
     redis.call('SET', fence, whole(first) .. declared, 'PX', keep)
-  elseif first ~= now or longest > ttl then
+  elseif first ~= now or longest > says then
     redis.call('SET', fence, whole(first) .. declared, 'KEEPTTL')
   end
   return first
