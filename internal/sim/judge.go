@@ -139,6 +139,9 @@ func (c *checker) judgeHead(w *watched, s *script, before, after view) {
 		members += h.members
 	}
 	limit := after.limitFor(s)
+	if s.isStrict() && after.override < 0 {
+		limit = min(limit, slices.Min(w.capacities))
+	}
 	id := after.head()
 	if id == "" || members >= limit {
 		return

@@ -93,6 +93,18 @@ type script struct {
 	args     []string // behind those
 }
 
+// flags are an acquire's, as lease/scripts has them; 0: it is none.
+func (s *script) flags() int {
+	if s.verb != "acquire" || len(s.args) < 2 {
+		return 0
+	}
+	flags, _ := strconv.Atoi(s.args[1])
+	return flags
+}
+
+// isStrict reports whether an acquire may be refused, and then serves others by what was declared before it.
+func (s *script) isStrict() bool { return s.flags()%8 >= 4 }
+
 // script reads a command; nil: it runs none of the library's scripts. It learns their names when they come
 // with their source.
 func (c *checker) script(host string, cmd []string) *script {
@@ -148,8 +160,7 @@ func (s *script) arrival(id string, before, after view) float64 {
 	if i := slices.Index(s.args, id); s.verb == "acquire" && i >= 0 {
 		if age, err := strconv.ParseInt(s.args[i+1], 10, 64); err == nil {
 			asks := float64(after.server - age)
-			flags, _ := strconv.Atoi(s.args[1])
-			if behind, err := strconv.ParseFloat(s.args[2], 64); err == nil && (i-3)/2 >= flags/4 && behind < float64(after.server+1000) {
+			if behind, err := strconv.ParseFloat(s.args[2], 64); err == nil && (i-3)/2 >= s.flags()/8%1024 && behind < float64(after.server+1000) {
 				asks = max(asks, behind+1)
 			}
 			if !waits || asks < at {
