@@ -11,7 +11,7 @@ import (
 // module that a package may import, and whether it may talk to Redis.
 func TestArrowsRunOneWay(t *testing.T) {
 	const module = "github.com/eqworks/passbuddy/"
-	for name, may := range map[string][]string{
+	arrows := map[string][]string{
 		"internal/backoff":   {},
 		"internal/hooks":     {},
 		"internal/protocol":  {"internal/backoff"},
@@ -20,7 +20,15 @@ func TestArrowsRunOneWay(t *testing.T) {
 		"lease":              {"internal/hooks", "internal/protocol", "internal/transport", "lease/scripts", "go-redis"},
 		"lease/leasehttp":    {"lease"},
 		"lease/leasetest":    {"internal/hooks", "internal/sim", "lease", "go-redis"},
-	} {
+	}
+	free := []string{"internal/mutants", "internal/redistest", "internal/sim"} // which serve tests
+	for _, path := range list(t, module+"lease/...", module+"internal/...") {
+		name := strings.TrimPrefix(path, module)
+		if _, known := arrows[name]; !known && !slices.Contains(free, name) {
+			t.Errorf("say here, and in docs/architecture.md, what %s may import", name)
+		}
+	}
+	for name, may := range arrows {
 		for _, path := range list(t, "-f", `{{join .Imports "\n"}}`, module+name) {
 			imported, ours := strings.CutPrefix(path, module)
 			if strings.HasPrefix(path, "github.com/redis/go-redis/") {

@@ -39,7 +39,7 @@ var limitMutants = []mutant{
 	script("a strict acquire takes Node's permits for another's", "Node",
 		edit{acquire, "held > 0 and not allOfNode()", "held > 0"}),
 	script("callers of processes that have gone are never forgotten", "HowManyCallers",
-		edit{acquire, "redis.call('ZREM', KEYS[6], owner)", "local _ = owner"}),
+		edit{acquire, "redis.call('ZREM', callers, owner)", "local _ = owner"}),
 	script("a waiter's longer TTL is not known", "LongerTTL",
 		edit{acquire, "if added > 0 or flags % 2 == 1 then", "if added > 0 then"}),
 	fleet("what is held is renewed by a TTL that Redis does not know, in a fleet",

@@ -115,7 +115,7 @@ func (s *State) giveUp(now Instant) {
 	s.reschedule()
 }
 
-// Arrive takes the answers to ex, also when it was given up before.
+// Arrive takes the answers to batch, also when it was given up before.
 func (s *State) Arrive(now Instant, batch *Batch) {
 	current := s.Batch == batch
 	if current {
@@ -241,7 +241,7 @@ func (s *State) failed(now Instant, c *Call, why Failure) {
 	}
 }
 
-// status handles the flags of a reply: there is more to promote, and notifications are not permitted.
+// takeStatus handles the flags of a reply: there is more to promote, and notifications are not permitted.
 func (s *State) takeStatus(now Instant, c *Call) {
 	if c.More {
 		s.promoteAt, s.promoteBy = now, Instant{}
@@ -264,7 +264,7 @@ func (s *State) Patience() time.Duration {
 // IsQuick reports whether the server has answered before, and lately in a fraction of the time that it is given.
 func (s *State) IsQuick() bool { return s.Needed > 0 && s.Needed <= s.Config.Attempt()/4 }
 
-// IsAnswered reports whether the server answered any call of ex.
+// IsAnswered reports whether the server answered any call of b.
 func (b *Batch) IsAnswered() bool {
 	return slices.ContainsFunc(b.Calls, func(c Call) bool { return c.Failure.Err == nil })
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/eqworks/passbuddy/internal/protocol"
 )
 
-// A pipeline is one goroutine that carries pipelines, one after the other.
+// A pipeline is one goroutine that sends go-redis's pipelines, one after the other.
 type pipeline struct {
 	transport *Transport
 	abandoned bool // guarded by transport.mu: a sender gave this round up

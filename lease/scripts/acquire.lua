@@ -5,8 +5,8 @@
 -- ARGV  1 ttl, 2 capacity
 --       3 notAfter  µs of this server's clock; past it nothing is asked for; 0 = no limit
 --       4 flags     1: see to the lifetime of the queue, 2: some weigh more than 1, 4: strict, that is refuse while
---                   another caller declares other limits, 8n: the first n have a place in the queue, n < 1024,
---                   8192n: n callers of the process wait; callers is named
+--                   another caller declares other limits, 8n: the first n (up to 1023) have a place in the queue,
+--                   8192n: n callers wait in the process, which the key callers is to keep
 --       5 behind    µs of this server's clock: the places of the others come after this
 --       6… pairs    at most 500 permits' ids, in order of arrival; with each, for how many µs it has waited
 --                   already; empty: it does not wait
@@ -22,7 +22,7 @@
 -- retry are harmless. Cost when there is room: TIME, EXISTS, SET, ZADD; and ZCARD where somebody holds,
 -- PEXPIRE where nobody does.
 
--- @include "shared": holders, fence, queue, alive, config, ttl, capacity, keep, maxTTL, held, waiting, whole, LATE, MUTED, MORE, DETAILS
+-- @include "shared": holders, fence, queue, alive, config, callers, ttl, capacity, keep, maxTTL, held, waiting, whole, LATE, MUTED, MORE, DETAILS
 -- @include "clock": seconds, micros, now, later
 
 local flags, notAfter = ARGV[4] + 0, ARGV[3] + 0
@@ -164,14 +164,14 @@ if from < #ARGV then
     if flags % 2 == 1 then
       sweep()
     end
-    if KEYS[6] then -- callers
-      redis.call('ZADD', KEYS[6], math.floor(flags / 8192), string.match(id, '@([^#]+)'))
-      if redis.call('PTTL', KEYS[6]) < 2 * ttl then
-        redis.call('PEXPIRE', KEYS[6], whole(2 * ttl))
+    if callers then
+      redis.call('ZADD', callers, math.floor(flags / 8192), string.match(id, '@([^#]+)'))
+      if redis.call('PTTL', callers) < 2 * ttl then
+        redis.call('PEXPIRE', callers, whole(2 * ttl))
       end
-      local owner = redis.call('ZRANDMEMBER', KEYS[6]) -- one at a time: nobody waits for that
+      local owner = redis.call('ZRANDMEMBER', callers) -- one at a time: nobody waits for that
       if not redis.call('ZSCORE', alive, owner) then
-        redis.call('ZREM', KEYS[6], owner)
+        redis.call('ZREM', callers, owner)
       end
     end
     if isNew and waiting > 0 then

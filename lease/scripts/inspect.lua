@@ -10,7 +10,7 @@
 --       (member, score, …), then that of waiters (id, arrival, the owner's alive-until in ms, how many of its
 --       callers wait if that is more than have a place, …).
 
--- @include "shared": holders, fence, queue, alive, config
+-- @include "shared": holders, fence, queue, alive, config, callers
 -- @include "clock": now
 
 local override = tonumber(redis.call('HGET', config, 'capacity') or '') or -1
@@ -28,7 +28,7 @@ local found = page(queue, ARGV[4] + 0)
 for i = 1, #found, 2 do
   local owner = string.match(found[i], '@([^#]+)') or ''
   until_[owner] = until_[owner] or redis.call('ZSCORE', alive, owner) or '0'
-  calling[owner] = calling[owner] or redis.call('ZSCORE', KEYS[6], owner) or '0'
+  calling[owner] = calling[owner] or redis.call('ZSCORE', callers, owner) or '0'
   waiters[#waiters + 1] = found[i]
   waiters[#waiters + 1] = found[i + 1]
   waiters[#waiters + 1] = until_[owner]

@@ -30,7 +30,7 @@
 -- Status, in every reply that has one, is the sum of: 1 the call ran past its notAfter and asked for nothing,
 -- 2 a notification was not permitted, 4 there is more to promote, 8 (acquire) six integers more are at the end.
 
-local holders, fence, queue, alive, config = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local holders, fence, queue, alive, config, callers = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local ttl, capacity = ARGV[1] + 0, ARGV[2] + 0
 
 local LATE, MUTED, MORE, DETAILS = 1, 2, 4, 8 -- of a status
@@ -68,7 +68,7 @@ local found = page(queue, ARGV[4] + 0)
 for i = 1, #found, 2 do
   local owner = string.match(found[i], '@([^#]+)') or ''
   until_[owner] = until_[owner] or redis.call('ZSCORE', alive, owner) or '0'
-  calling[owner] = calling[owner] or redis.call('ZSCORE', KEYS[6], owner) or '0'
+  calling[owner] = calling[owner] or redis.call('ZSCORE', callers, owner) or '0'
   waiters[#waiters + 1] = found[i]
   waiters[#waiters + 1] = found[i + 1]
   waiters[#waiters + 1] = until_[owner]

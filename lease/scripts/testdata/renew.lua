@@ -34,7 +34,7 @@
 -- Status, in every reply that has one, is the sum of: 1 the call ran past its notAfter and asked for nothing,
 -- 2 a notification was not permitted, 4 there is more to promote, 8 (acquire) six integers more are at the end.
 
-local holders, fence, queue, alive, config = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local holders, fence, queue, alive, config, callers = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local ttl, capacity = ARGV[1] + 0, ARGV[2] + 0
 
 local LATE, MUTED, MORE, DETAILS = 1, 2, 4, 8 -- of a status
