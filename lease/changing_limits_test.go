@@ -76,3 +76,28 @@ func TestALimitThatIsRaisedIsInForceAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// A caller of a process that also has a handle of a smaller capacity goes by its own: the poll of the other's callers does
+// not refuse it.
+func TestAHeavyCallerOfALargerHandleIsNotRefused(t *testing.T) {
+	inAnHour(t, func(w *world) {
+		other, _ := w.process("other")
+		m, _ := w.process("p")
+		held := w.acquire(w.semaphore(other, 4))
+		large, small := w.semaphore(m, 4), w.semaphore(m, 3)
+		served := make(chan error, 2)
+		ask := func(s *lease.Semaphore, weight int) {
+			served <- s.Do(context.Background(), func(context.Context) error { return nil }, lease.Weight(weight))
+		}
+		go ask(large, 4)
+		time.Sleep(time.Second)
+		go ask(small, 1)
+		time.Sleep(2 * time.Second) // both have polled
+		_ = held.Release()
+		for range 2 {
+			if err := <-served; err != nil {
+				w.Error(err)
+			}
+		}
+	})
+}

@@ -36,6 +36,8 @@ var limitMutants = []mutant{
 		edit{acquire, "    ARGV[1], ARGV[2] = ms, theirs\n", ""}),
 	script("a strict refusal forgets the longest TTL", "Strict",
 		edit{grantLua, "  local says = ARGV[1] + 0", "  local says = ttl"}),
+	script("a strict refusal refuses who does not fit the other's capacity", "Strict",
+		edit{acquire, "flags % 16 < 8 and not disagreed", "flags % 16 < 8"}),
 	script("a strict acquire takes Node's permits for another's", "Node",
 		edit{acquire, "held > 0 and not allOfNode()", "held > 0"}),
 	script("callers of processes that have gone are never forgotten", "HowManyCallers",
@@ -46,6 +48,11 @@ var limitMutants = []mutant{
 		edit{stateGo, "if cfg.TTL > s.Config.TTL && !s.Idle() {", "if false {"}),
 	unit("an operator's tool declares a capacity of its own", "OperatorsNeed",
 		edit{"lease/operate.go", "			state.Capacity = int(r.OtherCapacity)\n", ""}),
+
+	unit("a smaller handle's poll refuses a larger one's caller", "HeavyCallerOfALarger",
+		edit{acquire, "flags % 16 < 8 and not disagreed", "not disagreed"}),
+	state("a caller that has left counts among those with a larger capacity", "SmallerCapacity",
+		edit{"internal/protocol/waiter.go", "	l.declare(w.Capacity, -1)\n", ""}),
 
 	// Strict.
 	script("a strict acquire compares nothing", "Strict",

@@ -1,6 +1,9 @@
 package protocol
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // occupancySeen is what Redis said of the semaphore when it was asked for a permit last.
 type occupancySeen struct {
@@ -103,6 +106,7 @@ func (s *State) request(now Instant, batch *Batch, w *Waiter, age, afterPlace in
 		w.requestedAt = now
 	}
 	c := batch.add(Acquire, g, w.Capacity, w.Strict)
+	c.Narrow = cmp.Or(w.Capacity, s.Config.Capacity) < s.Waiting.widest(s.Config.Capacity)
 	c.Refresh, c.TTL = now.Reached(s.refreshAt), s.declaredTTL().Milliseconds()
 	if w.place != 0 && c.Stood == len(c.Ages) {
 		c.Stood++

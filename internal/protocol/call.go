@@ -25,6 +25,7 @@ type Call struct {
 	Capacity    int     // acquire: what its callers declare; 0: what the process does
 	TTL         int64   // ms; acquire: what its callers declare; renew: how long the permits live from then on; 0: what the process declares
 	Strict      bool    // acquire: refuse while another process declares other limits
+	Narrow      bool    // acquire: others who wait here go by a larger capacity
 	Ages        []int64 // acquire: for how many µs each has waited; Once: it does not wait
 	Stood       int     // acquire: the first so many have a place in the queue
 	Callers     int     // acquire: how many callers of the process wait; 0: nothing is said of it

@@ -1,6 +1,10 @@
 package protocol
 
-import "time"
+import (
+	"cmp"
+	"slices"
+	"time"
+)
 
 // A Waiter is one call of Acquire that has not returned.
 type Waiter struct {
@@ -38,6 +42,30 @@ type waitlist struct {
 	Len         int
 	weight      int // of all of them
 	counting    int // how many have MaxAttempts
+	capacities  []capacityCount
+}
+
+// A capacityCount is how many waiters declare a capacity themselves.
+type capacityCount struct{ capacity, waiters int }
+
+// declare counts a waiter in, or out.
+func (l *waitlist) declare(capacity, by int) {
+	i := slices.IndexFunc(l.capacities, func(c capacityCount) bool { return c.capacity == capacity })
+	if i < 0 {
+		l.capacities = append(l.capacities, capacityCount{capacity, by})
+		return
+	}
+	if l.capacities[i].waiters += by; l.capacities[i].waiters == 0 {
+		l.capacities = slices.Delete(l.capacities, i, i+1)
+	}
+}
+
+// widest is the largest capacity that a waiter goes by; those that declare none go by the process's.
+func (l *waitlist) widest(process int) (most int) {
+	for _, c := range l.capacities {
+		most = max(most, cmp.Or(c.capacity, process))
+	}
+	return most
 }
 
 // push puts w at the end.
@@ -51,6 +79,7 @@ func (l *waitlist) push(now Instant, w *Waiter) {
 		}
 	}
 	l.weight += w.Weight
+	l.declare(w.Capacity, 1)
 	if w.MaxAttempts > 0 {
 		l.counting++
 	}
@@ -78,6 +107,7 @@ func (l *waitlist) remove(w *Waiter) {
 	w.prev, w.next, w.inWaitlist = nil, nil, false
 	l.Len--
 	l.weight -= w.Weight
+	l.declare(w.Capacity, -1)
 	if w.MaxAttempts > 0 {
 		l.counting--
 	}

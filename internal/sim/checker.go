@@ -184,7 +184,7 @@ func (c *checker) empty() {
 func (c *checker) lookAgain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.network.redis.SetTime(time.Now().Add(c.network.offset))
+	c.network.expire()
 	for _, w := range c.sems {
 		w.last = w.look(c.network, time.Now())
 		w.last.epoch = c.epochs

@@ -45,7 +45,7 @@ func (c *checker) checkEmpty() {
 	defer c.network.exec.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.network.redis.SetTime(time.Now().Add(c.network.offset))
+	c.network.expire()
 	for _, w := range c.sems {
 		v := w.look(c.network, time.Now())
 		for id, h := range v.holders {

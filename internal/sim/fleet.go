@@ -75,6 +75,9 @@ func Run(t *testing.T, plan Plan) (report Report) {
 	return report
 }
 
+// expiryGrain is how exactly keys expire; permits expire by their scores.
+const expiryGrain = 10 * time.Millisecond
+
 func live(plan Plan) Report {
 	r := rand.New(rand.NewPCG(plan.Seed, 1))
 	stop, end := context.WithCancel(context.Background())
@@ -82,7 +85,7 @@ func live(plan Plan) Report {
 		plan: plan, traits: plan.traits(r), network: NewNetwork(plan.Seed), stop: stop,
 		log: slog.New(slog.NewTextHandler(io.Discard, nil)), calmness: make(chan struct{}),
 	}
-	f.network.Server().ClockTTL(true)
+	f.network.ExpireKeys(expiryGrain)
 	f.trouble(f.network, true)
 	f.checker = newChecker(f.network, f.sems)
 	f.checker.soon = 6*f.trip() + 10*time.Millisecond

@@ -238,7 +238,7 @@ func (c *checker) judgeLifetimes(w *watched, before, after view) {
 			c.violateLocked("promise 7: %s has no end", key)
 		}
 		passed := after.at.Sub(before.at)
-		if kept[i] && before.lifetime[i] > 0 && after.lifetime[i] < before.lifetime[i]-passed-time.Millisecond {
+		if kept[i] && before.lifetime[i] > 0 && after.lifetime[i] < before.lifetime[i]-passed-expiryGrain-time.Millisecond {
 			c.violateLocked("promise 7: the end of %s came nearer: %v after %v", key, after.lifetime[i], before.lifetime[i])
 		}
 	}

@@ -60,6 +60,8 @@ type Network struct {
 	stalled    bool
 	ended      bool
 	offset     time.Duration
+	expiring   time.Duration    // keys expire this often; 0: never by themselves
+	expired    time.Time        // by the server's clock: when they did last
 	now        func() time.Time // the system's clock, unless SetClock
 	errorReply string           // instead of executing, unless empty
 	moving     bool             // a slot moves: what names several keys is refused

@@ -54,6 +54,7 @@ func (n *Network) before(p *server.Peer, cmd string, args ...string) bool {
 func (n *Network) Look(f func(*miniredis.Miniredis)) {
 	n.exec.Lock()
 	defer n.exec.Unlock()
+	n.expire()
 	f(n.redis)
 }
 
@@ -170,6 +171,24 @@ func (n *Network) SetClockOffset(d time.Duration) {
 	n.redis.SetTime(n.now().Add(d))
 }
 
+// ExpireKeys has keys expire by the server's clock, each at most d late. It costs a pass over all keys each time, where
+// Server().ClockTTL costs one for each request.
+func (n *Network) ExpireKeys(d time.Duration) {
+	n.exec.Lock()
+	defer n.exec.Unlock()
+	n.expiring, n.expired = d, n.now().Add(n.offset)
+}
+
+// expire sets the server's clock, and lets keys expire.
+func (n *Network) expire() {
+	at := n.now().Add(n.offset)
+	n.redis.SetTime(at)
+	if passed := at.Sub(n.expired); n.expiring > 0 && (passed >= n.expiring || passed < 0) {
+		n.redis.FastForward(max(passed, 0)) // a clock that was set back ends nothing
+		n.expired = at
+	}
+}
+
 // SetClock has the server's clock follow another than the system's. It is to be called before the first request.
 func (n *Network) SetClock(now func() time.Time) {
 	n.exec.Lock()
@@ -192,7 +211,7 @@ func (n *Network) execute(host string, p *server.Peer, cmd []string, queue bool,
 		return false
 	}
 	now := time.Now()
-	n.redis.SetTime(n.now().Add(n.offset))
+	n.expire()
 	n.calling, n.dispatched, n.scripts.failed, n.scripts.work = n.Host(host), 0, false, 0
 	n.scripts.short = n.short
 	switch {

@@ -160,7 +160,7 @@ func (s *script) arrival(id string, before, after view) float64 {
 	if i := slices.Index(s.args, id); s.verb == "acquire" && i >= 0 {
 		if age, err := strconv.ParseInt(s.args[i+1], 10, 64); err == nil {
 			asks := float64(after.server - age)
-			if behind, err := strconv.ParseFloat(s.args[2], 64); err == nil && (i-3)/2 >= s.flags()/8%1024 && behind < float64(after.server+1000) {
+			if behind, err := strconv.ParseFloat(s.args[2], 64); err == nil && (i-3)/2 >= s.flags()/16%1024 && behind < float64(after.server+1000) {
 				asks = max(asks, behind+1)
 			}
 			if !waits || asks < at {

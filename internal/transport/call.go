@@ -95,7 +95,7 @@ func (r *request) command(ctx context.Context, source bool) redis.Cmder {
 	case protocol.Release:
 		args = append(args, scripts.ReleaseFlags(c.MayBeQueued, c.Promote, len(c.Grants) == 0))
 	case protocol.Acquire:
-		flags := scripts.AcquireFlags(c.Refresh, c.Permits > len(c.Grants), c.Strict, c.Stood, c.Callers)
+		flags := scripts.AcquireFlags(c.Refresh, c.Permits > len(c.Grants), c.Strict, c.Narrow, c.Stood, c.Callers)
 		args = scripts.AppendAcquire(args, &r.batch.NotAfter, flags, &c.AfterPlace)
 	}
 	for i, g := range c.Grants {

@@ -75,10 +75,12 @@ func RevokeArguments(id string) []any { return []any{id} }
 //   - refresh has it see to the lifetime of the queue.
 //   - heavy says that some ids weigh more than 1.
 //   - strict has it refuse while somebody holds or waits who declares another capacity or TTL.
+//   - narrow says that others who wait in the process go by a larger capacity: a request of its own is not too heavy for
+//     not fitting into this one.
 //   - standing says how many of the ids, the first, have a place in the queue; at most 1,023.
 //   - callers is how many callers of the process wait, where the call names the key for it.
-func AcquireFlags(refresh, heavy, strict bool, standing, callers int) int {
-	return bit(refresh, 1) | bit(heavy, 2) | bit(strict, 4) | 8*standing | 8192*callers
+func AcquireFlags(refresh, heavy, strict, narrow bool, standing, callers int) int {
+	return bit(refresh, 1) | bit(heavy, 2) | bit(strict, 4) | bit(narrow, 8) | 16*standing | 16384*callers
 }
 
 // RenewFlags are renew's third argument, before the ids. setBack says that the server's clock was set back since they

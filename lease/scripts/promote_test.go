@@ -100,6 +100,19 @@ func TestAHeadThatIsTooHeavyForItsOwnProcessIsDropped(t *testing.T) {
 	})
 }
 
+// Where others of the process go by a larger capacity, a smaller one refuses nothing.
+func TestAHeadThatFitsAnotherHandleOfItsProcessIsNotDropped(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		s.acquire(10*second, 3, 0, "a")
+		s.poll(10*second, 3, my(1)+"#3", second)
+		s.client.ZRem(context.Background(), s.holders, "a")
+		s.run(Acquire, 10*second, 2, 0, AcquireFlags(false, false, false, true, 0, 0), 0, my(2), 0)
+		if w := s.waiting(); len(w) != 2 || w[0] != my(1)+"#3" {
+			t.Errorf("waiting: %v", w)
+		}
+	})
+}
+
 // One call promotes a bounded number of waiters, and its reply has the caller send another.
 func TestPromoteSaysThatThereIsMore(t *testing.T) {
 	onEach(t, func(s *scriptTest) {

@@ -55,7 +55,7 @@ func TestAcquireScriptPutsNobodyBeforeAPlaceOfTheSameProcess(t *testing.T) {
 		now := s.wait(10*second, 1, "first@me~1")[0]
 		behind := now - 5_000_000
 		// The first stands in the queue; the second and the third have waited for longer than the place allows.
-		s.run(Acquire, 10*second, 1, 0, AcquireFlags(false, false, false, 1, 0), behind, "first@me~1", 10_000_000, "second@me~1", 9_000_000, "third@me~1", 8_000_000)
+		s.run(Acquire, 10*second, 1, 0, AcquireFlags(false, false, false, false, 1, 0), behind, "first@me~1", 10_000_000, "second@me~1", 9_000_000, "third@me~1", 8_000_000)
 		got := map[string]float64{}
 		for _, z := range s.client.ZRangeWithScores(context.Background(), s.queue, 0, -1).Val() {
 			got[z.Member.(string)] = z.Score

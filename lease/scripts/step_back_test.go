@@ -207,7 +207,7 @@ func TestAWaitersLongerTTLIsKnownFromItsNextPollOn(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
 		s.acquire(10*second, 1, 0, your(1))
 		s.poll(10*second, 1, my(1), 0)
-		s.run(Acquire, 60*second, 1, 0, AcquireFlags(true, false, false, 1, 0), 0, my(1), 1000)
+		s.run(Acquire, 60*second, 1, 0, AcquireFlags(true, false, false, false, 1, 0), 0, my(1), 1000)
 		s.release(1, your(1)) // my(1) gets it, for as long as its process is known to live
 		if !near(s.score(my(1)), 60*second) {
 			s.Fatalf("granted until %v from now", time.Until(time.UnixMilli(s.score(my(1)))))

@@ -13,7 +13,7 @@ import (
 // strictly has ids acquired by a strict caller, who does not wait.
 func (s *scriptTest) strictly(ttl time.Duration, capacity int, ids ...any) []int64 {
 	s.Helper()
-	args := []any{0, AcquireFlags(false, flagsFor(ids...) != 0, true, 0, 0), 0}
+	args := []any{0, AcquireFlags(false, flagsFor(ids...) != 0, true, false, 0, 0), 0}
 	for _, id := range ids {
 		args = append(args, id, "")
 	}
@@ -111,7 +111,7 @@ func TestAStrictWaiterIsRefusedAtItsPoll(t *testing.T) {
 		ctx := context.Background()
 		s.mustGrant(s.strictly(10*second, 1, my(1)))
 		strict := func(stood int) []int64 {
-			return s.run(Acquire, 10*second, 1, 0, AcquireFlags(false, false, true, stood, 0), 0, my(2), int64(1000))
+			return s.run(Acquire, 10*second, 1, 0, AcquireFlags(false, false, true, false, stood, 0), 0, my(2), int64(1000))
 		}
 		if r := strict(0); r[2] != Waiting {
 			s.Fatalf("want it to wait: %v", r)
@@ -162,6 +162,18 @@ func TestAStrictRefusalPromotesByTheOthersLimits(t *testing.T) {
 		}
 		if _, says, _ := strings.Cut(s.client.Get(context.Background(), s.fence).Val(), " "); says != "1 20000" {
 			s.Errorf("the fence says %q", says)
+		}
+	})
+}
+
+// A heavier caller of its own process, which fits its own capacity, is not refused because the other's is smaller.
+func TestAStrictRefusalRefusesNobodyElse(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		s.mustGrant(s.acquire(10*second, 2, 0, your(1)))
+		s.poll(10*second, 3, my(1)+"#3", second)
+		s.mustDisagree(s.strictly(10*second, 3, my(2)), 2, 10*second)
+		if w := s.waiting(); len(w) != 1 {
+			s.Errorf("waiting: %v", w)
 		}
 	})
 }

@@ -8,7 +8,7 @@ if others > 0 then
   held = redis.call('ZCARD', holders)
   others = held > 0 and others - 1 or others -- how many of queue and config
 end
-if others == 0 and flags % 4 < 2 and flags < 8 and not late and held + asked <= capacity then
+if others == 0 and flags % 4 < 2 and flags < 16 and not late and held + asked <= capacity then
   local text, declared = seconds .. micros, ' ' .. ARGV[2] .. ' ' .. ARGV[1]
   local latest = asked == 1 and text or string.format('%.0f', now + asked - 1)
   local before = redis.call('SET', fence, latest .. declared, 'KEEPTTL', 'GET')

@@ -5,8 +5,9 @@
 -- ARGV  1 ttl, 2 capacity
 --       3 notAfter  µs of this server's clock; past it nothing is asked for; 0 = no limit
 --       4 flags     1: see to the lifetime of the queue, 2: some weigh more than 1, 4: strict, that is refuse while
---                   another caller declares other limits, 8n: the first n (up to 1023) have a place in the queue,
---                   8192n: n callers wait in the process, which the key callers is to keep
+--                   another caller declares other limits, 8: others who wait in the process go by a larger
+--                   capacity, 16n: the first n (up to 1023) have a place in the queue, 16384n: n callers wait in the
+--                   process, which the key callers is to keep
 --       5 behind    µs of this server's clock: the places of the others come after this
 --       6… pairs    at most 500 permits' ids, in order of arrival; with each, for how many µs it has waited
 --                   already; empty: it does not wait
@@ -67,7 +68,7 @@ end
 
 local flags, notAfter = ARGV[4] + 0, ARGV[3] + 0
 local late = notAfter > 0 and now > notAfter
-local stood = math.floor(flags / 8) % 1024 -- how many have a place
+local stood = math.floor(flags / 16) % 1024 -- how many have a place
 
 -- Returns where there is room for all and nobody waits.
 -- The hot path of an acquire: there is room for all, nobody waits, nothing overrides the capacity, and the fence only
@@ -80,7 +81,7 @@ if others > 0 then
   held = redis.call('ZCARD', holders)
   others = held > 0 and others - 1 or others -- how many of queue and config
 end
-if others == 0 and flags % 4 < 2 and flags < 8 and not late and held + asked <= capacity then
+if others == 0 and flags % 4 < 2 and flags < 16 and not late and held + asked <= capacity then
   local text, declared = seconds .. micros, ' ' .. ARGV[2] .. ' ' .. ARGV[1]
   local latest = asked == 1 and text or string.format('%.0f', now + asked - 1)
   local before = redis.call('SET', fence, latest .. declared, 'KEEPTTL', 'GET')
@@ -359,7 +360,8 @@ local function sweep()
   end
 end
 
--- own: the ids of this call, with their answers: they need no notification. me: their owner.
+-- own: the ids of this call, with their answers: they need no notification. me: their owner, unless others of it go by a
+-- larger capacity.
 local function promote(own, me)
   local status, steps, permits = 0, 0, 0
   local until_ = {} -- by owner
@@ -549,7 +551,7 @@ if from < #ARGV then
       sweep()
     end
     if callers then
-      redis.call('ZADD', callers, math.floor(flags / 8192), string.match(id, '@([^#]+)'))
+      redis.call('ZADD', callers, math.floor(flags / 16384), string.match(id, '@([^#]+)'))
       if redis.call('PTTL', callers) < 2 * ttl then
         redis.call('PEXPIRE', callers, whole(2 * ttl))
       end
@@ -569,7 +571,7 @@ if from < #ARGV then
       end
     end
   end
-  status = status + promote(own, string.match(ARGV[6], '@([^#]+)'))
+  status = status + promote(own, flags % 16 < 8 and not disagreed and string.match(ARGV[6], '@([^#]+)'))
   for i = from, #ARGV, 2 do
     local id, weight = ARGV[i], weightOf(ARGV[i])
     if ARGV[i + 1] == '' and own[id][1] == 0 and waiting == 0 and held + weight <= limit then

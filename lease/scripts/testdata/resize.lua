@@ -293,7 +293,8 @@ local function sweep()
   end
 end
 
--- own: the ids of this call, with their answers: they need no notification. me: their owner.
+-- own: the ids of this call, with their answers: they need no notification. me: their owner, unless others of it go by a
+-- larger capacity.
 local function promote(own, me)
   local status, steps, permits = 0, 0, 0
   local until_ = {} -- by owner
