@@ -87,9 +87,9 @@ func TestRealRedisThatRefusesToWriteForAMomentCostsNoLease(t *testing.T) {
 		},
 		"READONLY": {
 			begin: func(ctx context.Context, admin *redis.Client) error {
-				return admin.SlaveOf(ctx, "127.0.0.1", "1").Err()
+				return admin.ReplicaOf(ctx, "127.0.0.1", "1").Err()
 			},
-			end:  func(ctx context.Context, admin *redis.Client) error { return admin.SlaveOf(ctx, "NO", "ONE").Err() },
+			end:  func(ctx context.Context, admin *redis.Client) error { return admin.ReplicaOf(ctx, "NO", "ONE").Err() },
 			hint: "the server is a replica",
 		},
 	} {
