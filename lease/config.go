@@ -38,9 +38,9 @@ type Config struct {
 	// Strict has an acquire fail with ErrDisagreement while a lease is held, or a request waits, of a process that declares
 	// another Capacity or TTL, as far as Redis knows: it keeps what the latest grant was declared with, until nobody holds
 	// or waits any more. So a single process with another Config makes the strict ones fail for as long as that. An acquire
-	// that waits is told at its next poll, unless it is served before that. An operator's Resize or Pause sets the capacity for all, and ends it. Without
-	// Strict each process goes by its own Config, and a disagreement is logged. A Config that this process used before
-	// counts as another.
+	// that waits is told at its next poll, unless it is served before that. A Config that this process used before counts as
+	// another. An operator's Resize or Pause sets the capacity for all, and ends a disagreement. Without Strict each process
+	// goes by its own Config, and a disagreement is logged.
 	Strict bool
 	// Handover is for how long after Redis gave a permit it may pass from one caller of this process to
 	// the next without asking Redis, while other processes wait. 5 ms by default; negative: never.
