@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/eqworks/passbuddy/internal/sim"
@@ -235,6 +236,7 @@ func TestGaugesOfATracerAreExact(t *testing.T) {
 		u.mu.Unlock()
 		_ = m.Close()
 		u.all.Wait()
+		synctest.Wait() // Close does not wait for the tracers
 		u.gauges.mu.Lock()
 		defer u.gauges.mu.Unlock()
 		t.Logf("%d quiet points; outcomes %v, ends %v, %d releases were not confirmed", quiets, u.gauges.outcomes, u.gauges.ends, u.gauges.unconfirmed)
