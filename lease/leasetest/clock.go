@@ -47,7 +47,7 @@ func NewFleetWithClock(t testing.TB) (*Fleet, *Clock) {
 //
 // It does not wait for what the code under test does by timers of its own; call Add up to there first.
 //
-// It takes a few milliseconds for each renewal: a test of a day wants a TTL of minutes. Not to be used concurrently.
+// It takes a few milliseconds for each renewal: a test of a day wants a TTL of an hour. Not to be used concurrently.
 func (c *Clock) Add(d time.Duration) {
 	t := c.fleet.t
 	t.Helper()

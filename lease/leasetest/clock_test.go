@@ -16,7 +16,7 @@ import (
 func TestAClockMovesALeaseThroughADay(t *testing.T) {
 	t.Parallel()
 	m, clock := leasetest.NewWithClock(t)
-	l := acquire(t, semaphore(t, m, lease.Config{MaxHold: 24 * time.Hour, TTL: 10 * time.Minute}))
+	l := acquire(t, semaphore(t, m, lease.Config{MaxHold: 24 * time.Hour, TTL: time.Hour}))
 	clock.Add(24*time.Hour - 1)
 	if !l.Valid() {
 		t.Fatalf("ended before the day was over: %v", l.Err())
