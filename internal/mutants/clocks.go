@@ -54,6 +54,8 @@ var clockMutants = []mutant{
 		edit{nextWaiter, " and until_ <= later + ttl then", " then"}),
 	script("who waits does not say its TTL", "LongerTTL|FenceThat",
 		edit{acquire, "      declareTTL()\n", ""}),
+	state("a step that is heard of before the first answer is forgotten", "FirstAnswerOfAll",
+		edit{clockWatch, "		w.heard = r\n		return 0, false\n	}\n	if r.Received", "		return 0, false\n	}\n	if r.Received"}),
 	script("who joins the queue again does not say its TTL", "LongerTTL",
 		edit{acquire, "    if added > 0 or flags % 2 == 1 then\n", "    if joined or flags % 2 == 1 then\n"}),
 	state("an answer from before an error measures a notification", "Stories",

@@ -59,7 +59,11 @@ func (w *ClockWatch) sharper(r Reading) bool {
 // Hear takes a reading of another semaphore's that showed a step, and returns as Observe does. Where it tells nothing
 // new of the clock that this one knows, nothing changes.
 func (w *ClockWatch) Hear(r Reading) (forward time.Duration, changed bool) {
-	if w.last.Micros == 0 || r.Received.Mono < w.last.Sent.Mono {
+	if w.last.Micros == 0 { // no window was measured; but its first answer may be on its way from before the step
+		w.heard = r
+		return 0, false
+	}
+	if r.Received.Mono < w.last.Sent.Mono {
 		return 0, false
 	}
 	if forward, changed = w.last.Jump(r); !changed {

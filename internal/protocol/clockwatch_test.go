@@ -92,6 +92,26 @@ func TestAnAnswerFromBeforeAStepMeasuresAShorterWindow(t *testing.T) {
 	}
 }
 
+// The step is found by another semaphore while the first answer of all is on its way.
+func TestTheFirstAnswerOfAllMayBeFromBeforeAStep(t *testing.T) {
+	var w ClockWatch
+	forward, changed := w.Hear(answered(at(time.Second), step))
+	mustLoseNothing(t, "a step before the first answer", forward, changed)
+	first := answered(at(time.Second-time.Millisecond), 0)
+	first.Received = at(time.Second + 10*time.Millisecond)
+	forward, changed = w.Observe(first)
+	mustLoseNothing(t, "the first answer", forward, changed)
+	if ahead := w.AheadSince(first); ahead < step || ahead > step+20*time.Millisecond {
+		t.Errorf("the window that it measures is shorter by %v, want %v", ahead, step)
+	}
+	next := answered(at(2*time.Second), step)
+	forward, changed = w.Observe(next)
+	mustLoseNothing(t, "the next one", forward, changed)
+	if ahead := w.AheadSince(next); ahead != 0 {
+		t.Errorf("the next window is shorter by %v", ahead)
+	}
+}
+
 func TestASlowAnswerHidesNoStep(t *testing.T) {
 	var w ClockWatch
 	w.Observe(answered(at(0), 0))
