@@ -59,8 +59,8 @@ func TestALongerTTLIsInForceOnceRedisKnowsIt(t *testing.T) {
 	}
 }
 
-// A request that does not wait, and is refused, leaves nothing in Redis.
-func TestARefusalDeclaresNoTTL(t *testing.T) {
+// refusedAfterARaise holds a permit, has come to declare a longer TTL, and has refused a caller who does not wait.
+func refusedAfterARaise(t *testing.T) *stateTest {
 	s := newStateTest(t, 1)
 	s.acquired(at(0))
 	s.reconfigure(at(0), 2*testTTL)
@@ -69,22 +69,21 @@ func TestARefusalDeclaresNoTTL(t *testing.T) {
 	acquire := s.mustDepart(at(0), Acquire)
 	run(acquire, at(0), 0)
 	s.Arrive(at(0), acquire)
+	return s
+}
+
+// A request that does not wait, and is refused, leaves nothing in Redis.
+func TestARefusalDeclaresNoTTL(t *testing.T) {
+	s := refusedAfterARaise(t)
 	s.RenewNow(at(0))
 	s.mustSay(s.mustDepart(at(0), Renew), testTTL)
 }
 
 // Nor does it see to the queue's lifetime: who waits next has Redis note the TTL.
 func TestARefusalOfWhoDoesNotWaitSeesToNothing(t *testing.T) {
-	s := newStateTest(t, 1)
-	s.acquired(at(0))
-	s.reconfigure(at(0), 2*testTTL)
-	w := &Waiter{Weight: 1, Once: true, Done: make(chan struct{}), Holding: &Holding{Holder: reachable{}}}
-	s.Ask(at(0), w)
-	acquire := s.mustDepart(at(0), Acquire)
-	run(acquire, at(0), 0)
-	s.Arrive(at(0), acquire)
+	s := refusedAfterARaise(t)
 	s.waiter(at(time.Second))
-	if acquire = s.mustDepart(at(time.Second), Acquire); !acquire.Calls[0].Refresh {
+	if acquire := s.mustDepart(at(time.Second), Acquire); !acquire.Calls[0].Refresh {
 		t.Error("the next call does not have Redis note the TTL")
 	}
 }
