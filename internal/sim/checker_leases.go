@@ -64,9 +64,8 @@ func (c *checker) judgeLives(w *watched, seen view, now time.Time) {
 		over := x.lease.TrustedUntil().Sub(time.UnixMilli(x.score).Add(-c.network.offset))
 		if x.grant.epoch != c.epochs || !x.process.host.Knows(now) {
 			// But a process that has been told trusts nothing by the clock from before. A step that is shorter than a TTL may
-			// be hidden by an answer that took as long; a pipeline is read to its end, over a few round trips; and where the
-			// answer is that to an attempt that was given up, the process asks once more. What a dead connection has
-			// swallowed is waited for until it is given up.
+			// be hidden by an answer that took as long; and where the answer is that to an attempt that was given up, the
+			// process asks once more. What a dead connection has swallowed is waited for until it is given up.
 			lately := now.Add(-slices.Max(w.ttls))
 			if c.told(w, x, now.Add(-2*c.soon)) && !x.process.host.SwallowedSince(lately) && c.plain && now.After(c.vague) && x.score > 0 && x.grant.epoch >= c.emptied && over > slices.Max(w.ttls) {
 				c.violateLocked("promise 2: lease %s of %s is trusted for %v longer than Redis keeps its permit by its new clock", x.lease.ID(), w.name, over)

@@ -41,6 +41,9 @@ type conn struct {
 	readable alarm      // inbound, closed or a deadline changed
 	reply    []byte     // answer of the request that is being executed
 	raw      []byte     // beginning of a frame, when subscribed
+	owed     int        // replies that the client has asked for and not read: of one pipeline
+	read     []news     // of those that it has read
+	failing  bool       // one of them was an error: the client may ask again
 
 	// What the connection has come to, guarded by mu.
 	subscribed    bool // it asked for pub/sub once
@@ -63,6 +66,8 @@ type chunk struct {
 	arrives time.Time
 	data    []byte
 	err     error
+	replies int
+	failing bool   // one of them is an error
 	news    []news // of replies
 }
 
@@ -123,12 +128,27 @@ func (c *conn) take(first *chunk, b []byte) (int, error) {
 		}
 		return 0, c.fail("read", first.err)
 	}
-	c.host.hear(first.news)
 	n := copy(b, first.data)
 	if first.data = first.data[n:]; len(first.data) == 0 {
+		c.heard(first)
 		c.inbound = c.inbound[1:]
 	}
 	return n, nil
+}
+
+// heard notes what replies tell the host. A client hands out the replies to a pipeline when it has read the last of
+// them; where it cannot, or one is an error, it may ask for all of them once more, which takes as long as it takes.
+func (c *conn) heard(x *chunk) {
+	c.owed -= x.replies
+	c.read = append(c.read, x.news...)
+	c.failing = c.failing || x.failing
+	if c.owed > 0 {
+		return
+	}
+	if !c.failing {
+		c.host.hear(c.read)
+	}
+	c.owed, c.read, c.failing = 0, c.read[:0], false
 }
 
 // Write sends requests on their way and never waits: the other side's buffer
@@ -172,6 +192,7 @@ func (c *conn) Write(b []byte) (int, error) {
 		r.arrives = later(now.Add(r.fate.travel), c.queued)
 		c.queued = r.arrives
 		c.queue = append(c.queue, r)
+		c.owed++
 	}
 	c.partial = append(c.partial[:0], rest...) // safe when rest is its own tail
 	c.arrived.Broadcast()

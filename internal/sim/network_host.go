@@ -64,8 +64,8 @@ func (n *Network) newsIn(reply []byte, cmd []string) []news {
 	return []news{{key, n.epoch.Load()}}
 }
 
-// Knows reports whether the host has read a reply before now that told it the server's time since its data were lost or
-// its clock was set for the last time.
+// Knows reports whether the host has read a reply before now, and the rest of its pipeline, that told it the server's time
+// since its data were lost or its clock was set for the last time.
 func (h *Host) Knows(now time.Time) bool { return h.KnowsBy("", now) }
 
 // KnowsBy reports whether it has read such a reply to a script about key.

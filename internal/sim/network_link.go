@@ -97,7 +97,8 @@ func (c *conn) answer(r request) {
 	case f.cutReply:
 		c.resetLocked()
 	default:
-		c.sendLocked(chunk{data: reply, news: c.host.network.newsIn(reply, r.cmd)}, f.back)
+		failing := len(reply) > 0 && reply[0] == '-'
+		c.sendLocked(chunk{data: reply, replies: 1, failing: failing, news: c.host.network.newsIn(reply, r.cmd)}, f.back)
 		if c.peer.Closed() { // QUIT
 			c.sendLocked(chunk{err: io.EOF}, f.back)
 			c.gone = true
@@ -183,6 +184,8 @@ func (c *conn) sendLocked(x chunk, d time.Duration) {
 		if x.err == nil && last.arrives.Equal(x.arrives) {
 			last.data = append(last.data, x.data...)
 			last.news = append(last.news, x.news...)
+			last.replies += x.replies
+			last.failing = last.failing || x.failing
 			c.readable.Broadcast()
 			return
 		}

@@ -180,6 +180,44 @@ func TestHostKnowsOfAJumpWhenAReplyHasTold(t *testing.T) {
 	})
 }
 
+func TestAHostKnowsTheClockWhenItHasReadAPipelineToItsEnd(t *testing.T) {
+	onNetwork(t, func(t *testing.T, n *sim.Network) {
+		h := n.Host("h")
+		c := dialer(t, h)
+		half, whole, failing := 0, 0, 0
+		for i := range 60 {
+			n.SetFaults(sim.Faults{})
+			warm(t, c)
+			n.SetFaults(sim.Faults{CutReply: 0.3})
+			n.SetClockOffset(time.Duration(i) * time.Hour)
+			pipe := c.Pipeline()
+			told := pipe.Eval(t.Context(), "local t = redis.call('TIME') return {t[1] * 1000000 + t[2], 0}", nil)
+			if i%3 == 0 {
+				pipe.Do(t.Context(), "nonsense")
+			} else {
+				pipe.Echo(t.Context(), "more")
+			}
+			_, err := pipe.Exec(t.Context())
+			time.Sleep(time.Nanosecond)
+			if h.Knows(time.Now()) != (err == nil) {
+				t.Errorf("the pipeline ended with %v, and the host knows: %t", err, h.Knows(time.Now()))
+			}
+			var answered redis.Error
+			switch {
+			case err == nil:
+				whole++
+			case errors.As(err, &answered):
+				failing++
+			case told.Val() != nil:
+				half++
+			}
+		}
+		if half == 0 || whole == 0 || failing == 0 {
+			t.Errorf("%d pipelines were read in part, %d to their end, %d with an error: want all kinds", half, whole, failing)
+		}
+	})
+}
+
 func TestKeysExpireWithTheClockOnlyWhenAsked(t *testing.T) {
 	onNetwork(t, func(t *testing.T, n *sim.Network) {
 		ctx := t.Context()
