@@ -114,3 +114,29 @@ func TestARenewalFromBeforeAStepExtendsTheLeaseByLess(t *testing.T) {
 		t.Errorf("the window ends at %v, want %v", end.Mono, want.Mono)
 	}
 }
+
+// A batch renews what is held and asks for more; between the two calls the server's clock steps ahead.
+func TestARenewalFromBeforeAStepInItsOwnBatchExtendsTheLeaseByLess(t *testing.T) {
+	m := quietManager(t)
+	server := m.transport.Server("")
+	d, g := shared(t, m, "gpu")
+	renewedBy(t, d, server, 0)
+	m.clock.(*clock.Mock).Add(time.Second)
+	d.mu.Lock()
+	now := m.now()
+	d.state.Ask(now, &protocol.Waiter{Weight: 1, Done: make(chan struct{}), Holding: &protocol.Holding{Holder: g.Holding.Holder}})
+	d.state.RenewAt, d.state.AtTransport = now, false
+	batch := d.state.Depart(now, protocol.Reading{})
+	d.mu.Unlock()
+	if len(batch.Calls) != 2 || batch.Calls[0].Verb != protocol.Renew {
+		t.Fatalf("sent %v, want a renewal and a request", batch.Calls)
+	}
+	refuse(batch, now)
+	batch.Calls[0].Expiry = expiryAt(now)
+	batch.Calls[1].Server += step.Microseconds()
+	d.Arrive(batch, server)
+	want := protocol.WindowEnd(now, expiryAt(now), serverAt(now), d.state.Config.Margin+step)
+	if end := g.Until.End(); end.Mono > want.Mono || end.Mono < want.Mono-10*time.Millisecond {
+		t.Errorf("the window ends at %v, want %v", end.Mono, want.Mono)
+	}
+}

@@ -201,7 +201,11 @@ func (d *driver) Arrive(batch *protocol.Batch, server *transport.Server) {
 			if by, changed := d.clock.Observe(r); changed {
 				forward, step = max(forward, by), r
 			}
-			batch.ClockAhead = max(batch.ClockAhead, d.clock.AheadSince(r))
+		}
+	}
+	for i := range batch.Calls { // the clock may have jumped between two of them
+		if call := &batch.Calls[i]; call.Failure.Err == nil && call.Verb != protocol.Release {
+			call.ClockAhead = d.clock.AheadSince(protocol.Reading{Sent: batch.Sent, Received: now, Micros: call.Server})
 		}
 	}
 	if d.dead {

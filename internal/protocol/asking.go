@@ -192,7 +192,7 @@ func (s *State) acquired(now Instant, batch *Batch, c *Call) {
 		}
 		switch {
 		case g.State == asked && expiry > 0:
-			s.granted(now, batch.Sent, g, WindowEnd(batch.Sent, expiry, server, s.Config.Margin+batch.ClockAhead), token)
+			s.granted(now, batch.Sent, g, WindowEnd(batch.Sent, expiry, server, s.Config.Margin+c.ClockAhead), token)
 		case g.State == asked && expiry == answerRevoked:
 			// Granted by a reply that was lost, and revoked since: nobody has used it. Its waiter asks again.
 			s.detach(g)
@@ -212,7 +212,7 @@ func (s *State) acquired(now Instant, batch *Batch, c *Call) {
 			g.waiter.stands(server, place)
 			s.refused(now, batch, g.waiter)
 		case g.State == releasing && expiry > 0:
-			s.adopt(now, batch.Sent, g, WindowEnd(batch.Sent, expiry, server, s.Config.Margin+batch.ClockAhead), token)
+			s.adopt(now, batch.Sent, g, WindowEnd(batch.Sent, expiry, server, s.Config.Margin+c.ClockAhead), token)
 		case g.State == releasing && g.hasNoOpenRequest(now) && !g.deferred:
 			g.releaseAt = now
 		}

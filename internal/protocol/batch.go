@@ -19,7 +19,6 @@ type Batch struct {
 	Renews       int           // permits
 	nextPartAt   Instant       // when the next part of this renewal is due; zero: it renews everything
 	poll         bool          // its requests are a poll, which counts for MaxAttempts
-	ClockAhead   time.Duration // a later reading showed that the server's clock had jumped ahead by this: windows are shorter by it
 	Calls        []Call
 	single       single
 }
@@ -129,7 +128,7 @@ func (s *State) Arrive(now Instant, batch *Batch) {
 		if c.Failure.Err != nil && trouble == nil {
 			trouble = c.Failure.Err
 		}
-		if c.Failure.Err == nil && c.Verb != Release && batch.Sent.Mono >= s.sample.sent.Mono {
+		if c.Failure.Err == nil && c.Verb != Release && batch.Sent.Mono >= s.sample.sent.Mono && c.ClockAhead == 0 {
 			s.sample = clockSample{sent: batch.Sent, micros: c.Server}
 		}
 	}

@@ -48,6 +48,10 @@ type Call struct {
 	Answers    []Answer   // acquire, unless it was late: to each id
 	Occupancy  *Occupancy // acquire: nil: there was room for all
 	Failure    Failure
+
+	// ClockAhead is by how much the server's clock has been found to have jumped ahead since the call ran: windows that its
+	// answer measures are shorter by it.
+	ClockAhead time.Duration
 }
 
 // A Failure is why a call brought no answer; its zero value: it brought one.

@@ -84,7 +84,7 @@ func (w *ClockWatch) Hear(r Reading) (forward time.Duration, changed bool) {
 // shorter by it.
 func (w *ClockWatch) AheadSince(r Reading) time.Duration {
 	newest := w.Newest()
-	if r.Micros == 0 || r.Sent.Mono >= newest.Received.Mono {
+	if r.Micros == 0 || r.Sent.Mono > newest.Received.Mono {
 		return 0
 	}
 	if _, changed := r.Jump(newest); !changed {

@@ -25,7 +25,7 @@ func (s *State) RenewNow(now Instant) {
 
 // renewed handles the answer to a renewal: it moves the windows, and ends the leases whose permits are gone.
 func (s *State) renewed(now Instant, batch *Batch, c *Call, current bool) {
-	end := WindowEnd(batch.Sent, c.Expiry, c.Server, s.Config.Margin+batch.ClockAhead)
+	end := WindowEnd(batch.Sent, c.Expiry, c.Server, s.Config.Margin+c.ClockAhead)
 	s.takeStatus(now, c)
 	lost := c.Lost
 	if s.Watched {

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // reply has Redis answer a batch: the latest that has had no answer, or batch=…. The scripts ran at ran=…, by a server's
-// clock that is ahead=… of the one before. A request is refused unless grant=… names its permit.
+// clock that is ahead=… of the one before; stepped-after=… says by how much it has been found to have stepped ahead since. A
+// request is refused unless grant=… names its permit.
 func (s *story) reply(a *arguments) (string, error) {
 	batch, err := s.batchOf(a)
 	if err != nil {
@@ -24,7 +26,8 @@ func (s *story) answersOf(a *arguments) *answers {
 		server: server, expiry: (server+999)/1000 + s.Config.TTL.Milliseconds(),
 		granted: a.labels("grant"), gone: a.labels("gone"), revoked: a.labels("revoked"), tooHeavy: a.labels("too-heavy"),
 		late: a.flag("late"), missing: a.flag("missing"), unpromoted: a.flag("unpromoted"), more: a.flag("more"), muted: a.flag("muted"),
-		occupancy: Occupancy{Capacity: a.number("capacity", s.Config.Capacity), Held: a.number("held", s.Config.Capacity)},
+		steppedAfter: a.duration("stepped-after", 0),
+		occupancy:    Occupancy{Capacity: a.number("capacity", s.Config.Capacity), Held: a.number("held", s.Config.Capacity)},
 	}
 	said.occupancy.First = said.expiry
 	if first := a.duration("first-expiry", 0); first > 0 {
@@ -60,12 +63,13 @@ type answers struct {
 	server, expiry                         int64
 	granted, gone, revoked, tooHeavy       map[string]bool
 	late, missing, unpromoted, more, muted bool
+	steppedAfter                           time.Duration
 	occupancy                              Occupancy
 }
 
 // to fills in the answer to one call.
 func (r *answers) to(c *Call, labels map[string]string) {
-	c.Server, c.More, c.Muted = r.server, r.more, r.muted
+	c.Server, c.More, c.Muted, c.ClockAhead = r.server, r.more, r.muted, r.steppedAfter
 	switch c.Verb {
 	case Release:
 		c.Removed, c.Unpromoted = len(c.Grants), r.unpromoted
