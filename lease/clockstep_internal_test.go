@@ -140,3 +140,45 @@ func TestARenewalFromBeforeAStepInItsOwnBatchExtendsTheLeaseByLess(t *testing.T)
 		t.Errorf("the window ends at %v, want %v", end.Mono, want.Mono)
 	}
 }
+
+// The clock steps ahead, back and ahead. One semaphore had its answers while it was ahead, and finds nothing; another had
+// its only answer meanwhile. It asks again.
+func TestAnAnswerThatContradictsAnotherSemaphoresHasThatOneRenewed(t *testing.T) {
+	m := quietManager(t)
+	server := m.transport.Server("")
+	first, _ := shared(t, m, "first")
+	second, g := shared(t, m, "second")
+	due := func() bool {
+		second.mu.Lock()
+		defer second.mu.Unlock()
+		return second.state.RenewalDue(m.now())
+	}
+	renewedBy(t, first, server, step)
+	m.clock.(*clock.Mock).Add(time.Second)
+	renewedBy(t, second, server, 0)
+	end := g.Until.End()
+	m.clock.(*clock.Mock).Add(time.Second)
+	if due() {
+		t.Fatal("a renewal is due too early")
+	}
+	renewedBy(t, first, server, step)
+	if !due() || g.Until.End() != end {
+		t.Errorf("a renewal is due: %v; the window moved by %v before its answer", due(), end.Mono-g.Until.End().Mono)
+	}
+	renewedBy(t, second, server, step)
+	m.clock.(*clock.Mock).Add(time.Second)
+
+	// It is not done for ever where the two are kept by servers with different clocks behind one address.
+	rounds := 0
+	for range 600 {
+		m.clock.(*clock.Mock).Add(time.Second)
+		renewedBy(t, second, server, 0)
+		renewedBy(t, first, server, step)
+		if due() {
+			rounds++
+		}
+	}
+	if rounds > 10 {
+		t.Errorf("%d rounds of renewals in ten minutes for clocks that do not change", rounds)
+	}
+}

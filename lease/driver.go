@@ -186,7 +186,7 @@ func (d *driver) Arrive(batch *protocol.Batch, server *transport.Server) {
 	if server != nil && batch.IsAnswered() {
 		server.Answered(now.Mono - batch.Sent.Mono)
 	}
-	moved, doubtful := false, false
+	moved, doubtful, contradicts := false, false, false
 	var forward time.Duration
 	var step protocol.Reading
 	for i := range batch.Calls {
@@ -196,7 +196,7 @@ func (d *driver) Arrive(batch *protocol.Batch, server *transport.Server) {
 			}
 		} else if call.Verb != protocol.Release && server != nil {
 			r := protocol.Reading{Sent: batch.Sent, Received: now, Micros: call.Server}
-			server.Observe(r)
+			contradicts = server.Observe(r) || contradicts
 			doubtful = doubtful || d.clock.Doubts(r)
 			if by, changed := d.clock.Observe(r); changed {
 				forward, step = max(forward, by), r
@@ -228,9 +228,9 @@ func (d *driver) Arrive(batch *protocol.Batch, server *transport.Server) {
 	d.state.Arrive(now, batch)
 	d.finish(now, false)
 	switch {
-	case changed && sameServer && server.TakeStep(step):
+	case changed && sameServer && (server.TakeStep(step) || contradicts):
 		d.manager.clockStepped(d, server, step, forward)
-	case moved:
+	case moved || contradicts:
 		d.manager.serverMoved(d, server)
 	}
 }

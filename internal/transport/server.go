@@ -34,6 +34,9 @@ type Server struct {
 	latest protocol.Reading
 	needed time.Duration    // how long an answer has lately taken: the longest, halved by each that was quicker
 	step   protocol.Reading // the latest that showed a step, told to all semaphores of this server
+
+	doubted time.Duration // when a reading contradicted another semaphore's last, since the manager was made
+	pause   time.Duration // for how long that is not said again
 }
 
 // Answered records that an answer took d, also when its attempt had been given up.
@@ -57,6 +60,7 @@ func (s *Server) Needed() time.Duration {
 func (s *Server) TakeStep(r protocol.Reading) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.pause = 0
 	if s.step.Micros != 0 && r.Sent.Mono-s.step.Received.Mono < time.Minute {
 		if _, changed := s.step.Jump(r); !changed {
 			return false
@@ -76,13 +80,23 @@ func (s *Server) Reading() protocol.Reading {
 	return s.latest
 }
 
-// Observe records a reading, unless a newer one has come before it.
-func (s *Server) Observe(r protocol.Reading) {
+// Observe records a reading, unless a newer one has come before it. It reports whether the reading shows a later time than
+// the one before allows, which may be of another semaphore. Then the clock has stepped ahead, and there may be semaphores
+// that have had no answer since; or the address hides several servers. So it is said seldom where no semaphore finds a
+// step in its own answers: first after a second, and then after twice as long each time, up to an hour.
+func (s *Server) Observe(r protocol.Reading) (contradicts bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r.Sent.Mono >= s.latest.Sent.Mono {
-		s.latest = r
+	if r.Sent.Mono < s.latest.Sent.Mono {
+		return false
 	}
+	forward, _ := s.latest.Jump(r)
+	s.latest = r
+	if forward == 0 || s.pause > 0 && r.Sent.Mono < s.doubted+s.pause {
+		return false
+	}
+	s.doubted, s.pause = r.Sent.Mono, min(max(2*s.pause, time.Second), time.Hour)
+	return true
 }
 
 // Forget drops what is known of the clock: the next answer may come from another server. It reports whether anything
