@@ -20,17 +20,30 @@ func TestMain(m *testing.M) {
 }
 
 var (
-	seeds = flag.Int("seeds", 12, "how many fleets to simulate")
+	seeds = flag.Int("seeds", 0, "how many fleets to simulate; 6 by default, and 12 where PASSBUDDY_SOAK is set")
 	seed  = flag.Uint64("seed", 0, "the only seed to simulate, to replay it")
 	from  = flag.Uint64("from", 1, "the first seed")
 	first = flag.Bool("first", false, "begin no fleet after the first violation")
-	life_ = flag.Duration("life", 3*time.Minute, "how long each fleet lives, in its own time")
+	life_ = flag.Duration("life", 0, "how long each fleet lives, in its own time; 3 minutes by default, and one with -short")
 )
 
 // TestFleetKeepsItsPromises lives the life of many fleets, each under troubles drawn from its seed. Every
 // second fleet's troubles are short: it may lose no lease.
 func TestFleetKeepsItsPromises(t *testing.T) {
-	begin, end := *from, *from+uint64(*seeds)
+	n, life := *seeds, *life_
+	if n == 0 {
+		n = 6
+		if os.Getenv("PASSBUDDY_SOAK") != "" {
+			n = 12
+		}
+	}
+	if life == 0 {
+		life = 3 * time.Minute
+		if testing.Short() {
+			life = time.Minute
+		}
+	}
+	begin, end := *from, *from+uint64(n)
 	if *seed != 0 {
 		begin, end = *seed, *seed+1
 	}
@@ -44,11 +57,11 @@ func TestFleetKeepsItsPromises(t *testing.T) {
 			if *first && violated.Load() {
 				return
 			}
-			r := Run(t, Plan{Seed: s, For: *life_, Gentle: s%2 == 0})
+			r := Run(t, Plan{Seed: s, For: life, Gentle: s%2 == 0})
 			t.Log(r)
 			violated.Store(violated.Load() || len(r.Violations) > 0)
 			for _, v := range r.Violations {
-				t.Errorf("%s\nreplay: go test ./internal/sim -run TestFleetKeepsItsPromises -life %v -seed %d", v, *life_, s)
+				t.Errorf("%s\nreplay: go test ./internal/sim -run TestFleetKeepsItsPromises -life %v -seed %d", v, life, s)
 			}
 		})
 	}
