@@ -171,7 +171,7 @@ func (n *Network) SetClockOffset(d time.Duration) {
 	n.redis.SetTime(n.now().Add(d))
 }
 
-// ExpireKeys has keys expire by the server's clock, each at most d late. It costs a pass over all keys each time, where
+// ExpireKeys has keys expire by the server's clock, each at most d too early or too late. It costs a pass over all keys each time, where
 // Server().ClockTTL costs one for each request.
 func (n *Network) ExpireKeys(d time.Duration) {
 	n.exec.Lock()

@@ -235,6 +235,28 @@ func TestKeysExpireWithTheClockOnlyWhenAsked(t *testing.T) {
 	})
 }
 
+func TestKeysExpireAboutWhenTheirTimeIsUp(t *testing.T) {
+	const grain, life = 10 * time.Millisecond, time.Second
+	onNetwork(t, func(t *testing.T, n *sim.Network) {
+		ctx := t.Context()
+		n.ExpireKeys(grain)
+		c := dialer(t, n.Host("a"))
+		for offset := range grain / time.Millisecond {
+			warm(t, c)
+			time.Sleep(offset * time.Millisecond)
+			_ = c.Set(ctx, "k", "v", life)
+			time.Sleep(life - grain)
+			if c.Exists(ctx, "k").Val() != 1 {
+				t.Errorf("set %v after another command, it is gone more than %v too early", offset*time.Millisecond, grain)
+			}
+			time.Sleep(2 * grain)
+			if c.Exists(ctx, "k").Val() != 0 {
+				t.Errorf("set %v after another command, it is there for more than %v too long", offset*time.Millisecond, grain)
+			}
+		}
+	})
+}
+
 func TestServerInErrorStillTakesConnections(t *testing.T) {
 	onNetwork(t, func(t *testing.T, n *sim.Network) {
 		ctx := t.Context()

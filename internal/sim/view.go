@@ -174,9 +174,9 @@ func (s *script) arrival(id string, before, after view) float64 {
 	return float64(after.server)
 }
 
-// expired is what was left of the view at a later time, before any command came.
+// expired is what was left for certain of the view at a later time, before any command came.
 func (v view) expired(at time.Time) view {
-	gone := func(i int) bool { return v.lifetime[i] > 0 && at.Sub(v.at) >= v.lifetime[i] }
+	gone := func(i int) bool { return v.lifetime[i] > 0 && at.Sub(v.at) >= v.lifetime[i]-expiryGrain }
 	if gone(0) {
 		v.holders = nil
 	}

@@ -6,6 +6,17 @@ import (
 	"time"
 )
 
+// A queue that may have expired before a command says nothing of what the command did to it.
+func TestAQueueThatMayHaveExpiredIsNotJudged(t *testing.T) {
+	v := view{queue: map[string]float64{"a": 1}, lifetime: [4]time.Duration{2: time.Second}}
+	if left := v.expired(v.at.Add(time.Second - expiryGrain - 1)); len(left.queue) != 1 {
+		t.Error("it is gone before it can have expired")
+	}
+	if left := v.expired(v.at.Add(time.Second - expiryGrain)); len(left.queue) != 0 {
+		t.Error("it counts although it may have expired")
+	}
+}
+
 // An id whose revoked permit ran out may be granted again. What is left of the old one stays until the next
 // purge: it takes room, and says nothing about the new one.
 func TestAPermitGrantedAgainIsNotTheOneThatWasRevoked(t *testing.T) {
