@@ -81,7 +81,7 @@ func TestRealRedisTakesAKilledHoldersPermitOver(t *testing.T) {
 		<-l.Context().Done()
 		return
 	}
-	alone(t)
+	inRealTime(t)
 	server := redistest.Start(t)
 	holder := exec.Command(os.Args[0], "-test.run=^TestRealRedisTakesAKilledHoldersPermitOver$")
 	holder.Env = append(os.Environ(), "PASSBUDDY_TEST_HOLDER="+server.Addr())

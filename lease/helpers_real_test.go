@@ -39,6 +39,9 @@ func soakOr(long, short time.Duration) time.Duration {
 	return short
 }
 
+// thorough says that all sizes of a test are run, as in CI. Otherwise those will do that differ most.
+func thorough() bool { return os.Getenv("PASSBUDDY_SOAK") != "" || os.Getenv("CI") != "" }
+
 const (
 	realTTL   = 2 * time.Second
 	atOnce    = 25 // trials at a time
