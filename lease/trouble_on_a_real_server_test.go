@@ -59,6 +59,7 @@ func TestRealRedisAPermitThatCameAfterTheClientsTimeoutGoesBack(t *testing.T) {
 
 // For a moment that is shorter than a third of the TTL. Who asks meanwhile is told why, and what to do.
 func TestRealRedisThatRefusesToWriteForAMomentCostsNoLease(t *testing.T) {
+	inRealTime(t)
 	for name, tc := range map[string]struct {
 		begin, end func(context.Context, *redis.Client) error
 		hint       string
@@ -265,6 +266,7 @@ func TestRealRedisSubscriptionsThatAreKilledAgainAndAgainHoldUpNobody(t *testing
 // Each of the keys is deleted again and again, as by somebody who tidies up. Only the set of the holders is the truth:
 // without it leases are lost, and with each of the others everything goes on.
 func TestRealRedisKeysThatAreDeletedUnderLoad(t *testing.T) {
+	inRealTime(t)
 	for _, key := range []string{"passbuddy-gpu", "{passbuddy-gpu}:fence", "{passbuddy-gpu}:queue", "{passbuddy-gpu}:alive", "{passbuddy-gpu}:config", "{passbuddy-gpu}:callers"} {
 		t.Run(key, func(t *testing.T) {
 			inRealTime(t)

@@ -43,7 +43,7 @@ var queueMutants = []mutant{
 		edit{promote, "      if until_[owner] * 1000 <= now then\n        leaving[#leaving + 1] = id\n", "      if until_[owner] * 1000 <= now then\n        blocked = true\n        break\n"}),
 	script("an impossible head blocks", "Promote",
 		edit{promote, "elseif (overridden or owner == me) and weight > limit or weight > maxWeight then", "elseif false then"}),
-	fleet("an impossible head blocks, in a fleet",
+	rare("an impossible head blocks, in a fleet",
 		edit{promote, "elseif (overridden or owner == me) and weight > limit or weight > maxWeight then", "elseif false then"}),
 	script("a place lost on poll", "Promise8",
 		edit{acquire, "redis.call('ZADD', queue, 'LT', unpack(arrivals))", "redis.call('ZADD', queue, unpack(arrivals))"},
