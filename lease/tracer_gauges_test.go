@@ -197,10 +197,7 @@ func (u *user) quiet(host *sim.Host) {
 
 // From what a tracer is told, exact gauges follow, whatever happens.
 func TestGaugesOfATracerAreExact(t *testing.T) {
-	operations := 3000
-	if thorough() {
-		operations = 10_000
-	}
+	const operations = 10_000
 	inBubble(t, func(w *world) {
 		u := &user{world: w, gauges: newGauges(), random: rand.New(rand.NewPCG(1, 1)), weight: map[*lease.Lease]int{}}
 		m, host := w.process("a", tracedBy(u.gauges))
