@@ -22,10 +22,8 @@ type scriptTest struct {
 	plain          bool // a command takes out what is released, and the script promotes only
 }
 
-// onEach runs test on miniredis and on a real Redis: they format and answer some things differently. It runs beside others:
-// each has a server of its own.
+// onEach runs test on miniredis and on a real Redis: they format and answer some things differently.
 func onEach(t *testing.T, test func(*scriptTest)) {
-	t.Parallel()
 	t.Run("miniredis", func(t *testing.T) {
 		c := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
 		t.Cleanup(func() { _ = c.Close() })
