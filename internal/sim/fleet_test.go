@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 }
 
 var (
-	seeds = flag.Int("seeds", 0, "how many fleets to simulate; 6 by default, and 12 where PASSBUDDY_SOAK is set")
+	seeds = flag.Int("seeds", 0, "how many fleets to simulate; 6 by default, 4 with -short, 12 where PASSBUDDY_SOAK is set")
 	seed  = flag.Uint64("seed", 0, "the only seed to simulate, to replay it")
 	from  = flag.Uint64("from", 1, "the first seed")
 	first = flag.Bool("first", false, "begin no fleet after the first violation")
@@ -32,8 +32,10 @@ var (
 func TestFleetKeepsItsPromises(t *testing.T) {
 	n, life := *seeds, *life_
 	if n == 0 {
-		n = 6
-		if os.Getenv("PASSBUDDY_SOAK") != "" {
+		switch n = 6; {
+		case testing.Short():
+			n = 4
+		case os.Getenv("PASSBUDDY_SOAK") != "":
 			n = 12
 		}
 	}
@@ -51,9 +53,6 @@ func TestFleetKeepsItsPromises(t *testing.T) {
 	for s := begin; s < end; s++ {
 		t.Run(fmt.Sprintf("seed=%d", s), func(t *testing.T) {
 			t.Parallel()
-			if testing.Short() && s >= begin+4 {
-				t.Skip("-short: four fleets")
-			}
 			if *first && violated.Load() {
 				return
 			}
