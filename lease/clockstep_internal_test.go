@@ -92,6 +92,15 @@ func TestAStepShortensTheWindowsOfManySemaphoresOnce(t *testing.T) {
 	}
 }
 
+// mustEndEarlier fails unless g's window, which a renewal sent then has measured, is shorter by the step.
+func mustEndEarlier(t *testing.T, d *driver, g *protocol.Grant, sent protocol.Instant) {
+	t.Helper()
+	want := protocol.WindowEnd(sent, expiryAt(sent), serverAt(sent), d.state.Config.Margin+step)
+	if end := g.Until.End(); end.Mono > want.Mono || end.Mono < want.Mono-10*time.Millisecond {
+		t.Errorf("the window ends at %v, want %v", end.Mono, want.Mono)
+	}
+}
+
 // The renewal ran before the step, and its answer comes when another semaphore has found the step.
 func TestARenewalFromBeforeAStepExtendsTheLeaseByLess(t *testing.T) {
 	m := quietManager(t)
@@ -109,10 +118,7 @@ func TestARenewalFromBeforeAStepExtendsTheLeaseByLess(t *testing.T) {
 	found := m.now()
 	d.hear(server, protocol.Reading{Sent: found, Received: found, Micros: serverAt(found) + step.Microseconds()})
 	d.Arrive(batch, server)
-	want := protocol.WindowEnd(now, expiryAt(now), serverAt(now), d.state.Config.Margin+step)
-	if end := g.Until.End(); end.Mono > want.Mono || end.Mono < want.Mono-10*time.Millisecond {
-		t.Errorf("the window ends at %v, want %v", end.Mono, want.Mono)
-	}
+	mustEndEarlier(t, d, g, now)
 }
 
 // A batch renews what is held and asks for more; between the two calls the server's clock steps ahead.
@@ -135,10 +141,7 @@ func TestARenewalFromBeforeAStepInItsOwnBatchExtendsTheLeaseByLess(t *testing.T)
 	batch.Calls[0].Expiry = expiryAt(now)
 	batch.Calls[1].Server += step.Microseconds()
 	d.Arrive(batch, server)
-	want := protocol.WindowEnd(now, expiryAt(now), serverAt(now), d.state.Config.Margin+step)
-	if end := g.Until.End(); end.Mono > want.Mono || end.Mono < want.Mono-10*time.Millisecond {
-		t.Errorf("the window ends at %v, want %v", end.Mono, want.Mono)
-	}
+	mustEndEarlier(t, d, g, now)
 }
 
 // The clock steps ahead, back and ahead. One semaphore had its answers while it was ahead, and finds nothing; another had

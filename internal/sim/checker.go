@@ -24,7 +24,7 @@ type checker struct {
 	said          []published      // by the command that is being executed
 	epochs        int              // how often Redis lost its data or its clock jumped
 	emptied       int              // the epoch since which it has its data
-	plain         bool             // messages are neither lost nor held back
+	plain         bool             // no reply is cut off
 	clustered     bool             // the server moves on to other addresses
 	vague         time.Time        // until when a pipeline may take long all the same
 	commands      int
