@@ -330,23 +330,29 @@ func TestATracerThatHangsHoldsUpNeitherRenewalsNorClose(t *testing.T) {
 
 func TestATracerThatIsNotThereCostsNothing(t *testing.T) {
 	inBubble(t, func(w *world) {
-		allocations := func(change ...func(*redis.Options, *lease.Options)) float64 {
+		pairs := func(change ...func(*redis.Options, *lease.Options)) (measure func() float64, done func() error) {
 			m, _ := w.process("a", change...)
 			s := w.semaphore(m, 1000)
 			hold := w.acquire(s) // the state lives on
-			defer hold.Release()
-			return testing.AllocsPerRun(200, func() {
-				l, err := s.Acquire(context.Background())
-				if err != nil {
-					w.Fatal(err)
-				}
-				_ = l.Release()
-			})
+			return func() float64 {
+				return testing.AllocsPerRun(50, func() {
+					l, err := s.Acquire(context.Background())
+					if err != nil {
+						w.Fatal(err)
+					}
+					_ = l.Release()
+				})
+			}, hold.Release
 		}
-		none := allocations()
-		some := allocations(tracedBy(lease.NopTracer{}))
+		without, endWithout := pairs()
+		with, endWith := pairs(tracedBy(lease.NopTracer{}))
+		none, some := without(), with()
+		for range 5 { // what else goes on in this process can only add to a measurement
+			none, some = min(none, without()), min(some, with())
+		}
 		if none >= some {
 			w.Errorf("%v allocations without a tracer, %v with one: nobody noticed it", none, some)
 		}
+		_, _ = endWithout(), endWith()
 	})
 }

@@ -24,17 +24,17 @@ type Call struct {
 	Permits     int     // of all grants together
 	Capacity    int     // acquire: what its callers declare; 0: what the process does
 	TTL         int64   // ms; acquire: what its callers declare; renew: how long the permits live from then on; 0: what the process declares
-	Strict      bool    // acquire: refuse while another process declares other limits
-	Narrow      bool    // acquire: others who wait here go by a larger capacity
 	Ages        []int64 // acquire: for how many µs each has waited; Once: it does not wait
 	Stood       int     // acquire: the first so many have a place in the queue
 	Callers     int     // acquire: how many callers of the process wait; 0: nothing is said of it
 	AfterPlace  int64   // acquire: and the others come after this place
+	Removed     int     // release, a plain one: how many were held
+	Strict      bool    // acquire: refuse while another process declares other limits
+	Narrow      bool    // acquire: others who wait here go by a larger capacity
 	Refresh     bool    // acquire: see to the queue's lifetime
 	Promote     bool    // release: give what is freed to those who wait; an acquire does so anyway
 	Look        bool    // release: nobody seems to wait; look whether that is so
 	MayBeQueued bool    // release: some may be in the shared queue, or go by another name
-	Removed     int     // release, a plain one: how many were held
 	SetBack     bool    // renew: the server's clock was set back: what it said before is too far ahead
 
 	// The answer.

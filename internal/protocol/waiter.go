@@ -13,21 +13,21 @@ type Waiter struct {
 	Weight      int           // permits that it asks for
 	Capacity    int           // that its caller declares; 0: what the process does
 	Strict      bool          // it fails while another process declares other limits
+	Once        bool          // one attempt, whatever the time
 	Deadline    Instant       // MaxWait; zero: none
 	MaxAttempts int           // 0: no limit
 	Own         int           // permits that its caller holds already
-	Once        bool          // one attempt, whatever the time
 	Done        chan struct{} // closed when the wait is over
 
 	// the state's
 	prev, next  *Waiter
 	ending      int // its place in the state's endings, from 1; 0: none
 	inWaitlist  bool
+	answered    bool    // Redis has refused it, at least once
 	since       Instant // its arrival: no two of one list have the same microsecond
 	requestedAt Instant // when its first request was sent; zero: there was none
 	place       int64   // in the queue, µs of the server's clock: at the latest; 0: it has none
 	grant       *Grant  // under which id it asks
-	answered    bool    // Redis has refused it, at least once
 	attempts    int     // refusals
 	silent      int     // attempts given up before the first answer
 	Trouble     error   // why its latest attempt failed; nil when Redis answered it

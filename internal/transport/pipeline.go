@@ -22,7 +22,12 @@ type pipeline struct {
 	requests  []request
 	pipe      redis.Pipeliner // empty between two rounds
 
-	ctx      context.Context // bounds a round
+	inline, patient bound // of rounds that a caller waits for, and of the others
+}
+
+// A bound is a context for several rounds, each of which may take until its deadline.
+type bound struct {
+	ctx      context.Context // nil: none yet
 	deadline time.Time
 	cancel   context.CancelFunc
 }
@@ -45,7 +50,7 @@ func (t *Transport) pipelineLocked() *pipeline {
 }
 
 func (t *Transport) newPipeline() *pipeline {
-	return &pipeline{transport: t, pipe: t.client.Pipeline(), cancel: func() {}}
+	return &pipeline{transport: t, pipe: t.client.Pipeline()}
 }
 
 // run sends batches until no sender is ready. If a sender has given this pipeline up meanwhile, and others are under way
@@ -122,7 +127,8 @@ func (p *pipeline) carry(inline bool) {
 		others.Go(func() {
 			q := p.transport.newPipeline()
 			q.deliver(entries, p.transport.Server(addr), inline)
-			q.cancel()
+			q.inline.end()
+			q.patient.end()
 		})
 	}
 	others.Wait()
@@ -186,19 +192,27 @@ const MaxInline = 2 * time.Second
 // deadline.
 //
 // To make such a context takes longer than all else that a round needs. So a pipeline uses one for several rounds, until
-// a quarter of its time is over.
+// a quarter of its time is over; and has two, so that rounds that a caller waits for and others can alternate.
 func (p *pipeline) attempt(entries []entry, inline bool) context.Context {
 	var longest time.Duration
 	for _, e := range entries {
 		longest = max(longest, e.batch.Patience)
 	}
+	b := &p.patient
 	if inline {
-		longest = min(longest, MaxInline)
+		b, longest = &p.inline, min(longest, MaxInline)
 	}
-	if left := time.Until(p.deadline); left < longest/4*3 || left > longest {
-		p.cancel()
-		p.deadline = time.Now().Add(longest)
-		p.ctx, p.cancel = context.WithDeadline(p.transport.ctx, p.deadline)
+	if left := time.Until(b.deadline); left < longest/4*3 || left > longest {
+		b.end()
+		b.deadline = time.Now().Add(longest)
+		b.ctx, b.cancel = context.WithDeadline(p.transport.ctx, b.deadline)
 	}
-	return p.ctx
+	return b.ctx
+}
+
+// end lets go of the context.
+func (b *bound) end() {
+	if b.ctx != nil {
+		b.cancel()
+	}
 }
