@@ -45,6 +45,14 @@ type Config struct {
 	// Handover is for how long after Redis gave a permit it may pass from one caller of this process to
 	// the next without asking Redis, while other processes wait. 5 ms by default; negative: never.
 	Handover time.Duration
+	// Linger is for how long a released permit may stay with this process and serve its next caller of the same weight,
+	// without asking Redis, as long as nobody waits elsewhere. It is for a limit on a hot path, where a process takes the
+	// permit again a moment later. Up to TTL/2; 0, the default: a permit goes back at once.
+	//
+	// A caller in another process waits no longer than Linger and one trip to Redis for a permit that is not in use. But a
+	// TryAcquire there, or a MaxWait that is shorter than that, may find that none is free although nobody works under the
+	// permit: do not use Linger where such callers matter more than the trips. Inspect shows a permit that lingers as held.
+	Linger time.Duration
 }
 
 // NodeConfig returns the defaults of PassBuddy for Node, as a whole Config.
@@ -93,6 +101,10 @@ func (c Config) complete() (Config, error) {
 		return bad("RetryInterval", c.RetryInterval, "must not be negative; 0 is the default")
 	case c.MaxAttempts < 0:
 		return bad("MaxAttempts", c.MaxAttempts, "must not be negative; 0 is no bound")
+	case c.Linger < 0:
+		return bad("Linger", c.Linger, "must not be negative; 0 gives permits back at once")
+	case c.Linger > c.TTL/2:
+		return bad("Linger", c.Linger, "must be at most TTL/2 (%v)", c.TTL/2)
 	case c.MaxHold < 0:
 		return bad("MaxHold", c.MaxHold, "must not be negative; 0 is no bound")
 	}
@@ -124,6 +136,6 @@ func badInKey(s string) string {
 // forState is the part that the protocol goes by.
 func (c *Config) forState() protocol.Config {
 	return protocol.Config{
-		Capacity: c.Capacity, TTL: c.TTL, Margin: c.Margin, RetryInterval: c.RetryInterval, Handover: c.Handover,
+		Capacity: c.Capacity, TTL: c.TTL, Margin: c.Margin, RetryInterval: c.RetryInterval, Handover: c.Handover, Linger: c.Linger,
 	}
 }

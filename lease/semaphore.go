@@ -16,7 +16,7 @@ import (
 //
 // Handles of one name share what this process holds and who waits in it; their Configs may differ, so that limits can
 // change while they are used. Each acquire goes by its own handle's Capacity, MaxWait, MaxHold, MaxAttempts and Strict. What
-// concerns all callers together (TTL, Margin, RetryInterval, Handover) is that of the newest handle that has been used,
+// concerns all callers together (TTL, Margin, RetryInterval, Handover, Linger) is that of the newest handle that has been used,
 // from the next grant or renewal on; a longer TTL from the first acquire on that brings it to Redis.
 type Semaphore struct {
 	manager *Manager
@@ -190,8 +190,8 @@ func (s *Semaphore) wait(ctx context.Context, o acquireOptions, w *protocol.Wait
 		l := newLease(&hold{semaphore: s, driver: d, parent: ctx, Holding: protocol.Holding{MaxHold: o.maxHold}})
 		w.Holding = &l.hold.Holding
 		now := m.now()
-		d.state.Ask(now, w)
-		d.finish(now, ctx.Done() == nil && w.Deadline.IsZero()) // nobody waits for this goroutine to look up
+		served := d.state.Ask(now, w)
+		d.finish(now, !served && ctx.Done() == nil && w.Deadline.IsZero()) // nobody waits for this goroutine to look up
 		select {
 		case <-w.Done:
 		case <-ctx.Done():

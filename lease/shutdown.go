@@ -3,11 +3,12 @@ package lease
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/eqworks/passbuddy/internal/protocol"
 )
 
-// Shutdown drains the manager: new acquires are refused and waiters fail with ErrClosed; leases go on
+// Shutdown drains the manager: new acquires are refused and waiters fail with ErrClosed; permits that linger go back; leases go on
 // and are renewed until their holders release them. It returns nil when the last one is given back, and
 // then the manager is closed. When ctx ends first it returns the context's cause and says how many
 // semaphores are still in use; the manager goes on draining, and Close ends it.
@@ -29,21 +30,23 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 	}
 }
 
-// drain refuses new acquires and ends all waits.
-func (m *Manager) drain() {
+// drain refuses new acquires, ends all waits, and gives back what lingers; it returns what waits for Redis's answer to that.
+func (m *Manager) drain() (idle []*protocol.Holding) {
 	m.mu.Lock()
 	m.draining = true
 	m.drainedLocked()
 	m.mu.Unlock()
 	for _, d := range m.all() {
-		d.step(func(now protocol.Instant) { d.state.Fail(now, protocol.ReasonClosed) })
+		d.step(func(now protocol.Instant) { idle = append(idle, d.state.Drain(now)...) })
 	}
+	return idle
 }
 
 // Close ends every lease's contexts with ErrClosed, stops renewing, and waits for the manager's own goroutines,
 // all but those that call Tracers and the Logger: these may call Close, and end when they have told what has
 // happened. Permits whose holders have not released them are not given back: their work may still be
-// going on, and time takes them. Close also closes the client, if Open made it. Calling it again does
+// going on, and time takes them. Where permits linger (Config.Linger), Close gives them back first, and waits for Redis's
+// answer, two seconds at most. Close also closes the client, if Open made it. Calling it again does
 // nothing.
 func (m *Manager) Close() error {
 	m.mu.Lock()
@@ -53,7 +56,7 @@ func (m *Manager) Close() error {
 	}
 	m.closed = true
 	m.mu.Unlock()
-	m.drain()
+	await(m.drain())
 	m.renewer.stop()
 	m.watchdog.stop()
 	m.subscriber.Stop()
@@ -68,6 +71,21 @@ func (m *Manager) Close() error {
 	}
 	m.transport.Wait()
 	return err
+}
+
+// await waits until Redis has answered about what lingered.
+func await(idle []*protocol.Holding) {
+	if len(idle) == 0 {
+		return
+	}
+	late := time.After(protocol.MaxReleaseWait)
+	for _, h := range idle {
+		select {
+		case <-h.Confirmed:
+		case <-late:
+			return
+		}
+	}
 }
 
 func (m *Manager) drainedLocked() {

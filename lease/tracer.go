@@ -132,10 +132,11 @@ const (
 	OutcomeCanceled                  // the caller's context ended
 	OutcomeClosed                    // the manager was shut down or closed
 	OutcomeFailed                    // anything else; AcquireEnd.Err says what
+	OutcomeReused                    // a permit lingered in this process: Config.Linger
 )
 
 func (o Outcome) String() string {
-	return [...]string{"granted", "handed_over", "at_capacity", "canceled", "closed", "failed"}[o]
+	return [...]string{"granted", "handed_over", "at_capacity", "canceled", "closed", "failed", "reused"}[o]
 }
 
 // An EndReason is why a lease ended.

@@ -28,7 +28,10 @@ func (s *Semaphore) traceAcquire(ctx context.Context, o acquireOptions, w *proto
 	}
 	if err == nil {
 		end.Lease = l.hold.info()
-		if l.hold.WasHandedOver() {
+		switch {
+		case l.hold.Reused:
+			end.Outcome = OutcomeReused
+		case l.hold.WasHandedOver():
 			end.Outcome = OutcomeHandedOver
 		}
 	}

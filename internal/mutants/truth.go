@@ -8,7 +8,7 @@ var truthMutants = []mutant{
 		edit{"internal/protocol/waiting.go", "		w.Deadline = earlier(w.Deadline, now.Add(s.bound()))\n", ""},
 		edit{"internal/protocol/asking.go", "why.Silent && !w.answered && !w.Once {", "why.Silent && !w.answered {"}),
 	state("Release waits for Redis until its window ends", "Stories/a_release_that_is_not_answered",
-		edit{"internal/protocol/releasing.go", "earlier(g.Until.End(), now.Add(maxReleaseWait))", "g.Until.End()"}),
+		edit{"internal/protocol/releasing.go", "earlier(g.Until.End(), now.Add(MaxReleaseWait))", "g.Until.End()"}),
 	state("what passes fails a first attempt", "Stories/a_first_attempt_rides_out_what_passes",
 		edit{"internal/protocol/asking.go", "	if why.Passing {", "	if why.Passing && w.answered {"}),
 	unit("an error of a whole pipeline is that of no call", "WholePipeline",

@@ -11,6 +11,7 @@ type occupancySeen struct {
 	free                    Instant // when the first permit expires unless it is renewed
 	busy                    bool    // somebody was refused, or waits
 	overfull                bool    // paused, or more is held than the capacity in force
+	disagrees               bool    // another process declares other limits
 	asOf                    Instant // when this was so, at the earliest: what was asked was sent then
 }
 
@@ -167,14 +168,21 @@ func (s *State) acquired(now Instant, batch *Batch, c *Call) {
 		if s.Seen.asOf = batch.Sent; before.asOf.Mono > batch.Sent.Mono { // a notification, or a later answer, came first
 			s.Seen.asOf, s.Seen.overfull = before.asOf, before.overfull
 		}
+		s.learnQuiet(now, batch.Sent, c)
 	}
 	place := int64(0) // the latest that the script can have given
 	for i, g := range c.Grants {
 		if i == c.Stood && c.AfterPlace-server < maxPlaceAhead {
 			place = max(place, c.AfterPlace)
 		}
-		if c.Ages[i] != Once {
+		if waits(c.Ages[i]) {
 			place = max(server-c.Ages[i], place+1)
+		}
+		if c.Ages[i] == Again {
+			if !late {
+				s.grantedAnew(now, batch.Sent, g, c.Answers[i], WindowEnd(batch.Sent, c.Answers[i].Expiry, server, s.Config.Margin+c.ClockAhead))
+			}
+			continue
 		}
 		if g.unanswered > 0 && !now.Reached(batch.refusedAfter) {
 			g.unanswered--
@@ -187,7 +195,7 @@ func (s *State) acquired(now Instant, batch *Batch, c *Call) {
 		}
 		expiry, token := c.Answers[i].Expiry, c.Answers[i].Token
 		ttl := time.Duration(c.TTL) * time.Millisecond
-		if expiry > 0 || expiry == 0 && c.Ages[i] != Once {
+		if expiry > 0 || expiry == 0 && waits(c.Ages[i]) {
 			s.declared(now, batch.Sent, ttl)
 		}
 		switch {
@@ -206,7 +214,7 @@ func (s *State) acquired(now Instant, batch *Batch, c *Call) {
 			s.Leave(now, g.waiter, disagreed(c))
 		case g.State == asked:
 			g.inQueue = true
-			if c.Refresh && c.Ages[i] != Once && ttl >= s.declaredTTL() {
+			if c.Refresh && waits(c.Ages[i]) && ttl >= s.declaredTTL() {
 				s.refreshAt = batch.Sent.Add(s.Config.TTL / 2)
 			}
 			g.waiter.stands(server, place)
@@ -243,10 +251,11 @@ func (s *State) polled(now Instant, batch *Batch) {
 func (s *State) learn(now Instant, c *Call) {
 	o := c.Occupancy
 	if o == nil {
-		s.Seen.busy, s.Seen.overfull = false, false
+		s.Seen.busy, s.Seen.overfull, s.Seen.disagrees = false, false, false
 		return
 	}
 	s.Seen = occupancySeen{Capacity: o.Capacity, Held: o.Held, waiting: o.Waiting, busy: o.Waiting > 0 || o.First > 0}
+	s.Seen.disagrees = o.OtherCapacity > 0
 	s.Seen.overfull = s.Seen.Capacity == 0 || s.Seen.Held > s.Seen.Capacity
 	if o.First > 0 {
 		s.Seen.free = now.Add(time.Duration(o.First*1000-c.Server)*time.Microsecond + time.Millisecond)

@@ -35,7 +35,7 @@ type single struct {
 // up meanwhile goes with the next one, together.
 func (s *State) Wants(now Instant) bool {
 	return s.Batch == nil && !s.AtTransport &&
-		(s.RenewalDue(now) || Due(now, s.pollAt) || Due(now, s.joinAt) || Due(now, s.releaseDue) || Due(now, s.promoteAt))
+		(s.RenewalDue(now) || Due(now, s.pollAt) || Due(now, s.joinAt) || Due(now, s.releaseDue) || Due(now, s.promoteAt) || Due(now, s.againAt))
 }
 
 // Depart returns what is to be sent now, nil if that is nothing. server is the latest reading of the
@@ -62,6 +62,9 @@ func (s *State) Depart(now Instant, server Reading) *Batch {
 	}
 	if asks || lastRelease >= 0 && s.Waiting.Len > 0 {
 		s.addRequests(now, batch)
+	}
+	if Due(now, s.againAt) {
+		s.addAgain(now, batch)
 	}
 	if n := len(batch.Calls); n > 0 && batch.Calls[n-1].Verb == Acquire {
 		s.promoteAt = Instant{} // an acquire promotes too
@@ -244,6 +247,7 @@ func (s *State) failed(now Instant, c *Call, why Failure) {
 func (s *State) takeStatus(now Instant, c *Call) {
 	if c.More {
 		s.promoteAt, s.promoteBy = now, Instant{}
+		s.somebodyWaits(now, now)
 	}
 	if c.Muted {
 		s.warn(Warning{Kind: Muted})

@@ -24,13 +24,14 @@ type Call struct {
 	Permits     int     // of all grants together
 	Capacity    int     // acquire: what its callers declare; 0: what the process does
 	TTL         int64   // ms; acquire: what its callers declare; renew: how long the permits live from then on; 0: what the process declares
-	Ages        []int64 // acquire: for how many µs each has waited; Once: it does not wait
+	Ages        []int64 // acquire: for how many µs each has waited; Once: it does not wait; Again: it is held
 	Stood       int     // acquire: the first so many have a place in the queue
 	Callers     int     // acquire: how many callers of the process wait; 0: nothing is said of it
 	AfterPlace  int64   // acquire: and the others come after this place
 	Removed     int     // release, a plain one: how many were held
 	Strict      bool    // acquire: refuse while another process declares other limits
 	Narrow      bool    // acquire: others who wait here go by a larger capacity
+	Again       bool    // acquire: some of them are held, and to be granted anew
 	Refresh     bool    // acquire: see to the queue's lifetime
 	Promote     bool    // release: give what is freed to those who wait; an acquire does so anyway
 	Look        bool    // release: nobody seems to wait; look whether that is so
@@ -62,8 +63,14 @@ type Failure struct {
 	Passing   bool // the server itself says that it will soon think otherwise
 }
 
-// Once is the age of a request that does not wait.
-const Once = -1 << 63
+// What a request may have in place of an age.
+const (
+	Once  = -1 << 63 // it does not wait
+	Again = Once + 1 // its permit is held, and is to be granted anew
+)
+
+// waits reports whether a request of this age is of somebody who waits.
+func waits(age int64) bool { return age > Again }
 
 // An Answer is what became of one id of an acquire.
 type Answer struct {

@@ -1,5 +1,7 @@
 package protocol
 
+import "time"
+
 // served checks a new lease: its id was not released before, and its token is new, and larger where that is promised.
 func (f *fuzzFleet) served(s *fuzzState, w *Waiter) {
 	h := w.Holding
@@ -10,6 +12,13 @@ func (f *fuzzFleet) served(s *fuzzState, w *Waiter) {
 		f.Fatalf("token %d was given twice", h.Token)
 	}
 	f.tokens[h.Token] = true
+	if h.Reused {
+		for _, waiting := range f.redis.queue {
+			if since := time.Duration(f.redis.now-waiting.since) * time.Microsecond; ownerIn(waiting.id) != s.owner && since > s.Config.Linger {
+				f.Fatalf("%s is reused while %s waits, for %v", h.Grant.ID, waiting.id, since)
+			}
+		}
+	}
 	if len(f.capacities) == 1 && f.redis.declared == 1 && h.Token <= f.latest {
 		f.Fatalf("token %d comes after %d", h.Token, f.latest)
 	}

@@ -87,12 +87,14 @@ func newFuzzFleet(t *testing.T, program []byte) *fuzzFleet {
 	f.redis = newModelRedis(capacity, fuzzTTL.Milliseconds())
 	f.setCapacity()
 	handover := []time.Duration{-1, 0, 0, time.Second}[f.next()%4]
-	attempts := int(f.next()) % 8
+	mixed := int(f.next())
+	attempts, linger := mixed%8, []time.Duration{0, 0, fuzzTTL / 100, fuzzTTL / 2}[mixed/8%4]
 	for i := range 3 {
 		cfg := configOf(capacity, fuzzTTL)
 		if handover != 0 {
 			cfg.Handover = handover
 		}
+		cfg.Linger = linger
 		s := &fuzzState{owner: fmt.Sprintf("p%d~%d", i, i), attempts: max(attempts-4, 0)}
 		s.State = New(&cfg, 1, func(weight int) string {
 			s.ids++

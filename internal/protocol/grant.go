@@ -30,6 +30,9 @@ type Grant struct {
 	released    bool // a release of it was sent: the id is never used again
 	lastRelease bool // and when it was sent, no request could take a permit for g any more: it is the last
 	deferred    bool // to be released: its waiter was served otherwise; there is no hurry
+	again       bool // to be granted anew: it is in the state's list
+
+	idleSince Instant // it lingers: since when
 
 	unanswered   int32   // requests for it that no reply has answered
 	refusedAfter Instant // from then on Redis refuses those requests for certain
@@ -50,6 +53,7 @@ type Holding struct {
 	// the state's, until the lease is made, and then immutable
 	Grant  *Grant
 	Token  int64
+	Reused bool    // the permit had lingered
 	EndsAt Instant // MaxHold; zero: none
 	Began  Instant
 

@@ -6,6 +6,11 @@ import "time"
 func (s *State) serve(now Instant, g *Grant) {
 	w := s.detach(g)
 	s.takeOut(now, w)
+	s.give(now, g, w)
+}
+
+// give makes the lease of w, who waits no more.
+func (s *State) give(now Instant, g *Grant, w *Waiter) {
 	g.Holding = w.Holding
 	w.Holding.Grant, w.Holding.Token = g, g.leaseToken()
 	if w.Holding.MaxHold > 0 {
@@ -84,14 +89,18 @@ func (s *State) Lose(now Instant, g *Grant, why reasonKind) {
 		s.endLease(now, h, state, &Reason{Kind: why, Trouble: s.Trouble})
 		return
 	}
-	// Granted, and not given to its waiter yet: nobody has used it. The waiter asks again.
+	// Nobody uses it: it lingers, or its waiter has not got it yet, and asks again.
 	s.drop(g)
-	s.detach(g)
+	if g.waiter == nil {
+		s.dropIdle(g)
+	} else {
+		s.detach(g)
+		s.joinAt = now
+	}
 	g.State = state
 	if state == ended {
 		s.giveBack(now, g)
 	}
-	s.joinAt = now
 }
 
 func (s *State) endWindows(now Instant) {

@@ -25,6 +25,7 @@ type modelRedis struct {
 type modelWaiter struct {
 	id      string
 	arrival int64
+	since   int64 // when it joined, by the server's clock
 }
 
 type modelNotification struct {
@@ -145,6 +146,8 @@ func (m *modelRedis) acquire(batch *Batch, c *Call) modelReply {
 	for i, g := range c.Grants {
 		_, granted := m.holders[g.ID]
 		switch weight := int(g.Weight); {
+		case c.Ages[i] == Again && !granted:
+			own[g.ID] = [2]int64{}
 		case granted, len(m.queue) == 0 && m.held()+weight <= m.capacity():
 			own[g.ID] = [2]int64{m.later() + m.ttl, m.grant(g.ID, m.later()+m.ttl)}
 		case weight > m.capacity() && m.capacity() > 0:
@@ -152,7 +155,7 @@ func (m *modelRedis) acquire(batch *Batch, c *Call) modelReply {
 			m.unqueue(g.ID)
 		default:
 			own[g.ID] = [2]int64{}
-			if c.Ages[i] != Once {
+			if waits(c.Ages[i]) {
 				m.join(g.ID, places[i])
 			}
 		}
@@ -163,7 +166,7 @@ func (m *modelRedis) acquire(batch *Batch, c *Call) modelReply {
 		if own[g.ID] == [2]int64{} && c.Ages[i] == Once && len(m.queue) == 0 && m.held()+int(g.Weight) <= m.capacity() {
 			own[g.ID] = [2]int64{m.later() + m.ttl, m.grant(g.ID, m.later()+m.ttl)}
 		}
-		if own[g.ID] == [2]int64{} {
+		if own[g.ID] == [2]int64{} && c.Ages[i] != Again {
 			first = m.firstExpiry()
 		}
 		r.answers = append(r.answers, Answer{own[g.ID][0], own[g.ID][1]})
@@ -179,7 +182,7 @@ func placesOf(c *Call, now int64) []int64 {
 		if i == c.Stood && c.AfterPlace-now < maxPlaceAhead {
 			last = max(last, c.AfterPlace)
 		}
-		if age != Once {
+		if waits(age) {
 			last = max(now-age, last+1)
 		}
 		places[i] = last
@@ -192,7 +195,7 @@ func (m *modelRedis) join(id string, arrival int64) {
 	if i := slices.IndexFunc(m.queue, func(w modelWaiter) bool { return w.id == id }); i >= 0 {
 		m.queue[i].arrival = min(m.queue[i].arrival, arrival)
 	} else {
-		m.queue = append(m.queue, modelWaiter{id, arrival})
+		m.queue = append(m.queue, modelWaiter{id, arrival, m.now})
 	}
 	slices.SortFunc(m.queue, func(a, b modelWaiter) int {
 		return cmp.Or(cmp.Compare(a.arrival, b.arrival), cmp.Compare(a.id, b.id))

@@ -3,13 +3,13 @@ package protocol
 import "time"
 
 // Release gives h's permit back; its contexts have ended before. h.Confirmed is closed when Redis has
-// answered, or when the trust window or maxReleaseWait ends first: the release then goes on without its caller.
+// answered, or when the trust window or MaxReleaseWait ends first: the release then goes on without its caller.
 func (s *State) Release(now Instant, h *Holding) {
 	s.Tick(now) // a window that ends now is a loss
 	g := h.Grant
 	switch g.State {
 	case Held:
-		if s.handOver(now, g) {
+		if s.handOver(now, g) || s.linger(now, g) {
 			s.confirm(h, nil)
 			return
 		}
@@ -22,7 +22,7 @@ func (s *State) Release(now Instant, h *Holding) {
 		return
 	}
 	g.Holding = h
-	g.confirmBy = earlier(g.Until.End(), now.Add(maxReleaseWait))
+	g.confirmBy = earlier(g.Until.End(), now.Add(MaxReleaseWait))
 	if end := g.Until.End(); now.Reached(end) {
 		s.confirm(h, h.Ending) // the window is over: Redis lets the permit expire, and nobody waits for the answer
 	} else {
@@ -30,8 +30,8 @@ func (s *State) Release(now Instant, h *Holding) {
 	}
 }
 
-// maxReleaseWait is for how long a caller of Release waits for Redis.
-const maxReleaseWait = 2 * time.Second
+// MaxReleaseWait is for how long a caller of Release waits for Redis, and who closes the manager for what lingers.
+const MaxReleaseWait = 2 * time.Second
 
 // confirm tells the caller of Release how it went; why is nil when the permit was given back.
 func (s *State) confirm(h *Holding, why *Reason) {

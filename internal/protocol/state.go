@@ -46,6 +46,14 @@ type State struct {
 	Listening bool // somebody waits in the shared queue: notifications are wanted
 	Watched   bool // somebody listens to events
 
+	lingering []*Grant // released, and kept for the next caller; in order of their release
+	lingerAt  Instant  // when they are looked at next; zero: there are none
+	quietAsOf Instant  // Redis has said that nobody waits: when it was asked; zero: somebody does, or it is not known
+	busyAsOf  Instant  // likewise, that somebody does
+	again     []*Grant // to be granted anew
+	againAt   Instant  // when they are; zero: there are none
+	draining  bool     // no permit is kept any more
+
 	RenewAt     Instant // when held is renewed next; zero: nothing is held
 	pollAt      Instant // when the waiters poll next; zero: nobody waits
 	moreCallers bool    // Redis may have been told that more callers wait than have a place in the queue
@@ -184,6 +192,11 @@ func (s *State) declaredTTL() time.Duration {
 // Close ends everything at once; nothing is given back.
 func (s *State) Close(now Instant) {
 	s.Fail(now, ReasonClosed)
+	for _, g := range s.lingering { // Drain was called before: there are none
+		s.drop(g)
+		g.State = gone
+	}
+	s.lingering, s.lingerAt, s.again, s.againAt = nil, Instant{}, nil, Instant{}
 	for len(s.held) > 0 {
 		s.endLease(now, s.held[0].Holding, ended, ReasonClosed)
 	}
@@ -212,6 +225,9 @@ func (s *State) Tick(now Instant) {
 	for Due(now, s.endings.first()) {
 		w := s.endings.list[0]
 		s.Leave(now, w, s.waitedInVain(now, w))
+	}
+	if Due(now, s.lingerAt) {
+		s.lookAtLingering(now)
 	}
 	if Due(now, s.releaseDue) {
 		s.dropExpired(now)
@@ -252,14 +268,14 @@ func (s *State) Idle() bool {
 // Next is when the state wants to be called at the latest, the ends of windows left aside: they have a
 // timer of their own.
 func (s *State) Next() Instant {
-	at := earlier(s.holdAt, s.endings.first())
+	at := earlier(earlier(s.holdAt, s.lingerAt), s.endings.first())
 	switch {
 	case s.Batch != nil:
 		return earlier(at, s.Batch.giveUp)
 	case s.AtTransport:
 		return at
 	default:
-		return earlier(earlier(at, s.RenewAt), earlier(earlier(s.pollAt, s.joinAt), earlier(s.releaseDue, s.promoteAt)))
+		return earlier(earlier(at, s.RenewAt), earlier(earlier(s.pollAt, s.joinAt), earlier(earlier(s.releaseDue, s.promoteAt), s.againAt)))
 	}
 }
 

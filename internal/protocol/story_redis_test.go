@@ -26,8 +26,8 @@ func (s *story) answersOf(a *arguments) *answers {
 		server: server, expiry: (server+999)/1000 + s.Config.TTL.Milliseconds(),
 		granted: a.labels("grant"), gone: a.labels("gone"), revoked: a.labels("revoked"), tooHeavy: a.labels("too-heavy"),
 		late: a.flag("late"), missing: a.flag("missing"), unpromoted: a.flag("unpromoted"), more: a.flag("more"), muted: a.flag("muted"),
-		steppedAfter: a.duration("stepped-after", 0),
-		occupancy:    Occupancy{Capacity: a.number("capacity", s.Config.Capacity), Held: a.number("held", s.Config.Capacity)},
+		steppedAfter: a.duration("stepped-after", 0), others: a.number("others", 0),
+		occupancy: Occupancy{Capacity: a.number("capacity", s.Config.Capacity), Held: a.number("held", s.Config.Capacity)},
 	}
 	said.occupancy.First = said.expiry
 	if first := a.duration("first-expiry", 0); first > 0 {
@@ -64,6 +64,7 @@ type answers struct {
 	granted, gone, revoked, tooHeavy       map[string]bool
 	late, missing, unpromoted, more, muted bool
 	steppedAfter                           time.Duration
+	others                                 int
 	occupancy                              Occupancy
 }
 
@@ -102,15 +103,23 @@ func (r *answers) to(c *Call, labels map[string]string) {
 				answer.Expiry = answerTooHeavy
 			default:
 				refused++
-				if c.Ages[i] != Once {
+				if waits(c.Ages[i]) {
 					waiting++
+				}
+			}
+			if c.Ages[i] == Again {
+				if refused--; !used(r.gone, labels[g.ID]) {
+					answer = Answer{r.expiry, r.server + int64(i)}
 				}
 			}
 			c.Answers = append(c.Answers, answer)
 		}
-		if refused > 0 {
+		if refused > 0 || c.Again || r.others > 0 {
 			o := r.occupancy
-			o.Waiting = waiting
+			o.Waiting = waiting + r.others
+			if refused == 0 {
+				o.First = 0
+			}
 			c.Occupancy = &o
 		}
 	}

@@ -37,6 +37,8 @@ func (s *story) describe(batch *Batch) string {
 			case c.Verb != Acquire:
 			case c.Ages[j] == Once:
 				name += " (once)"
+			case c.Ages[j] == Again:
+				name += " (anew)"
 			case j < c.Stood:
 				name += fmt.Sprintf(" (since %v, has a place)", s.elapsed(s.now)-micros(c.Ages[j]))
 			default:

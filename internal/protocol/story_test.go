@@ -81,6 +81,7 @@ var commands = map[string]func(*story, *arguments) (string, error){
 	"renew":       (*story).renewNow,
 	"step":        (*story).step,
 	"suspend":     (*story).suspend,
+	"drain":       (*story).drain,
 	"close":       (*story).close,
 	"schedule":    (*story).schedule,
 }
@@ -117,6 +118,7 @@ func (s *story) begin(a *arguments) (string, error) {
 	if a.flag("no-handover") {
 		cfg.Handover = -1
 	}
+	cfg.Linger = a.duration("linger", 0)
 	s.attempts = a.number("max-attempts", 0)
 	ids := 0
 	state := New(&cfg, 1, func(weight int) string { ids++; return idOf(ids, weight) }, func() float64 { return 0 })
@@ -262,6 +264,12 @@ func (s *story) reconfigure(a *arguments) (string, error) {
 }
 
 // close ends everything, as when the manager is closed.
+// drain ends all waits, as the manager does when it is shut down.
+func (s *story) drain(*arguments) (string, error) {
+	s.Drain(s.now)
+	return "", nil
+}
+
 func (s *story) close(*arguments) (string, error) {
 	s.Close(s.now)
 	return "", nil

@@ -13,10 +13,14 @@ func (s *State) waitlistOf(w *Waiter) *waitlist {
 	return &s.Waiting
 }
 
-// Ask puts w at the end of the waitlist, and has Redis asked at once if w is among the first of it.
-func (s *State) Ask(now Instant, w *Waiter) {
+// Ask gives w a permit that lingers, and reports whether there was one. Otherwise it puts w at the end of the waitlist, and
+// has Redis asked at once if w is among the first of it.
+func (s *State) Ask(now Instant, w *Waiter) (served bool) {
 	if s.wanted != nil && s.Idle() {
 		s.declared(now, now, s.wanted.TTL) // nothing is there that could rest on it
+	}
+	if s.reuse(now, w) {
+		return true
 	}
 	s.waitlistOf(w).push(now, w)
 	if w.Once { // one attempt, behind one that is perhaps under way
@@ -25,12 +29,13 @@ func (s *State) Ask(now Instant, w *Waiter) {
 	s.endings.add(w)
 	if w.Once {
 		s.joinAt = now
-		return
+		return false
 	}
 	s.join(now)
 	if s.joinAt.IsZero() {
 		s.waits(now, w)
 	}
+	return false
 }
 
 // waits records that w has to wait, and where in the line.

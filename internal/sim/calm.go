@@ -86,10 +86,10 @@ func (f *fleet) takeAll() {
 
 // patience is how long somebody may have to wait while all is well: until each of the others has had its
 // turn, one after the other. In each turn a holder is quick, its permit may pass to others of its process,
-// it travels, and whoever is next may learn of it by polling only.
+// it travels, and whoever is next may learn of it by polling only. Before that, permits may linger.
 func (f *fleet) patience(s semaphore) time.Duration {
 	turn := quick(f.longestTTL()) + s.handover() + 4*f.trip() + f.longestTTL()/4
-	return time.Duration(f.checker.callers(s.name)+2) * turn
+	return time.Duration(f.checker.callers(s.name)+2)*turn + s.linger()
 }
 
 // trip is how long a message travels at most, while all is well.

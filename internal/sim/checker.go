@@ -44,9 +44,10 @@ type watched struct {
 	latest int64   // token
 	tokens map[int64]bool
 	limits []limit
-	owners map[string]int64 // the TTLs that they declare, in ms
-	calls  int              // of its scripts
-	unused time.Time        // since when somebody waits whom Redis could serve; zero: nobody does
+	owners map[string]int64     // the TTLs that they declare, in ms
+	calls  int                  // of its scripts
+	since  map[string]time.Time // who is in the queue, and since when
+	unused time.Time            // since when somebody waits whom Redis could serve; zero: nobody does
 	last   view
 }
 
@@ -65,7 +66,7 @@ type limit struct {
 func newChecker(n *Network, sems []semaphore) *checker {
 	c := &checker{network: n, granted: map[string]grant{}, revoked: map[string]bool{}, verbs: map[string]verb{}}
 	for _, s := range sems {
-		w := &watched{semaphore: s, waits: map[*wait]bool{}, tokens: map[int64]bool{}, owners: map[string]int64{}}
+		w := &watched{semaphore: s, waits: map[*wait]bool{}, tokens: map[int64]bool{}, owners: map[string]int64{}, since: map[string]time.Time{}}
 		w.limits = []limit{{time.Now(), s.largest()}}
 		c.sems = append(c.sems, w)
 	}
@@ -102,10 +103,25 @@ func (c *checker) check(host string, now time.Time, cmd []string) {
 		}
 		c.judgeUnused(w, seen, now)
 		w.last = seen
+		w.queued(seen)
 		c.judgeLives(w, seen, now)
 	}
 	c.note(now, script)
 	c.said = c.said[:0]
+}
+
+// queued notes since when those are in the queue who are.
+func (w *watched) queued(seen view) {
+	for id := range w.since {
+		if _, waits := seen.queue[id]; !waits {
+			delete(w.since, id)
+		}
+	}
+	for id := range seen.queue {
+		if _, known := w.since[id]; !known {
+			w.since[id] = seen.at
+		}
+	}
 }
 
 // judgeMembers judges how many permits count in Redis.

@@ -40,9 +40,23 @@ func (c *checker) begin(wait *wait, l *lease.Lease, child context.Context) *life
 		c.violateLocked("promise 1: a lease of weight %d of %s is on a permit of weight %d", wait.weight, w.name, got)
 	}
 	if given := time.UnixMicro(token / 1000); token%1000 > 0 && c.epochs == 0 && wait.end.Sub(given) > w.handover()+time.Millisecond && !wait.caller.process.pausedSince(given) {
-		c.violateLocked("promise 8: lease %s of %s was handed over %v after Redis gave it", l.ID(), w.name, wait.end.Sub(given))
+		c.judgeReuse(w, x, wait)
 	}
 	return x
+}
+
+// judgeReuse judges a lease on a permit that another lease of its process had, for too long for a hand-over: the permit
+// lingered. It may do so until somebody of another process has waited for Linger, and no longer.
+func (c *checker) judgeReuse(w *watched, x *life, wait *wait) {
+	if w.linger() == 0 {
+		c.violateLocked("promise 8: lease %s of %s was handed over long after Redis gave it", x.lease.ID(), w.name)
+	}
+	for id, since := range w.since {
+		waits := wait.end.Sub(since)
+		if ownerOf(id) != ownerOf(x.lease.ID()) && waits > w.linger() && !wait.caller.process.pausedSince(since) {
+			c.violateLocked("promise 8: lease %s of %s was reused while %s waits, for %v", x.lease.ID(), w.name, id, waits)
+		}
+	}
 }
 
 // judgeLives judges the leases whose contexts live.

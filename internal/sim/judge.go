@@ -65,7 +65,7 @@ func (c *checker) judgeGrants(w *watched, s *script, given []string, before, aft
 		if h := after.holders[id]; h.granted != weightOf(id) {
 			c.violateLocked("promise 1: %s of %s got %d of its permits", id, w.name, h.granted)
 		}
-		if s.verb == "renew" && contains(own, id) {
+		if (s.verb == "renew" || s.grantsAnew(id)) && contains(own, id) {
 			c.violateLocked("promise 4: renewing %s of %s added it", id, w.name)
 		}
 		if until := after.alive[ownerOf(id)]; !contains(own, id) && after.holders[id].expiry != until {

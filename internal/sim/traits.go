@@ -32,6 +32,7 @@ type semaphore struct {
 	ttls       []time.Duration
 	capacities []int
 	handovers  []time.Duration
+	lingers    []time.Duration
 }
 
 func (p Plan) traits(r *rand.Rand) traits {
@@ -71,6 +72,11 @@ func (p Plan) traits(r *rand.Rand) traits {
 	t.retry = []time.Duration{4, 4, 5, 12}[own.IntN(4)]
 	t.attempts = []int{0, 0, 0, 5}[own.IntN(4)]
 	t.hops, t.messages = p.faults(r, own.IntN(4) == 0, t.shortestTTL()), p.messageFaults(r, t.longestTTL())
+	for i := range t.sems {
+		s := &t.sems[i]
+		ttl := slices.Min(s.ttls)
+		s.lingers = [][]time.Duration{{0}, {20 * time.Millisecond}, {ttl / 2}, {0, ttl / 10, ttl / 3}}[own.IntN(4)]
+	}
 	return t
 }
 
@@ -78,7 +84,8 @@ func (p Plan) traits(r *rand.Rand) traits {
 func (t traits) declare(s semaphore, r *rand.Rand) lease.Config {
 	ttl := s.ttls[r.IntN(len(s.ttls))]
 	cfg := lease.Config{
-		Name: s.name, Capacity: s.capacities[r.IntN(len(s.capacities))], TTL: ttl, RetryInterval: ttl / t.retry,
+		Linger: s.lingers[r.IntN(len(s.lingers))],
+		Name:   s.name, Capacity: s.capacities[r.IntN(len(s.capacities))], TTL: ttl, RetryInterval: ttl / t.retry,
 		Handover: s.handovers[r.IntN(len(s.handovers))], MaxAttempts: t.attempts, Strict: t.changing && r.IntN(8) == 0,
 	}
 	if t.margin > 0 {
@@ -101,6 +108,9 @@ func (s semaphore) handover() time.Duration {
 	}
 	return max(longest, 0)
 }
+
+// linger is for how long a released permit may stay with its process.
+func (s semaphore) linger() time.Duration { return slices.Max(s.lingers) }
 
 func (t traits) shortestTTL() time.Duration {
 	d := t.sems[0].ttls[0]

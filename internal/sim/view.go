@@ -145,6 +145,12 @@ func (s *script) ids() (ids []string) {
 	return ids
 }
 
+// grantsAnew reports whether the call asks for id as for one that is held.
+func (s *script) grantsAnew(id string) bool {
+	i := slices.Index(s.args, id)
+	return s.verb == "acquire" && i >= 0 && s.args[i+1] == "="
+}
+
 // drawsIn reports whether the call may lower the expiry of id, after a step back of the clock: a renewal its own, and
 // who looks for room those of others.
 func (w *watched) drawsIn(s *script, id string) bool {

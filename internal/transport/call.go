@@ -95,17 +95,20 @@ func (r *request) command(ctx context.Context, source bool) redis.Cmder {
 	case protocol.Release:
 		args = append(args, scripts.ReleaseFlags(c.MayBeQueued, c.Promote, len(c.Grants) == 0))
 	case protocol.Acquire:
-		flags := scripts.AcquireFlags(c.Refresh, c.Permits > len(c.Grants), c.Strict, c.Narrow, c.Stood, c.Callers)
+		flags := scripts.AcquireFlags(c.Refresh, c.Again || c.Permits > len(c.Grants), c.Strict, c.Narrow, c.Stood, c.Callers)
 		args = scripts.AppendAcquire(args, &r.batch.NotAfter, flags, &c.AfterPlace)
 	}
 	for i, g := range c.Grants {
 		if r.zrem != nil {
 			break // which has taken them out
 		}
-		if c.Verb == protocol.Acquire {
-			args = scripts.AppendRequest(args, &g.ID, age(c, i))
-		} else {
+		switch {
+		case c.Verb != protocol.Acquire:
 			args = append(args, &g.ID)
+		case c.Ages[i] == protocol.Again:
+			args = scripts.AppendAgain(args, &g.ID)
+		default:
+			args = scripts.AppendRequest(args, &g.ID, age(c, i))
 		}
 	}
 	return routed(redis.NewIntSliceCmd(ctx, args...))

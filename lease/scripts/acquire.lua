@@ -4,13 +4,14 @@
 -- KEYS  as shared
 -- ARGV  1 ttl, 2 capacity
 --       3 notAfter  µs of this server's clock; past it nothing is asked for; 0 = no limit
---       4 flags     1: see to the lifetime of the queue, 2: some weigh more than 1, 4: strict, that is refuse while
+--       4 flags     1: see to the lifetime of the queue, 2: some weigh more than 1, or are held, 4: strict, that is refuse while
 --                   another caller declares other limits, 8: others who wait in the process go by a larger
 --                   capacity, 16n: the first n (up to 1023) have a place in the queue, 16384n: n callers wait in the
 --                   process, which the key callers is to keep
 --       5 behind    µs of this server's clock: the places of the others come after this
 --       6… pairs    at most 500 permits' ids, in order of arrival; with each, for how many µs it has waited
---                   already; empty: it does not wait
+--                   already; empty: it does not wait; =: it is held, and to be granted again, or nothing. Those
+--                   that are held come last
 -- Reply integers: now in µs, status (as shared), then two per id unless the call was late: its expiry in
 --       ms and its token in µs; 0 and 0: it waits, or was refused; -1 and 0: it is heavier than the
 --       capacity in force; -2 and 0: it was granted and then revoked, and has not been given back; -3 and 0: the
@@ -93,6 +94,9 @@ elseif waiting == 0 and revoked == 0 and not disagreed then
   while from < #ARGV do
     local id = ARGV[from]
     local weight = weightOf(id)
+    if ARGV[from + 1] == '=' then
+      break
+    end
     if held + weight > limit and (purge() == 0 or held + weight > limit) then
       drawIn()
       break
@@ -137,7 +141,7 @@ if from < #ARGV then
       if disagreed or weight > limit and limit > 0 then
         own[id][1] = disagreed and -3 or -1
         refused[#refused + 1] = id
-      elseif ARGV[i + 1] ~= '' then
+      elseif ARGV[i + 1] ~= '' and ARGV[i + 1] ~= '=' then
         -- A place that is a millisecond ahead was given before the clock was set back: it does not count.
         if i - 6 >= 2 * stood and ARGV[5] - now < 1000 then
           place = math.max(place, ARGV[5] + 0)
@@ -194,8 +198,10 @@ if from < #ARGV then
     end
     reply[i - 3], reply[i - 2] = own[id][1], own[id][2]
   end
-  first = soonest
-  if given ~= held then -- some were there before
+  if ARGV[from + 1] ~= '=' then -- else nobody was refused
+    first = soonest
+  end
+  if first > 0 and given ~= held then -- some were there before
     first = (redis.call('ZRANGE', holders, 0, 0, 'WITHSCORES')[2] or 0) + 0
   end
 elseif late and waiting > 0 then

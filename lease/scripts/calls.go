@@ -55,6 +55,9 @@ func AppendRequest(args []any, id *string, age *int64) []any {
 	return append(args, id, age)
 }
 
+// AppendAgain appends an id that is held, to be granted anew. These come after all requests.
+func AppendAgain(args []any, id *string) []any { return append(args, id, "=") }
+
 // InspectArguments ask for a page: the ranks of the first holder and of the first waiter to show, negative for none, and
 // how many of each.
 func InspectArguments(holders, waiters, count int) []any { return []any{holders, waiters, count} }
@@ -73,14 +76,14 @@ func RevokeArguments(id string) []any { return []any{id} }
 // AcquireFlags are among an acquire's arguments.
 //
 //   - refresh has it see to the lifetime of the queue.
-//   - heavy says that some ids weigh more than 1.
+//   - uneven says that some ids weigh more than 1, or are to be granted anew.
 //   - strict has it refuse while somebody holds or waits who declares another capacity or TTL.
 //   - narrow says that others who wait in the process go by a larger capacity: a request of its own is not too heavy for
 //     not fitting into this one.
 //   - standing says how many of the ids, the first, have a place in the queue; at most 1,023.
 //   - callers is how many callers of the process wait, where the call names the key for it.
-func AcquireFlags(refresh, heavy, strict, narrow bool, standing, callers int) int {
-	return bit(refresh, 1) | bit(heavy, 2) | bit(strict, 4) | bit(narrow, 8) | 16*standing | 16384*callers
+func AcquireFlags(refresh, uneven, strict, narrow bool, standing, callers int) int {
+	return bit(refresh, 1) | bit(uneven, 2) | bit(strict, 4) | bit(narrow, 8) | 16*standing | 16384*callers
 }
 
 // RenewFlags are renew's third argument, before the ids. setBack says that the server's clock was set back since they
