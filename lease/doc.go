@@ -102,6 +102,22 @@
 // holds a permit and waits for another of the same semaphore can wait for ever: when all permits are held like this,
 // nobody goes on (a deadlock).
 //
+// # Permits that linger
+//
+// On a hot path a process takes the permit again a moment after it has given it back, and pays two trips to Redis each
+// time. With Config.Linger a released permit stays with its process for that long, and serves the next caller there, of the
+// same weight, without Redis. The lease ends as always, before Release returns; the next caller has a lease of its own,
+// with a larger token.
+//
+// A process may do so only for Linger after the last answer of Redis that nobody waits. While permits are reused, it asks
+// again in the background, twice in each Linger. So who waits in another process waits no longer than Linger and one trip
+// for a permit that nobody uses, whatever messages are lost. A permit that lingers is renewed; Redis counts it, and
+// [Semaphore.Inspect] shows it. It goes back after Linger without a user, at once when a caller of another weight asks, and
+// with Shutdown and Close. A pause, a smaller capacity and a revocation hold for it after Linger at the latest.
+//
+// Do not use it where TryAcquire, or a MaxWait shorter than Linger, of another process must not be refused while nobody
+// works.
+//
 // # The client
 //
 // Any redis.UniversalClient but a Ring works. With ContextTimeoutEnabled, as [Open] sets it, the client frees the

@@ -1,6 +1,7 @@
 // Command httplimit shows servers under load that share one limit. Three HTTP servers work on something
 // that stands six requests at a time, from all of them together. While more clients come than that, the
-// servers shed what they cannot serve soon: it is answered at once, and what is served stays quick.
+// servers shed what they cannot serve soon: it is answered at once, and what is served stays quick. In the end it shows
+// what a limit costs on a hot path, without Linger and with it.
 //
 //	go run ./examples/httplimit
 //	REDIS_URL=redis://localhost:6379 go run ./examples/httplimit
@@ -102,7 +103,7 @@ func run(ctx context.Context, out io.Writer) error {
 	case shed == 0:
 		return fmt.Errorf("nothing was shed in the rush")
 	}
-	return nil
+	return hotPath(ctx, out, redis)
 }
 
 // A site is the handler of all servers. It counts who is inside.
