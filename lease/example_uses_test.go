@@ -242,3 +242,24 @@ func Example_onePermitPerProcess() {
 	}
 	// Output: 20 users, 1 permit
 }
+
+// A limit on a hot path: a process takes its permit again a moment after it has given it back, and need not ask Redis for
+// that. Another process waits no longer than Linger for a permit that nobody uses.
+func Example_hotPath() {
+	m, stop := newManager()
+	defer stop()
+	queries := mustSemaphore(m, lease.Config{Name: "queries", Capacity: 50, Linger: 20 * time.Millisecond})
+
+	done := 0
+	for range 1000 {
+		err := queries.Do(context.Background(), func(context.Context) error {
+			done++ // a query that takes no time
+			return nil
+		})
+		if err != nil {
+			log.Fatal(err)
+		}
+	}
+	fmt.Println(done, "queries")
+	// Output: 1000 queries
+}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/eqworks/passbuddy/internal/redistest"
 	"github.com/eqworks/passbuddy/internal/sim"
 	"github.com/eqworks/passbuddy/lease"
 )
@@ -135,7 +136,7 @@ func TestAWaiterElsewhereWaitsForLingerAndATrip(t *testing.T) {
 					time.Sleep(3 * time.Millisecond)
 				}
 				end()
-				bound := keep + section + 3*2*latency // its request, the other's release, the notification
+				bound := keep + section + 3*latency + time.Millisecond // its request, the other's release, the notification
 				if muted {
 					bound += 2 * retry // a poll of each
 				}
@@ -337,4 +338,50 @@ func TestAHandleOfASmallerCapacityReusesNothing(t *testing.T) {
 		}
 		w.release(held)
 	})
+}
+
+// On a real server: what a pair costs, and that who wants a permit elsewhere gets one.
+func TestRealRedisAPermitThatLingersCostsHardlyACommand(t *testing.T) {
+	inRealTime(t)
+	server := redistest.Start(t)
+	admin := server.Client(t)
+	a, _ := openWith(t, "redis://"+server.Addr())
+	b, _ := openWith(t, "redis://"+server.Addr())
+	s, other := gpu(t, a, lease.Config{Linger: 50 * time.Millisecond}), gpu(t, b, lease.Config{})
+	pairs := func(until func() bool) (n int) {
+		for latest := int64(0); !until(); n++ {
+			l := realAcquire(t, s)
+			if l.Token() <= latest {
+				t.Errorf("token %d after %d", l.Token(), latest)
+			}
+			latest = l.Token()
+			if err := l.Release(); err != nil {
+				t.Error(err)
+			}
+		}
+		return n
+	}
+	pairs(func() bool { return calls(t, admin, "evalsha") > 0 }) // the scripts are loaded
+	before, start := commands(t, admin), time.Now()
+	n := pairs(func() bool { return time.Since(start) > time.Second })
+	if each := float64(commands(t, admin)-before) / float64(n); each > 0.05 {
+		t.Errorf("%d pairs, %.3f commands each", n, each)
+	}
+
+	var enough atomic.Bool
+	done := make(chan int)
+	go func() { done <- pairs(enough.Load) }()
+	for range 5 {
+		if err := realAcquire(t, other).Release(); err != nil {
+			t.Error(err)
+		}
+	}
+	enough.Store(true)
+	if n := <-done; n == 0 {
+		t.Error("nobody was beside it")
+	}
+	if err := a.Close(); err != nil { // gives back what lingers
+		t.Error(err)
+	}
+	mustBecomeClean(t, admin)
 }
