@@ -43,6 +43,8 @@ var prints = map[string][]string{
 		`rush +90 +[1-9]\d* +\d+, \d+ +[1-9]\d* +\d+ +6\n`,
 		`calm +6 +[1-9]\d* `,
 		`Never more than 6 at work at a time, in all servers together\. [1-9]\d* requests were shed`,
+		`A hot path: 12 clients ask the 3 servers without a pause`,
+		`without Linger +[1-9]\d* +0\.\d\d\n`, `Linger 20ms +[1-9]\d* +0\.\d\d\n`,
 	},
 	"leader": {
 		`node \d +LEADS, token`,

@@ -147,7 +147,7 @@ var queueMutants = []mutant{
 		edit{batchGo, "			g.inQueue = true\n			if c.Refresh && waits(c.Ages[i]) && ttl >= s.declaredTTL() {\n", "			g.inQueue = true\n			if false {\n"},
 		edit{batchGo, "	if !late {\n		s.learn(now, c)\n", "	if !late {\n		s.learn(now, c)\n		s.refreshAt = batch.Sent.Add(s.Config.TTL / 2)\n"}),
 	script("the earliest expiry is that of the call's own grants", "Script|Promise",
-		edit{acquire, " and given ~= held then", " and false then"}),
+		edit{acquire, "if given ~= held then", "if false then"}),
 	script("the holders' lifetime shortened under a neighbour", "Neighbour",
 		edit{renew, "redis.call('PEXPIRE', holders, keep)", "redis.call('PEXPIRE', holders, whole(2 * ttl))"}),
 	fleet("a process that polled is alive for less long",

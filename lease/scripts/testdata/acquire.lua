@@ -585,9 +585,9 @@ if from < #ARGV then
   end
   if ARGV[from + 1] ~= '=' then -- else nobody was refused
     first = soonest
-  end
-  if first > 0 and given ~= held then -- some were there before
-    first = (redis.call('ZRANGE', holders, 0, 0, 'WITHSCORES')[2] or 0) + 0
+    if given ~= held then -- some were there before
+      first = (redis.call('ZRANGE', holders, 0, 0, 'WITHSCORES')[2] or 0) + 0
+    end
   end
 elseif late and waiting > 0 then
   status = status + promote()
