@@ -22,6 +22,7 @@ type Contender struct {
 
 	LockOnly bool // has no capacity above 1
 	OneHost  bool // lives inside one process
+	Variant  bool // this library again, used in another way
 	Peer     bool // a Go module for leases that expire, other than this library
 	Renews   bool // renews its leases by itself
 	Tells    bool // tells a holder that its lease is lost
@@ -89,6 +90,7 @@ func All() []Contender {
 		RedisLock(),
 		Local(),
 		PassBuddyBackground(),
+		PassBuddyLinger(),
 		TwoScripts(),
 		RawRenewal(),
 	}

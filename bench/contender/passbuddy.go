@@ -20,7 +20,7 @@ func PassBuddy() Contender {
 		Waits:  "the library's own way",
 		Renews: true,
 		Tells:  true,
-		Open:   func(o Options) (Client, error) { return openPassBuddy(o, false) },
+		Open:   func(o Options) (Client, error) { return openPassBuddy(o, passBuddy{}) },
 		Expiry: passBuddyExpiry,
 		Keys:   func(name string) []string { return []string{passBuddyKey(name)} },
 	}
@@ -29,32 +29,41 @@ func PassBuddy() Contender {
 // PassBuddyBackground is this library called with a context that cannot end.
 func PassBuddyBackground() Contender {
 	c := PassBuddy()
-	c.Key, c.Title = "passbuddy-background", "PassBuddy, context cannot end"
-	c.Open = func(o Options) (Client, error) { return openPassBuddy(o, true) }
+	c.Key, c.Title, c.Variant = "passbuddy-background", "PassBuddy, context cannot end", true
+	c.Open = func(o Options) (Client, error) { return openPassBuddy(o, passBuddy{background: true}) }
+	return c
+}
+
+// PassBuddyLinger is this library with permits that stay with their process for 20 ms.
+func PassBuddyLinger() Contender {
+	c := PassBuddy()
+	c.Key, c.Title, c.Variant = "passbuddy-linger", "PassBuddy, Linger 20 ms", true
+	c.Open = func(o Options) (Client, error) { return openPassBuddy(o, passBuddy{linger: 20 * time.Millisecond}) }
 	return c
 }
 
 type passBuddy struct {
 	manager    *lease.Manager
 	ttl        time.Duration
-	background bool
+	linger     time.Duration
+	background bool // its context cannot end
 }
 
-func openPassBuddy(o Options, background bool) (Client, error) {
+func openPassBuddy(o Options, c passBuddy) (Client, error) {
 	m, err := lease.Open(o.URL, lease.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return nil, err
 	}
-	c := &passBuddy{manager: m, ttl: o.TTL, background: background}
+	c.manager, c.ttl = m, o.TTL
 	if o.RenewEvery > 0 {
 		// A lease is renewed when a third of its window, the TTL less a twentieth, has passed.
 		c.ttl = (o.RenewEvery * 3 * 20 / 19).Truncate(time.Millisecond) + time.Millisecond
 	}
-	return c, nil
+	return &c, nil
 }
 
 func (c *passBuddy) Semaphore(name string, capacity int) (Semaphore, error) {
-	s, err := c.manager.Semaphore(lease.Config{Name: name, Capacity: capacity, TTL: c.ttl})
+	s, err := c.manager.Semaphore(lease.Config{Name: name, Capacity: capacity, TTL: c.ttl, Linger: c.linger})
 	if err != nil {
 		return nil, err
 	}

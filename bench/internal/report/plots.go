@@ -199,7 +199,7 @@ func overview(r *Run, workloads []workload.Workload) picture {
 func ofFleets() []string {
 	var rows []string
 	for _, who := range contender.All() {
-		if !who.OneHost && who.Key != "passbuddy-background" {
+		if !who.OneHost && !who.Variant {
 			rows = append(rows, who.Title)
 		}
 	}

@@ -25,7 +25,10 @@ type ratioTable struct {
 	run *Run
 }
 
-const us = "passbuddy"
+const (
+	us        = "passbuddy"
+	lingering = "passbuddy-linger"
+)
 
 // line adds a row, unless the figure was not measured.
 func (t *ratioTable) line(s stats.Summary, ok bool, unit workload.Unit, format string, args ...any) {
@@ -68,6 +71,13 @@ func (t *ratioTable) uncontended() {
 		key := "a/" + callers
 		s, ok := t.run.Ratio(Point{key, us, "pairs"}, highest, peers(key, "pairs")...)
 		t.line(s, ok, workload.Number, "(a) %s callers: pairs/s ÷ best lease peer", callers)
+	}
+	for _, callers := range []string{"1", "16", "256"} {
+		key := "a/" + callers
+		s, ok := t.run.Ratio(Point{key, lingering, "pairs"}, highest, peers(key, "pairs")...)
+		t.line(s, ok, workload.Number, "(a) %s callers, Linger 20 ms: pairs/s ÷ best lease peer", callers)
+		s, ok = t.run.Figure(Point{key, lingering, "commands"})
+		t.line(s, ok, workload.Number, "(a) %s callers, Linger 20 ms: commands per pair", callers)
 	}
 	t.figure("a/1", "allocs", workload.Number, "(a) allocations per pair, 1 caller")
 	s, ok := t.run.Figure(Point{"a/1", "passbuddy-background", "allocs"})

@@ -36,7 +36,7 @@ func uncontended(b *Bench) Workload {
 			{Metric: "commands", Heading: "commands/pair"},
 		},
 	}
-	everyone := []string{"two-evalsha", "passbuddy-background", "passbuddy", "setnx", "sortedset", "blpop",
+	everyone := []string{"two-evalsha", "passbuddy-background", "passbuddy", "passbuddy-linger", "setnx", "sortedset", "blpop",
 		"rueidislock-1", "rueidislock", "redsync", "redislock", "local"}
 	add := func(setting, title string, callers, core int) {
 		w.Cases = append(w.Cases, Case{

@@ -49,7 +49,7 @@ func TestTinyRunsMeasureWhatTheColumnsShow(t *testing.T) {
 		contenders []string
 		metrics    []string
 	}{
-		{"a/16", []string{"passbuddy", "setnx", "local"}, []string{"pairs", "p99", "allocs"}},
+		{"a/16", []string{"passbuddy", "passbuddy-linger", "setnx", "local"}, []string{"pairs", "p99", "allocs"}},
 		{"b/1/1ms/4", []string{"passbuddy", "blpop", "rueidislock-1"}, []string{"acquires", "crossed", "p99", "jain", "commands"}},
 		{"c/busy", []string{"sortedset"}, []string{"p50", "samples"}},
 		{"f/limit", []string{"passbuddy", "two-evalsha"}, []string{"pairs", "server", "commands"}},
