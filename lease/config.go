@@ -67,6 +67,7 @@ const (
 
 	maxKeyPart  = 512 // bytes of a name or a prefix
 	maxCapacity = 1_000_000
+	maxLabel    = 64   // bytes
 	maxWeight   = 1000 // each permit is a member in Redis, and one script adds them all
 )
 

@@ -21,27 +21,30 @@ func ownerOf(label string) (string, error) {
 		}
 		label = sanitize(host) + "/" + strconv.Itoa(os.Getpid())
 	}
-	if bad := strings.IndexFunc(label, func(r rune) bool { return !labelRune(r) }); bad >= 0 || len(label) > 128 {
+	if bad := strings.IndexFunc(label, func(r rune) bool { return !ownerRune(r) }); bad >= 0 || len(label) > 128 {
 		return "", &OptionError{"Options.Owner", label, "use up to 128 printable ASCII characters without spaces, '@', '~', '#', ','"}
 	}
 	id := uuid.New()
 	return fmt.Sprintf("%s~%x", label, id[:4]), nil
 }
 
-func labelRune(r rune) bool { return r > ' ' && r < 0x7f && !strings.ContainsRune("@~#,", r) }
+func ownerRune(r rune) bool { return r > ' ' && r < 0x7f && !strings.ContainsRune("@~#,", r) }
+
+func labelRune(r rune) bool { return r >= ' ' && r < 0x7f && !strings.ContainsRune("@#,", r) }
 
 func sanitize(host string) string {
 	return strings.Map(func(r rune) rune {
-		if labelRune(r) {
+		if ownerRune(r) {
 			return r
 		}
 		return '-'
 	}, host)
 }
 
-// newID returns <uuid>@<owner>, and #<weight> when that is not 1. The UUID begins with the time, by this
+// newID returns <uuid>@<owner>, with :<label> before the @ where there is one, and #<weight> at the end when that is not 1.
+// The UUID begins with the time, by this
 // process's clock (RFC 9562, version 7), for people who look at holders and waiters.
-func (m *Manager) newID(weight int) string {
+func (m *Manager) newID(weight int, label string) string {
 	var u uuid.UUID
 	_, _ = crand.Read(u[:]) // never fails
 	ms := uint64(m.clock.Now().UnixMilli())
@@ -53,8 +56,11 @@ func (m *Manager) newID(weight int) string {
 	id = append(hex.AppendEncode(id, u[4:6]), '-')
 	id = append(hex.AppendEncode(id, u[6:8]), '-')
 	id = append(hex.AppendEncode(id, u[8:10]), '-')
-	id = append(hex.AppendEncode(id, u[10:]), '@')
-	id = append(id, m.owner...)
+	id = hex.AppendEncode(id, u[10:])
+	if label != "" {
+		id = append(append(id, ':'), label...)
+	}
+	id = append(append(id, '@'), m.owner...)
 	if weight != 1 {
 		id = strconv.AppendInt(append(id, '#'), int64(weight), 10)
 	}
@@ -85,7 +91,14 @@ func grantOf(member string) (id string, revoked bool) {
 	return id, revoked
 }
 
-// ownerIn is the owner in an id: <uuid>@<owner>, and perhaps #<weight>.
+// labelIn is the label in an id, empty where there is none.
+func labelIn(id string) string {
+	before, _, _ := strings.Cut(id, "@")
+	_, label, _ := strings.Cut(before, ":")
+	return label
+}
+
+// ownerIn is the owner in an id.
 func ownerIn(id string) string {
 	_, owner, _ := strings.Cut(id, "@")
 	owner, _, _ = strings.Cut(owner, "#")
@@ -95,6 +108,7 @@ func ownerIn(id string) string {
 // askedAt is the time in the UUID that begins an id.
 func askedAt(id string) time.Time {
 	first, _, _ := strings.Cut(id, "@")
+	first, _, _ = strings.Cut(first, ":")
 	u, err := uuid.Parse(first)
 	if err != nil || u.Version() != 7 {
 		return time.Time{}

@@ -212,6 +212,14 @@ func (l *Lease) ID() string {
 	return l.hold.Grant.ID
 }
 
+// Label returns what the acquire was labelled with; empty: nothing.
+func (l *Lease) Label() string {
+	if l == nil {
+		return ""
+	}
+	return l.hold.Grant.Label
+}
+
 // Name returns the name of the semaphore.
 func (l *Lease) Name() string {
 	if l == nil {

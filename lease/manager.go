@@ -48,7 +48,7 @@ type Manager struct {
 	prefix     string
 	owner      string
 	pace       float64
-	mint       func(weight int) string // newID, made once for all states
+	mint       func(weight int, label string) string // newID, made once for all states
 	log        *slog.Logger
 	tracer     Tracer // nil: nobody listens
 	notifier   notifier

@@ -154,7 +154,7 @@ func (m *Manager) ping(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	grants := []*protocol.Grant{{ID: m.newID(1), Weight: 1}}
+	grants := []*protocol.Grant{{ID: m.newID(1, ""), Weight: 1}}
 	calls := []protocol.Call{
 		{Verb: protocol.Acquire, Grants: grants, Ages: []int64{protocol.Once}},
 		{Verb: protocol.Renew, Grants: grants},

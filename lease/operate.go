@@ -187,6 +187,7 @@ type State struct {
 type Holder struct {
 	ID      string
 	Owner   string // empty: not this library's
+	Label   string // of the acquire
 	Weight  int
 	Expires time.Time
 	AskedAt time.Time // by the holder's clock; zero if its id does not say
@@ -205,6 +206,7 @@ type WaitingProcess struct {
 type Waiter struct {
 	ID         string
 	Owner      string
+	Label      string // of the acquire
 	Weight     int
 	Place      int // from 1
 	Since      time.Time
@@ -248,7 +250,7 @@ func (s *Semaphore) Inspect(ctx context.Context) (*State, error) {
 				waiters[q.ID] = true
 				state.addWaiting(processes, ownerIn(q.ID), int(q.Callers))
 				state.Waiters = append(state.Waiters, Waiter{
-					ID: q.ID, Owner: ownerIn(q.ID), Weight: weightOf(q.ID), Place: len(state.Waiters) + 1,
+					ID: q.ID, Owner: ownerIn(q.ID), Label: labelIn(q.ID), Weight: weightOf(q.ID), Place: len(state.Waiters) + 1,
 					Since: time.UnixMicro(q.Arrival), AliveUntil: time.UnixMilli(q.AliveUntil),
 				})
 			}
@@ -294,7 +296,7 @@ func (s *State) addHolder(counted, listed map[string]bool, member string, expiry
 	}
 	listed[id] = true
 	s.Holders = append(s.Holders, Holder{
-		ID: id, Owner: ownerIn(id), Weight: weightOf(id), Expires: time.UnixMilli(expiry), AskedAt: askedAt(id), Revoked: revoked,
+		ID: id, Owner: ownerIn(id), Label: labelIn(id), Weight: weightOf(id), Expires: time.UnixMilli(expiry), AskedAt: askedAt(id), Revoked: revoked,
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/eqworks/passbuddy/internal/protocol"
@@ -72,6 +73,7 @@ type AcquireOption func(*acquireOptions) error
 
 type acquireOptions struct {
 	weight  int
+	label   string
 	maxWait time.Duration
 	maxHold time.Duration
 }
@@ -101,6 +103,19 @@ func Weight(n int) AcquireOption {
 			return &OptionError{"Weight", n, fmt.Sprintf("must be from 1 to %d", maxWeight)}
 		}
 		o.weight = n
+		return nil
+	}
+}
+
+// Label says what the permit is for: Inspect, tracers and the log show it with the holder, and while the acquire waits. Up
+// to 64 printable ASCII characters without '@', '#', ','; it is part of the permit's id in Redis. A permit passes from caller to
+// caller of this process without Redis (Config.Handover, Config.Linger) only where both have the same label.
+func Label(text string) AcquireOption {
+	return func(o *acquireOptions) error {
+		if bad := strings.IndexFunc(text, func(r rune) bool { return !labelRune(r) }); bad >= 0 || len(text) > maxLabel {
+			return &OptionError{"Label", text, fmt.Sprintf("use up to %d printable ASCII characters without '@', '#', ','", maxLabel)}
+		}
+		o.label = text
 		return nil
 	}
 }
@@ -163,7 +178,7 @@ func (s *Semaphore) acquire(ctx context.Context, o acquireOptions) (*Lease, erro
 	}
 	m := s.manager
 	w := &protocol.Waiter{
-		Weight: o.weight, Capacity: s.cfg.Capacity, Strict: s.cfg.Strict, Once: o.maxWait < 0,
+		Weight: o.weight, Label: o.label, Capacity: s.cfg.Capacity, Strict: s.cfg.Strict, Once: o.maxWait < 0,
 		MaxAttempts: s.cfg.MaxAttempts, Own: s.heldBy(ctx),
 	}
 	if o.maxWait > 0 {

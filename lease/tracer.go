@@ -48,6 +48,7 @@ type Tracer interface {
 type AcquireStart struct {
 	Name    string        // of the semaphore
 	Weight  int           // permits
+	Label   string        // empty: none
 	MaxWait time.Duration // negative: one attempt; 0: no bound
 }
 
@@ -69,6 +70,7 @@ type LeaseInfo struct {
 	ID     string // of the permit; a permit that is handed over has several leases
 	Token  int64  // of the lease alone
 	Weight int
+	Label  string // empty: none
 	Began  time.Time
 }
 

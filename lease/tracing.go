@@ -18,7 +18,7 @@ type trace struct {
 func (s *Semaphore) traceAcquire(ctx context.Context, o acquireOptions, w *protocol.Waiter) (*Lease, error) {
 	m := s.manager
 	began := m.now()
-	traced := m.tracer.TraceAcquireStart(ctx, AcquireStart{Name: s.cfg.Name, Weight: o.weight, MaxWait: o.maxWait})
+	traced := m.tracer.TraceAcquireStart(ctx, AcquireStart{Name: s.cfg.Name, Weight: o.weight, Label: o.label, MaxWait: o.maxWait})
 	l, err := s.wait(ctx, o, w)
 	end := AcquireEnd{
 		Name: s.cfg.Name, Weight: o.weight, Outcome: outcomeOf(ctx, err), Err: err, Waited: m.now().Mono - began.Mono, Place: w.Place,
@@ -58,7 +58,7 @@ func outcomeOf(ctx context.Context, err error) Outcome {
 
 // info says which lease it is.
 func (h *hold) info() LeaseInfo {
-	return LeaseInfo{Name: h.semaphore.cfg.Name, ID: h.Grant.ID, Token: h.Token, Weight: int(h.Grant.Weight), Began: h.semaphore.manager.timeOf(h.Began)}
+	return LeaseInfo{Name: h.semaphore.cfg.Name, ID: h.Grant.ID, Token: h.Token, Weight: int(h.Grant.Weight), Label: h.Grant.Label, Began: h.semaphore.manager.timeOf(h.Began)}
 }
 
 // traceFrom has the tracers told of the end of the lease, now that they know of its beginning.

@@ -72,7 +72,7 @@ var queueMutants = []mutant{
 	state("an unbounded hand-over", "Stories",
 		edit{stateGo, "now.Reached(g.at.Add(s.Config.Handover))", "false"}),
 	unit("a hand-over goes to the caller who came last", "EqualShares",
-		edit{stateGo, "	w := s.Waiting.first\n	if w == nil || w.Weight != int(g.Weight) || !s.canPass", "	w := s.Waiting.last\n	if w == nil || w.Weight != int(g.Weight) || !s.canPass"}),
+		edit{stateGo, "	w := s.Waiting.first\n	if w == nil || !g.fits(w) || !s.canPass", "	w := s.Waiting.last\n	if w == nil || !g.fits(w) || !s.canPass"}),
 	fleet("an unbounded hand-over, in a fleet",
 		edit{stateGo, "now.Reached(g.at.Add(s.Config.Handover))", "false"}),
 

@@ -90,7 +90,7 @@ func (b *Batch) releasedWeight() (weight int) {
 func (s *State) request(now Instant, batch *Batch, w *Waiter, age, afterPlace int64) {
 	g := w.grant
 	if g == nil {
-		g = &Grant{ID: s.newID(w.Weight), Weight: int32(w.Weight)}
+		g = &Grant{ID: s.newID(w.Weight, w.Label), Weight: int32(w.Weight), Label: w.Label}
 		s.attach(w, g)
 	}
 	if g.State == Held {

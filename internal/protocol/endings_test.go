@@ -72,7 +72,7 @@ func BenchmarkEndOfAWait(b *testing.B) {
 	for _, n := range []int{100, 1000, 10000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			cfg := configOf(1, testTTL)
-			s := New(&cfg, 1, func(int) string { return "x" }, func() float64 { return 0 })
+			s := New(&cfg, 1, func(int, string) string { return "x" }, func() float64 { return 0 })
 			wait := func(i int) {
 				s.Ask(at(time.Duration(i)), &Waiter{Weight: 1, Deadline: at(time.Duration(i + n)), Done: make(chan struct{}), Holding: &Holding{Holder: reachable{}}})
 			}

@@ -96,7 +96,7 @@ func newFuzzFleet(t *testing.T, program []byte) *fuzzFleet {
 		}
 		cfg.Linger = linger
 		s := &fuzzState{owner: fmt.Sprintf("p%d~%d", i, i), attempts: max(attempts-4, 0)}
-		s.State = New(&cfg, 1, func(weight int) string {
+		s.State = New(&cfg, 1, func(weight int, _ string) string {
 			s.ids++
 			id := fmt.Sprintf("%036d@%s", s.ids, s.owner)
 			if weight > 1 {

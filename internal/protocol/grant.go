@@ -17,6 +17,7 @@ const (
 // lease's context reads without the lock.
 type Grant struct {
 	ID     string
+	Label  string // in the id, for people
 	Until  window // end of the trust window
 	Weight int32  // how many permits
 	index  int32  // in the state's list of held or to be released grants
@@ -43,6 +44,9 @@ type Grant struct {
 	waiter  *Waiter  // who asked for it; nil once served
 	Holding *Holding // of the lease that it is for; nil when nobody has to be told
 }
+
+// fits reports whether g is what w asks for. A permit of another label would tell people a wrong thing.
+func (g *Grant) fits(w *Waiter) bool { return int(g.Weight) == w.Weight && g.Label == w.Label }
 
 // A Holding is what the state knows of a lease.
 type Holding struct {

@@ -178,7 +178,7 @@ func (s *State) granted(now, at Instant, g *Grant, end Instant, token int64) {
 // as if it had been handed over. If there is none that may have it, or a lease had it before, it goes back.
 func (s *State) adopt(now, at Instant, g *Grant, end Instant, token int64) {
 	w := s.Waiting.first
-	if w == nil || w.Weight != int(g.Weight) || g.released || g.token != 0 || now.Reached(end) || s.Config.Handover < 0 ||
+	if w == nil || !g.fits(w) || g.released || g.token != 0 || now.Reached(end) || s.Config.Handover < 0 ||
 		s.Seen.overfull {
 		g.releaseAt, g.deferred = now, false
 		return

@@ -9,7 +9,7 @@ import "time"
 // second RetryInterval. In an outage nothing can be told; the Handover bounds it alone.
 func (s *State) handOver(now Instant, g *Grant) bool {
 	w := s.Waiting.first
-	if w == nil || w.Weight != int(g.Weight) || !s.canPass(now, g) || now.Reached(g.at.Add(s.Config.Handover)) {
+	if w == nil || !g.fits(w) || !s.canPass(now, g) || now.Reached(g.at.Add(s.Config.Handover)) {
 		return false
 	}
 	if s.Seen.overfull || s.failures == 0 && now.Reached(s.Seen.asOf.Add(2*s.Config.RetryInterval)) {

@@ -19,7 +19,7 @@ type stateTest struct {
 func newStateTest(t *testing.T, capacity int) *stateTest {
 	cfg := configOf(capacity, testTTL)
 	s := &stateTest{T: t}
-	s.State = New(&cfg, 1, func(weight int) string { s.ids++; return idOf(s.ids, weight) }, func() float64 { return 0 })
+	s.State = New(&cfg, 1, func(weight int, _ string) string { s.ids++; return idOf(s.ids, weight) }, func() float64 { return 0 })
 	s.Needed = time.Millisecond // the server has answered before
 	return s
 }

@@ -30,14 +30,14 @@ func (s *State) canPass(now Instant, g *Grant) bool {
 }
 
 // reuse gives w a permit that lingers, and reports whether there was one. The one that was released last comes first, so
-// that those which are not needed go back. Where there is none of w's weight, all go back, to make room for it.
+// that those which are not needed go back. Where there is none that fits, all go back, to make room for w's.
 func (s *State) reuse(now Instant, w *Waiter) bool {
 	if len(s.lingering) == 0 {
 		return false
 	}
 	may := s.mayLinger(now) && s.Waiting.Len == 0 && (w.Capacity == 0 || w.Capacity >= s.Config.Capacity) && !(w.Strict && s.Seen.disagrees)
 	for i := len(s.lingering) - 1; i >= 0 && may; i-- {
-		if g := s.lingering[i]; int(g.Weight) == w.Weight && s.canPass(now, g) {
+		if g := s.lingering[i]; g.fits(w) && s.canPass(now, g) {
 			s.lingering = append(s.lingering[:i], s.lingering[i+1:]...)
 			g.handed++
 			w.Holding.Reused = true

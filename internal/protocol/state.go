@@ -23,7 +23,7 @@ type State struct {
 
 	// immutable
 	pace   float64 // in (0.9, 1]: keeps processes apart that renew
-	newID  func(weight int) string
+	newID  func(weight int, label string) string
 	random func() float64
 	Born   Instant // when it was made: a grant that Redis made before belongs to a state before this one
 
@@ -124,7 +124,7 @@ func (s *State) warn(n Warning) {
 
 // New makes the state of a semaphore. pace, from 0.9 to 1, keeps the renewals of processes apart; newID makes an id for so
 // many permits, and random returns a number in [0, 1).
-func New(cfg *Config, pace float64, newID func(weight int) string, random func() float64) State {
+func New(cfg *Config, pace float64, newID func(weight int, label string) string, random func() float64) State {
 	return State{
 		Config:     cfg,
 		Window:     cfg.TTL - cfg.Margin,

@@ -121,7 +121,7 @@ func (s *story) begin(a *arguments) (string, error) {
 	cfg.Linger = a.duration("linger", 0)
 	s.attempts = a.number("max-attempts", 0)
 	ids := 0
-	state := New(&cfg, 1, func(weight int) string { ids++; return idOf(ids, weight) }, func() float64 { return 0 })
+	state := New(&cfg, 1, func(weight int, _ string) string { ids++; return idOf(ids, weight) }, func() float64 { return 0 })
 	s.State = &state
 	s.Needed = a.duration("needed", time.Millisecond) // the server has answered before
 	s.Watched = a.flag("events")

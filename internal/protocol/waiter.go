@@ -11,6 +11,7 @@ type Waiter struct {
 	// immutable
 	Holding     *Holding      // of the lease to be, filled in when a permit comes
 	Weight      int           // permits that it asks for
+	Label       string        // of its permit
 	Capacity    int           // that its caller declares; 0: what the process does
 	Strict      bool          // it fails while another process declares other limits
 	Once        bool          // one attempt, whatever the time

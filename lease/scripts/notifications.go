@@ -29,8 +29,8 @@ type Notification struct {
 
 // ParseNotification reads one. Anybody can publish: what makes no sense is not ok.
 func ParseNotification(payload string) (n Notification, ok bool) {
-	fields := strings.SplitN(payload, " ", 6)
-	if len(fields) != 6 {
+	fields := strings.SplitN(payload, " ", 5)
+	if len(fields) != 5 {
 		return Notification{}, false
 	}
 	switch fields[0] {
@@ -50,6 +50,13 @@ func ParseNotification(payload string) (n Notification, ok bool) {
 		}
 		*into = v
 	}
-	n.ID, n.Holders = fields[4], fields[5]
+	// An id may have spaces in its label, which its owner ends; the owner has none.
+	rest := fields[4]
+	owner := max(0, strings.IndexByte(rest, '@'))
+	end := strings.IndexByte(rest[owner:], ' ')
+	if end < 0 {
+		return Notification{}, false
+	}
+	n.ID, n.Holders = rest[:owner+end], rest[owner+end+1:]
 	return n, true
 }

@@ -24,8 +24,8 @@
 -- ARGV  1 ttl       ms, of the caller
 --       2 capacity  that the caller declares
 --
--- An id is <uuid>@<owner>, and #<weight> at its end when that is not 1. It takes one member of holders
--- for each permit: the id itself, or <id>,1 to <id>,<weight>.
+-- An id is <uuid>@<owner>, with :<label> before the @ where there is one, and #<weight> at its end when that is not 1. A
+-- label may have spaces. It takes one member of holders for each permit: the id itself, or <id>,1 to <id>,<weight>.
 --
 -- Status, in every reply that has one, is the sum of: 1 the call ran past its notAfter and asked for nothing,
 -- 2 a notification was not permitted, 4 there is more to promote, 8 (acquire) six integers more are at the end.
