@@ -45,6 +45,10 @@ type Config struct {
 	// Handover is for how long after Redis gave a permit it may pass from one caller of this process to
 	// the next without asking Redis, while other processes wait. 5 ms by default; negative: never.
 	Handover time.Duration
+	// Slots gives each lease numbers of its own: as many as it weighs, from 0 to Capacity − 1, the smallest that are free.
+	// No two live leases of the semaphore have the same, as long as all processes set Slots: "which of the eight GPUs is
+	// mine?" Lease.Slots returns them. The Capacity is at most 1,000 then.
+	Slots bool
 	// Linger is for how long a released permit may stay with this process and serve its next caller of the same weight,
 	// without asking Redis, as long as nobody waits elsewhere. It is for a limit on a hot path, where a process takes the
 	// permit again a moment later. Up to TTL/2; 0, the default: a permit goes back at once.

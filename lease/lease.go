@@ -3,6 +3,7 @@ package lease
 import (
 	"context"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -218,6 +219,14 @@ func (l *Lease) Label() string {
 		return ""
 	}
 	return l.hold.Grant.Label
+}
+
+// Slots returns the lease's numbers in ascending order, as many as it weighs: with Config.Slots, else nil.
+func (l *Lease) Slots() []int {
+	if l == nil {
+		return nil
+	}
+	return slices.Clone(l.hold.Grant.Slots)
 }
 
 // Name returns the name of the semaphore.

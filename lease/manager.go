@@ -254,7 +254,7 @@ func (m *Manager) received(payload string) {
 		return
 	}
 	verbs := [...]protocol.Notice{scripts.Granted: protocol.Granted, scripts.Refused: protocol.Refused, scripts.Withdrawn: protocol.Withdrawn}
-	m.notified(name, protocol.Notification{Kind: verbs[n.Notice], Expiry: n.Expiry, Token: n.Token, Server: n.ServerTime, ID: n.ID, Weight: weightOf(n.ID)})
+	m.notified(name, protocol.Notification{Kind: verbs[n.Notice], Expiry: n.Expiry, Token: n.Token, Server: n.ServerTime, ID: n.ID, Weight: weightOf(n.ID), Slots: n.Slots})
 }
 
 // notified hands a notification to the driver of a semaphore. Where there is none, nobody waits any more, and what was

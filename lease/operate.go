@@ -188,6 +188,7 @@ type Holder struct {
 	ID      string
 	Owner   string // empty: not this library's
 	Label   string // of the acquire
+	Slots   []int  // in ascending order; nil: none
 	Weight  int
 	Expires time.Time
 	AskedAt time.Time // by the holder's clock; zero if its id does not say
@@ -224,6 +225,7 @@ func (s *Semaphore) Inspect(ctx context.Context) (*State, error) {
 	state := &State{Name: s.cfg.Name, Capacity: s.cfg.Capacity, Declared: s.cfg.Capacity, DeclaredTTL: s.cfg.TTL}
 	processes := map[string]int{}                                                        // by owner, their place in state.Waiting
 	members, holders, waiters := map[string]bool{}, map[string]bool{}, map[string]bool{} // which are counted, and listed
+	slots := map[string][]int{}                                                          // by id
 	for h, w := 0, 0; h >= 0 || w >= 0; {
 		var r scripts.Inspected
 		err := s.run(ctx, scripts.Inspect, func(reply []any) (err error) {
@@ -244,6 +246,13 @@ func (s *Semaphore) Inspect(ctx context.Context) (*State, error) {
 		state.OtherTTL = time.Duration(r.OtherTTL) * time.Millisecond
 		for _, member := range r.Members {
 			state.addHolder(members, holders, member.Name, member.Expiry, r.ServerTime)
+			name := strings.TrimPrefix(member.Name, "revoked,")
+			if slot, has := r.Slots[name]; has {
+				id, _ := grantOf(name)
+				if at, isListed := slices.BinarySearch(slots[id], slot); !isListed {
+					slots[id] = slices.Insert(slots[id], at, slot)
+				}
+			}
 		}
 		for _, q := range r.Waiters {
 			if !waiters[q.ID] {
@@ -256,6 +265,9 @@ func (s *Semaphore) Inspect(ctx context.Context) (*State, error) {
 			}
 		}
 		h, w = next(h, len(r.Members), page), next(w, len(r.Waiters), page)
+	}
+	for i := range state.Holders {
+		state.Holders[i].Slots = slots[state.Holders[i].ID]
 	}
 	return state, nil
 }

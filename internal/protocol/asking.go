@@ -108,6 +108,7 @@ func (s *State) request(now Instant, batch *Batch, w *Waiter, age, afterPlace in
 	}
 	c := batch.add(Acquire, g, w.Capacity, w.Strict)
 	c.Narrow = cmp.Or(w.Capacity, s.Config.Capacity) < s.Waiting.widest(s.Config.Capacity)
+	c.Slots = s.slots
 	c.Refresh, c.TTL = now.Reached(s.refreshAt), s.declaredTTL().Milliseconds()
 	if w.place != 0 && c.Stood == len(c.Ages) {
 		c.Stood++
@@ -180,7 +181,7 @@ func (s *State) acquired(now Instant, batch *Batch, c *Call) {
 		}
 		if c.Ages[i] == Again {
 			if !late {
-				s.grantedAnew(now, batch.Sent, g, c.Answers[i], WindowEnd(batch.Sent, c.Answers[i].Expiry, server, s.Config.Margin+c.ClockAhead))
+				s.grantedAnew(now, batch.Sent, g, c.Answers[i], c.slotsOf(i), WindowEnd(batch.Sent, c.Answers[i].Expiry, server, s.Config.Margin+c.ClockAhead))
 			}
 			continue
 		}
@@ -199,6 +200,8 @@ func (s *State) acquired(now Instant, batch *Batch, c *Call) {
 			s.declared(now, batch.Sent, ttl)
 		}
 		switch {
+		case g.State == asked && expiry > 0 && !g.takeSlots(c.slotsOf(i)):
+			s.pollAt = now
 		case g.State == asked && expiry > 0:
 			s.granted(now, batch.Sent, g, WindowEnd(batch.Sent, expiry, server, s.Config.Margin+c.ClockAhead), token)
 		case g.State == asked && expiry == answerRevoked:
@@ -220,6 +223,7 @@ func (s *State) acquired(now Instant, batch *Batch, c *Call) {
 			g.waiter.stands(server, place)
 			s.refused(now, batch, g.waiter)
 		case g.State == releasing && expiry > 0:
+			g.takeSlots(c.slotsOf(i))
 			s.adopt(now, batch.Sent, g, WindowEnd(batch.Sent, expiry, server, s.Config.Margin+c.ClockAhead), token)
 		case g.State == releasing && g.hasNoOpenRequest(now) && !g.deferred:
 			g.releaseAt = now

@@ -76,7 +76,7 @@ func (s *State) Depart(now Instant, server Reading) *Batch {
 		if lastRelease >= 0 {
 			c := &batch.Calls[lastRelease]
 			c.Look = s.nobodySeemsToWait(now, c)
-			c.Promote = !c.Look
+			c.Promote, c.Slots = !c.Look, s.slots
 			s.promoteAt = Instant{}
 		}
 	}

@@ -31,6 +31,7 @@ type Call struct {
 	Removed     int     // release, a plain one: how many were held
 	Strict      bool    // acquire: refuse while another process declares other limits
 	Narrow      bool    // acquire: others who wait here go by a larger capacity
+	Slots       bool    // acquire, release: who gets a permit gets slots
 	Again       bool    // acquire: some of them are held, and to be granted anew
 	Refresh     bool    // acquire: see to the queue's lifetime
 	Promote     bool    // release: give what is freed to those who wait; an acquire does so anyway
@@ -48,11 +49,20 @@ type Call struct {
 	Lost       []int64    // renew: positions, from 1, of those that are not; negative: it was revoked
 	Answers    []Answer   // acquire, unless it was late: to each id
 	Occupancy  *Occupancy // acquire: nil: there was room for all
+	SlotsOf    *[][]int   // acquire, with Slots: of each id that was granted
 	Failure    Failure
 
 	// ClockAhead is by how much the server's clock has been found to have jumped ahead since the call ran: windows that its
 	// answer measures are shorter by it.
 	ClockAhead time.Duration
+}
+
+// slotsOf is what the i-th id got, nil where it got none.
+func (c *Call) slotsOf(i int) []int {
+	if c.SlotsOf == nil {
+		return nil
+	}
+	return (*c.SlotsOf)[i]
 }
 
 // A Failure is why a call brought no answer; its zero value: it brought one.

@@ -9,6 +9,7 @@ type Config struct {
 	Margin        time.Duration // how much earlier than Redis a permit is not trusted any more
 	RetryInterval time.Duration // the longest time between two polls
 	Handover      time.Duration // for how long a permit may pass from caller to caller; negative: never
+	Slots         bool          // permits have slots
 	Linger        time.Duration // for how long a released permit may wait for the next caller; 0: not at all
 }
 

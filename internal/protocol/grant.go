@@ -18,6 +18,7 @@ const (
 type Grant struct {
 	ID     string
 	Label  string // in the id, for people
+	Slots  []int  // in order; nil: none. Never changed once somebody holds it
 	Until  window // end of the trust window
 	Weight int32  // how many permits
 	index  int32  // in the state's list of held or to be released grants
@@ -32,6 +33,7 @@ type Grant struct {
 	lastRelease bool // and when it was sent, no request could take a permit for g any more: it is the last
 	deferred    bool // to be released: its waiter was served otherwise; there is no hurry
 	again       bool // to be granted anew: it is in the state's list
+	ageing      bool // to be granted anew, so that Redis keeps its slots
 
 	idleSince Instant // it lingers: since when
 
@@ -46,7 +48,9 @@ type Grant struct {
 }
 
 // fits reports whether g is what w asks for. A permit of another label would tell people a wrong thing.
-func (g *Grant) fits(w *Waiter) bool { return int(g.Weight) == w.Weight && g.Label == w.Label }
+func (g *Grant) fits(w *Waiter) bool {
+	return int(g.Weight) == w.Weight && g.Label == w.Label && (!w.Slots || len(g.Slots) > 0)
+}
 
 // A Holding is what the state knows of a lease.
 type Holding struct {

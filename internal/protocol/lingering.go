@@ -1,5 +1,7 @@
 package protocol
 
+import "slices"
+
 // A permit that lingers has been released, and stays with this process for a moment: the next caller gets it at once,
 // without Redis. Redis counts it, and it is renewed, as if it were held.
 //
@@ -50,9 +52,10 @@ func (s *State) reuse(now Instant, w *Waiter) bool {
 	return false
 }
 
-// isDueAgain reports whether g should be granted anew: for others' sake, or because its tokens are running out.
+// isDueAgain reports whether g should be granted anew: for others' sake, or because its tokens are running out, or because
+// Redis keeps its slots for a day only.
 func (s *State) isDueAgain(now Instant, g *Grant) bool {
-	return g.State == Held && !s.quietAsOf.IsZero() && (g.handed >= maxHandovers/2 || now.Reached(s.quietAsOf.Add(s.Config.Linger/2)))
+	return g.State == Held && (g.ageing || s.Config.Linger > 0 && !s.quietAsOf.IsZero() && (g.handed >= maxHandovers/2 || now.Reached(s.quietAsOf.Add(s.Config.Linger/2))))
 }
 
 // askAgain has Redis grant g anew with the next batch, if that is due.
@@ -76,7 +79,7 @@ func (s *State) addAgain(now Instant, batch *Batch) {
 			continue
 		}
 		c := batch.add(Acquire, g, 0, false)
-		c.TTL, c.Again = s.declaredTTL().Milliseconds(), true
+		c.TTL, c.Again, c.Slots = s.declaredTTL().Milliseconds(), true, s.slots
 		c.Ages = append(c.Ages, Again)
 	}
 	clear(s.again)
@@ -85,13 +88,15 @@ func (s *State) addAgain(now Instant, batch *Batch) {
 
 // grantedAnew takes the answer about a permit that this process has. A permit that Redis does not hold is not granted
 // anew: a renewal says what has become of it.
-func (s *State) grantedAnew(now, sent Instant, g *Grant, answer Answer, end Instant) {
+func (s *State) grantedAnew(now, sent Instant, g *Grant, answer Answer, slots []int, end Instant) {
 	switch {
 	case g.State != Held:
 	case answer.Expiry <= 0:
 		s.RenewNow(now)
+	case len(g.Slots) > 0 && !slices.Equal(g.Slots, slots): // Redis has lost them, and others may have got them
+		s.Lose(now, g, Removed)
 	case answer.Token > g.token:
-		g.token, g.handed = answer.Token, 0
+		g.token, g.handed, g.ageing = answer.Token, 0, false
 		if !s.quietAsOf.IsZero() { // else who waits must not wait for another Handover
 			g.at = sent
 		}

@@ -223,7 +223,7 @@ func (m *modelRedis) promote(own map[string][2]int64) {
 				}
 				return
 			}
-			m.notifications = append(m.notifications, modelNotification{ownerIn(id), Notification{verb, expiry, token, m.now, id, weightOf(id)}})
+			m.notifications = append(m.notifications, modelNotification{ownerIn(id), Notification{Kind: verb, Expiry: expiry, Token: token, Server: m.now, ID: id, Weight: weightOf(id)}})
 		}
 		switch {
 		case until*1000 <= m.now:
@@ -250,7 +250,7 @@ func (m *modelRedis) revoke(id string) {
 	if expiry, found := m.holders[id]; found {
 		delete(m.holders, id)
 		m.holders["revoked,"+id] = expiry
-		m.notifications = append(m.notifications, modelNotification{ownerIn(id), Notification{Withdrawn, 0, 0, m.now, id, weightOf(id)}})
+		m.notifications = append(m.notifications, modelNotification{ownerIn(id), Notification{Kind: Withdrawn, Server: m.now, ID: id, Weight: weightOf(id)}})
 	}
 }
 

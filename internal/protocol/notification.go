@@ -10,6 +10,7 @@ type Notification struct {
 	Server int64 // when the script ran, in µs of the server's clock
 	ID     string
 	Weight int // how many permits the id is for
+	Slots  []int
 }
 
 // A clockSample says when a call was sent and what the server's clock showed while it ran. It measures for how long a
@@ -51,7 +52,7 @@ func (s *State) Notified(now Instant, n Notification) {
 		s.giveBack(now, &Grant{ID: n.ID, Weight: int32(n.Weight), mayBeQueued: true, released: true})
 	case g.State != asked && g.State != releasing:
 		// held already
-	case !s.canMeasure(now, n):
+	case !g.takeSlots(n.Slots) || !s.canMeasure(now, n):
 		if g.State == releasing {
 			g.releaseAt, g.deferred = now, false
 		} else {

@@ -53,6 +53,7 @@ func (s *State) renewed(now Instant, batch *Batch, c *Call, current bool) {
 			if g.waiter != nil && !now.Reached(end) {
 				s.serve(now, g)
 			}
+			s.keepSlots(now, g, c.Server)
 		}
 	}
 	if current && len(s.held) > 0 {

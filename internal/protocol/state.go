@@ -53,6 +53,7 @@ type State struct {
 	again     []*Grant // to be granted anew
 	againAt   Instant  // when they are; zero: there are none
 	draining  bool     // no permit is kept any more
+	slots     bool     // permits have slots, since a caller has wanted one
 
 	RenewAt     Instant // when held is renewed next; zero: nothing is held
 	pollAt      Instant // when the waiters poll next; zero: nobody waits
@@ -132,6 +133,7 @@ func New(cfg *Config, pace float64, newID func(weight int, label string) string,
 		pace:       pace,
 		part:       firstPart,
 		newID:      newID,
+		slots:      cfg.Slots,
 
 		moreCallers: true, // by a state before this one
 		random:      random,
@@ -169,6 +171,7 @@ func (s *State) goBy(cfg *Config) {
 		s.leastTTL = s.Config.TTL
 	}
 	s.Config, s.Window = cfg, cfg.TTL-cfg.Margin
+	s.slots = s.slots || cfg.Slots
 }
 
 // declared records that an acquire which was sent then has brought a TTL to Redis. What is held is renewed by a longer one

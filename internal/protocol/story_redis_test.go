@@ -26,7 +26,7 @@ func (s *story) answersOf(a *arguments) *answers {
 		server: server, expiry: (server+999)/1000 + s.Config.TTL.Milliseconds(),
 		granted: a.labels("grant"), gone: a.labels("gone"), revoked: a.labels("revoked"), tooHeavy: a.labels("too-heavy"),
 		late: a.flag("late"), missing: a.flag("missing"), unpromoted: a.flag("unpromoted"), more: a.flag("more"), muted: a.flag("muted"),
-		steppedAfter: a.duration("stepped-after", 0), others: a.number("others", 0),
+		steppedAfter: a.duration("stepped-after", 0), slot: a.number("slot", 0), others: a.number("others", 0),
 		occupancy: Occupancy{Capacity: a.number("capacity", s.Config.Capacity), Held: a.number("held", s.Config.Capacity)},
 	}
 	said.occupancy.First = said.expiry
@@ -64,7 +64,7 @@ type answers struct {
 	granted, gone, revoked, tooHeavy       map[string]bool
 	late, missing, unpromoted, more, muted bool
 	steppedAfter                           time.Duration
-	others                                 int
+	others, slot                           int
 	occupancy                              Occupancy
 }
 
@@ -92,6 +92,7 @@ func (r *answers) to(c *Call, labels map[string]string) {
 			return
 		}
 		refused, waiting := 0, 0
+		var slotsOf [][]int
 		for i, g := range c.Grants {
 			answer := Answer{}
 			switch label := labels[g.ID]; {
@@ -113,6 +114,17 @@ func (r *answers) to(c *Call, labels map[string]string) {
 				}
 			}
 			c.Answers = append(c.Answers, answer)
+			if c.Slots {
+				var slots []int
+				for n := 0; answer.Expiry > 0 && n < int(g.Weight); n++ {
+					slots = append(slots, r.slot)
+					r.slot++
+				}
+				slotsOf = append(slotsOf, slots)
+			}
+		}
+		if c.Slots {
+			c.SlotsOf = &slotsOf
 		}
 		if refused > 0 || c.Again || r.others > 0 {
 			o := r.occupancy
@@ -182,6 +194,9 @@ func (s *story) notify(a *arguments) (string, error) {
 		n.Kind = Withdrawn
 	default:
 		return "", errors.New("a notification says granted, refused or withdrawn")
+	}
+	if slot := a.number("slot", -1); slot >= 0 {
+		n.Slots = []int{slot}
 	}
 	label := a.text("id")
 	for id, l := range s.permits {

@@ -137,7 +137,11 @@ func (s *story) reportWaits(b *strings.Builder) {
 		case over && !c.told:
 			g := w.Holding.Grant
 			s.reported.windows[g] = g.Until.End()
-			fmt.Fprintf(b, "%s gets permit %s, trusted until %v\n", c.name, s.label(g), s.time(g.Until.End()))
+			slots := ""
+			if g.Slots != nil {
+				slots = fmt.Sprintf(" with slots %v", g.Slots)
+			}
+			fmt.Fprintf(b, "%s gets permit %s%s, trusted until %v\n", c.name, s.label(g), slots, s.time(g.Until.End()))
 		case !over && g != nil && g.inQueue && w.place != 0 && c.place != w.place:
 			c.place = w.place
 			fmt.Fprintf(b, "%s waits in the queue, place %v\n", c.name, s.place(w.place))

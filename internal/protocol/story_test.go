@@ -118,7 +118,7 @@ func (s *story) begin(a *arguments) (string, error) {
 	if a.flag("no-handover") {
 		cfg.Handover = -1
 	}
-	cfg.Linger = a.duration("linger", 0)
+	cfg.Linger, cfg.Slots = a.duration("linger", 0), a.flag("slots")
 	s.attempts = a.number("max-attempts", 0)
 	ids := 0
 	state := New(&cfg, 1, func(weight int, _ string) string { ids++; return idOf(ids, weight) }, func() float64 { return 0 })
@@ -142,7 +142,7 @@ func (s *story) askFor(a *arguments) (*caller, error) {
 	name := a.text("waiter")
 	c := s.find(name)
 	if c == nil {
-		c = &caller{name: name, waiter: &Waiter{Weight: a.number("weight", 1), Once: a.flag("once"), MaxAttempts: s.attempts, Capacity: a.number("capacity", 0), Own: a.number("own", 0)}}
+		c = &caller{name: name, waiter: &Waiter{Weight: a.number("weight", 1), Once: a.flag("once"), Slots: s.Config.Slots, MaxAttempts: s.attempts, Capacity: a.number("capacity", 0), Own: a.number("own", 0)}}
 		s.callers = append(s.callers, c)
 	} else if c.waiter.inWaitlist {
 		return nil, fmt.Errorf("%s waits already", name)

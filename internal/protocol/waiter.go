@@ -15,6 +15,7 @@ type Waiter struct {
 	Capacity    int           // that its caller declares; 0: what the process does
 	Strict      bool          // it fails while another process declares other limits
 	Once        bool          // one attempt, whatever the time
+	Slots       bool          // its permits have slots
 	Deadline    Instant       // MaxWait; zero: none
 	MaxAttempts int           // 0: no limit
 	Own         int           // permits that its caller holds already

@@ -81,8 +81,8 @@ func execute(ctx context.Context, client processor, pipe redis.Pipeliner, reques
 // command is the call as Redis wants it: with the script's name, or with its source.
 func (r *request) command(ctx context.Context, source bool) redis.Cmder {
 	c, k := r.call, r.keys
-	args := make([]any, 0, 2+len(k)+4+2*len(c.Grants))
-	args = k.Command(args, scriptOf(c.Verb), source, c.Callers > 0)
+	args := make([]any, 0, 2+9+4+2*len(c.Grants))
+	args = k.Command(args, scriptOf(c.Verb), source, c.Callers > 0, c.Slots)
 	if c.Capacity > 0 {
 		args[len(args)-1] = &c.Capacity
 	}
@@ -95,7 +95,7 @@ func (r *request) command(ctx context.Context, source bool) redis.Cmder {
 	case protocol.Release:
 		args = append(args, scripts.ReleaseFlags(c.MayBeQueued, c.Promote, len(c.Grants) == 0))
 	case protocol.Acquire:
-		flags := scripts.AcquireFlags(c.Refresh, c.Again || c.Permits > len(c.Grants), c.Strict, c.Narrow, c.Stood, c.Callers)
+		flags := scripts.AcquireFlags(c.Refresh, c.Again || c.Slots || c.Permits > len(c.Grants), c.Strict, c.Narrow, c.Stood, c.Callers)
 		args = scripts.AppendAcquire(args, &r.batch.NotAfter, flags, &c.AfterPlace)
 	}
 	for i, g := range c.Grants {
@@ -200,7 +200,11 @@ func take(c *protocol.Call, reply []int64) error {
 		}
 		status, c.Server, c.Expiry, c.Lost = r.Status, r.ServerTime, r.Expiry, r.Lost
 	case protocol.Acquire:
-		r, err := scripts.AcquireReply(reply, len(c.Grants))
+		var weight func(int) int
+		if c.Slots {
+			weight = func(i int) int { return int(c.Grants[i].Weight) }
+		}
+		r, err := scripts.AcquireReply(reply, len(c.Grants), weight)
 		if err != nil {
 			return err
 		}
@@ -221,6 +225,16 @@ func takeAnswers(c *protocol.Call, r *scripts.Acquired) {
 			a := r.Answer(i)
 			c.Answers = append(c.Answers, protocol.Answer{Expiry: a.Expiry, Token: a.Token})
 		}
+	}
+	c.SlotsOf = nil
+	if c.Slots && len(c.Answers) > 0 {
+		all := make([][]int, len(c.Grants))
+		for i, g := range c.Grants {
+			if c.Answers[i].Expiry > 0 {
+				all[i] = r.NextSlots(int(g.Weight))
+			}
+		}
+		c.SlotsOf = &all
 	}
 	c.Occupancy = nil
 	if d, full := r.Details(); full {

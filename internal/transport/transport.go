@@ -127,7 +127,7 @@ func (t *Transport) Run(ctx context.Context, keys *scripts.Keys, calls []protoco
 // ctx ends.
 func (t *Transport) Script(ctx context.Context, keys *scripts.Keys, v scripts.Verb, args ...any) ([]any, error) {
 	run := func(source bool) ([]any, error) {
-		cmd := routed(redis.NewSliceCmd(ctx, append(keys.Command(nil, v, source, false), args...)...))
+		cmd := routed(redis.NewSliceCmd(ctx, append(keys.Command(nil, v, source, false, false), args...)...))
 		_ = t.client.Process(ctx, cmd)
 		return cmd.Result()
 	}

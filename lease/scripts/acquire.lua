@@ -4,10 +4,10 @@
 -- KEYS  as shared
 -- ARGV  1 ttl, 2 capacity
 --       3 notAfter  µs of this server's clock; past it nothing is asked for; 0 = no limit
---       4 flags     1: see to the lifetime of the queue, 2: some weigh more than 1, or are held, 4: strict, that is refuse while
---                   another caller declares other limits, 8: others who wait in the process go by a larger
---                   capacity, 16n: the first n (up to 1023) have a place in the queue, 16384n: n callers wait in the
---                   process, which the key callers is to keep
+--       4 flags     1: see to the lifetime of the queue, 2: some weigh more than 1, or are held, or there are slots, 4:
+--                   strict, that is refuse while another caller declares other limits, 8: others who wait in the
+--                   process go by a larger capacity, 16n: the first n (up to 1023) have a place in the queue, 16384n: n
+--                   callers wait in the process, which the key callers is to keep
 --       5 behind    µs of this server's clock: the places of the others come after this
 --       6… pairs    at most 500 permits' ids, in order of arrival; with each, for how many µs it has waited
 --                   already; empty: it does not wait; =: it is held, and to be granted again, or nothing. Those
@@ -15,7 +15,8 @@
 -- Reply integers: now in µs, status (as shared), then two per id unless the call was late: its expiry in
 --       ms and its token in µs; 0 and 0: it waits, or was refused; -1 and 0: it is heavier than the
 --       capacity in force; -2 and 0: it was granted and then revoked, and has not been given back; -3 and 0: the
---       call is strict, and somebody holds or waits whose limits are others. Then, where the status says so: capacity
+--       call is strict, and somebody holds or waits whose limits are others. Then, with Config.Slots, the slots of each id
+--       that was granted, as many as it weighs. Then, where the status says so: capacity
 --       in force, held, waiting, earliest expiry in ms (0: nobody was refused), other capacity, other TTL.
 -- Writes holders and fence where something is granted or expired, queue and alive where somebody waits.
 -- A place is now less the time waited, and after that of the id before: it survives an outage that loses the
@@ -24,7 +25,7 @@
 -- retry are harmless. Cost when there is room: TIME, EXISTS, SET, ZADD; and ZCARD where somebody holds,
 -- PEXPIRE where nobody does.
 
--- @include "shared": holders, fence, queue, alive, config, callers, ttl, capacity, keep, maxTTL, held, waiting, whole, LATE, MUTED, MORE, DETAILS
+-- @include "shared": holders, fence, queue, alive, config, callers, slots, ttl, capacity, keep, maxTTL, held, waiting, whole, LATE, MUTED, MORE, DETAILS
 -- @include "clock": seconds, micros, now, later
 
 local flags, notAfter = ARGV[4] + 0, ARGV[3] + 0
@@ -37,7 +38,8 @@ local stood = math.floor(flags / 16) % 1024 -- how many have a place
 -- @include "ids": weightOf, addMembers, maxWeight
 -- @include "purge": purge
 -- @include "longest": allOfNode, knownTTL, declareTTL, drawIn, drawInAlive
--- @include "grant": grant, seal, other, given, soonest
+-- @include "slots": takeSlots
+-- @include "grant": grant, seal, slotsOf, other, given, soonest
 -- @include "publish": say, publish
 -- @include "promote": promote, override, sweep, limit
 
@@ -169,7 +171,7 @@ if from < #ARGV then
     if flags % 2 == 1 then
       sweep()
     end
-    if callers then
+    if flags >= 16384 then
       redis.call('ZADD', callers, math.floor(flags / 16384), string.match(id, '@([^#]+)'))
       if redis.call('PTTL', callers) < 2 * ttl then
         redis.call('PEXPIRE', callers, whole(2 * ttl))
@@ -209,5 +211,12 @@ elseif late and waiting > 0 then
 end
 
 seal()
+if slots and not late then
+  for i = 6, #ARGV, 2 do
+    for _, slot in ipairs(reply[i - 3] > 0 and slotsOf[ARGV[i]] or {}) do
+      reply[#reply + 1] = slot
+    end
+  end
+end
 reply[2] = status + publish()
 return detail(reply, limit, waiting, first)

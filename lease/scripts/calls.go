@@ -3,15 +3,15 @@ package scripts
 import "time"
 
 // Keys are what the scripts of one semaphore are called with, boxed once: how many keys, the keys, the TTL in ms and
-// the capacity; and the key that few calls need. include/shared.lua says what each is.
-type Keys [9]any
+// the capacity; and the keys that few calls need. include/shared.lua says what each is.
+type Keys [10]any
 
 // KeysOf returns the keys of a semaphore, and what its caller declares.
 func KeysOf(prefix, name string, ttl time.Duration, capacity int) *Keys {
 	tag := "{" + prefix + "-" + name + "}:"
 	fence := tag + "fence"
 	holders := fence[1 : len(tag)-2]
-	return &Keys{5, holders, fence, tag + "queue", tag + "alive", tag + "config", ttl.Milliseconds(), capacity, tag + "callers"}
+	return &Keys{5, holders, fence, tag + "queue", tag + "alive", tag + "config", ttl.Milliseconds(), capacity, tag + "callers", tag + "slots"}
 }
 
 // Holders is the key of the sorted set.
@@ -22,9 +22,9 @@ func (k *Keys) Queue() any { return k[3] }
 
 // Command begins the arguments of a command that runs v: with the script's name, or its source where the server does
 // not know it. What is particular to the verb is to be appended; what differs from call to call goes in as a pointer,
-// which go-redis follows, so that nothing has to be boxed. callers says that the call names the key of the callers, too,
-// as an inspect always does.
-func (k *Keys) Command(args []any, v Verb, withSource, callers bool) []any {
+// which go-redis follows, so that nothing has to be boxed. callers and slots say that the call has to do with these keys, as
+// an inspect and a resize always have.
+func (k *Keys) Command(args []any, v Verb, withSource, callers, slots bool) []any {
 	if withSource {
 		args = append(args, "eval", all[v].source)
 	} else {
@@ -35,10 +35,14 @@ func (k *Keys) Command(args []any, v Verb, withSource, callers bool) []any {
 		// does not have.
 		return append(args, 1, k[1], k[6], k[7])
 	}
-	if callers || v == Inspect {
+	switch {
+	case slots || v == Inspect || v == Resize:
+		return append(append(append(args, 7), k[1:6]...), k[8], k[9], k[6], k[7])
+	case callers:
 		return append(append(append(args, 6), k[1:6]...), k[8], k[6], k[7])
+	default:
+		return append(args, k[:8]...)
 	}
-	return append(args, k[:8]...)
 }
 
 // AppendAcquire appends what an acquire has in front of its requests: until when it may run and behind which place the
@@ -76,7 +80,7 @@ func RevokeArguments(id string) []any { return []any{id} }
 // AcquireFlags are among an acquire's arguments.
 //
 //   - refresh has it see to the lifetime of the queue.
-//   - uneven says that some ids weigh more than 1, or are to be granted anew.
+//   - uneven says that some ids weigh more than 1, or are to be granted anew, or that there are slots.
 //   - strict has it refuse while somebody holds or waits who declares another capacity or TTL.
 //   - narrow says that others who wait in the process go by a larger capacity: a request of its own is not too heavy for
 //     not fitting into this one.

@@ -3,7 +3,7 @@
 -- KEYS  as shared, of a semaphore that nobody uses
 -- ARGV  1 ttl, 2 capacity
 -- Reply: two strings for each command that failed: its name, and the error.
--- Writes queue and alive, and leaves nothing behind. What only operators or notifications need is left out: HSET, HDEL,
+-- Writes queue and alive, and leaves nothing behind. What only operators, slots or notifications need is left out: HSET, HDEL,
 -- PERSIST, PUBLISH.
 
 -- @include "shared": holders, fence, queue, alive, config
@@ -20,6 +20,7 @@ end
 try('TIME')
 try('EXISTS', holders, queue, config)
 try('HGET', config, 'capacity')
+try('HGETALL', config)
 try('SET', alive, 'x', 'PX', '1000', 'GET')
 try('GET', alive)
 try('PTTL', alive)

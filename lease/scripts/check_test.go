@@ -10,7 +10,7 @@ var (
 	checked = regexp.MustCompile(`try\('(\w+)'`)
 )
 
-// check runs every command that another script runs, but for those that only operators and notifications need.
+// check runs every command that another script runs, but for those that only operators, slots and notifications need.
 func TestCheckRunsEveryCommandOfTheOtherScripts(t *testing.T) {
 	has := map[string]bool{"HSET": true, "HDEL": true, "PERSIST": true, "PUBLISH": true}
 	for _, m := range checked.FindAllStringSubmatch(Check.Source(), -1) {

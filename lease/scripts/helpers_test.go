@@ -70,7 +70,7 @@ const config = "{passbuddy-x}:config"
 // run executes a script for the semaphore x. A negative integer in a nested reply stays one.
 func (s *scriptTest) run(v Verb, ttl time.Duration, capacity int, args ...any) []int64 {
 	s.Helper()
-	all := KeysOf("passbuddy", "x", ttl, capacity).Command(nil, v, true, false)
+	all := KeysOf("passbuddy", "x", ttl, capacity).Command(nil, v, true, false, false)
 	cmd := redis.NewIntSliceCmd(context.Background(), append(all, args...)...)
 	if err := s.client.Process(context.Background(), cmd); err != nil {
 		s.Fatal(err)
@@ -137,7 +137,7 @@ func (s *scriptTest) release(capacity int, ids ...any) []int64 {
 // operate runs one of the scripts for people.
 func (s *scriptTest) operate(v Verb, capacity int, args ...any) []any {
 	s.Helper()
-	all := KeysOf("passbuddy", "x", 10*second, capacity).Command(nil, v, true, false)
+	all := KeysOf("passbuddy", "x", 10*second, capacity).Command(nil, v, true, false, false)
 	cmd := redis.NewSliceCmd(context.Background(), append(all, args...)...)
 	if err := s.client.Process(context.Background(), cmd); err != nil {
 		s.Fatal(err)

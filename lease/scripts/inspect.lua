@@ -8,9 +8,9 @@
 -- Reply: now in µs, the override (-1: none), capacity and TTL in ms that the caller of the latest grant
 --       declared (0: none), how many members holders and queue have, then the page of holders as a list
 --       (member, score, …), then that of waiters (id, arrival, the owner's alive-until in ms, how many of its
---       callers wait if that is more than have a place, …).
+--       callers wait if that is more than have a place, …), then the slots (slot, the member that got it last, …).
 
--- @include "shared": holders, fence, queue, alive, config, callers
+-- @include "shared": holders, fence, queue, alive, config, callers, slots
 -- @include "clock": now
 
 local override = tonumber(redis.call('HGET', config, 'capacity') or '') or -1
@@ -36,5 +36,5 @@ for i = 1, #found, 2 do
 end
 return {
   now, override, (theirs or 0) + 0, (ms or 0) + 0, redis.call('ZCARD', holders), redis.call('ZCARD', queue),
-  page(holders, ARGV[3] + 0), waiters,
+  page(holders, ARGV[3] + 0), waiters, redis.call('HGETALL', slots),
 }

@@ -25,6 +25,7 @@ type Notification struct {
 	ServerTime int64 // when the script ran, in µs
 	ID         string
 	Holders    string // the key of the semaphore's sorted set
+	Slots      []int  // granted, with Config.Slots
 }
 
 // ParseNotification reads one. Anybody can publish: what makes no sense is not ok.
@@ -33,7 +34,15 @@ func ParseNotification(payload string) (n Notification, ok bool) {
 	if len(fields) != 5 {
 		return Notification{}, false
 	}
-	switch fields[0] {
+	verb, slots, numbered := strings.Cut(fields[0], "=")
+	for slots := range strings.SplitSeq(slots, ",") {
+		if slot, err := strconv.Atoi(slots); err == nil && slot >= 0 {
+			n.Slots = append(n.Slots, slot)
+		} else if numbered {
+			return Notification{}, false
+		}
+	}
+	switch verb {
 	case "grant":
 		n.Notice = Granted
 	case "refuse":

@@ -119,7 +119,7 @@ func TestInspectScriptShowsHowManyCallersWait(t *testing.T) {
 		ctx := context.Background()
 		s.acquire(20*second, 1, 0, my(1))
 		tell := func(callers int) {
-			cmd := KeysOf("passbuddy", "x", 10*second, 1).Command(nil, Acquire, true, true)
+			cmd := KeysOf("passbuddy", "x", 10*second, 1).Command(nil, Acquire, true, true, false)
 			cmd = append(cmd, 0, AcquireFlags(false, false, false, false, 0, callers), 0, my(2), 5, my(3), 4)
 			if err := s.client.Do(ctx, cmd...).Err(); err != nil {
 				s.Fatal(err)

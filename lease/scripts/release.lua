@@ -10,7 +10,7 @@
 -- Writes holders and queue; fence where it grants. A permit that was revoked goes by its other name.
 -- Cost when nobody waits: ZREM, ZRANGE.
 
--- @include "shared": holders, fence, queue, alive, config, ttl, capacity, keep, maxTTL, held, waiting, whole, MUTED, MORE
+-- @include "shared": holders, fence, queue, alive, config, slots, ttl, capacity, keep, maxTTL, held, waiting, whole, MUTED, MORE
 -- @include "ids": weightOf, addMembers, maxWeight
 
 local flags = ARGV[3] + 0
@@ -47,7 +47,8 @@ end
 
 -- @include "purge": purge
 -- @include "longest": knownTTL, drawIn, drawInAlive
--- @include "grant": grant, seal
+-- @include "slots": takeSlots
+-- @include "grant": grant, seal, slotsOf
 -- @include "publish": say, publish
 -- @include "promote": promote, override
 

@@ -71,7 +71,7 @@ func TestRenewScriptWritesBeforeItReportsALoss(t *testing.T) {
 	server := redistest.Start(t)
 	replica := redistest.Start(t, "--replicaof", "127.0.0.1 "+server.Addr()[len("127.0.0.1:"):])
 	c := replica.Client(t)
-	cmd := redis.NewIntSliceCmd(context.Background(), append(KeysOf("passbuddy", "x", second, 1).Command(nil, Renew, true, false), 0, "a")...)
+	cmd := redis.NewIntSliceCmd(context.Background(), append(KeysOf("passbuddy", "x", second, 1).Command(nil, Renew, true, false, false), 0, "a")...)
 	err := c.Process(context.Background(), cmd)
 	if err == nil || !redis.HasErrorPrefix(err, "READONLY") {
 		t.Fatalf("a replica answered %v, %v; it must not say that a permit is lost", cmd.Val(), err)

@@ -75,11 +75,11 @@ type Acquired struct {
 	ServerTime int64 // µs
 	Status     Status
 
-	answers, details []int64
+	answers, slots, details []int64
 }
 
-// AcquireReply reads it: the call had so many ids.
-func AcquireReply(reply []int64, ids int) (Acquired, error) {
+// AcquireReply reads it: the call had so many ids. weight is what the i-th weighs; nil: there are no slots.
+func AcquireReply(reply []int64, ids int, weight func(i int) int) (Acquired, error) {
 	if len(reply) < 2 {
 		return Acquired{}, unexpected(Acquire, reply)
 	}
@@ -88,19 +88,39 @@ func AcquireReply(reply []int64, ids int) (Acquired, error) {
 	if a.Status.Has(Late) {
 		ids = 0
 	}
-	want := 2 * ids
+	if len(rest) < 2*ids {
+		return Acquired{}, unexpected(Acquire, reply)
+	}
+	a.answers, rest = rest[:2*ids], rest[2*ids:]
+	slots := 0
+	for i := 0; i < ids && weight != nil; i++ {
+		if a.Answer(i).Expiry > 0 {
+			slots += weight(i)
+		}
+	}
+	want := slots
 	if a.Status.Has(details) {
 		want += detailed
 	}
 	if len(rest) != want {
 		return Acquired{}, unexpected(Acquire, reply)
 	}
-	a.answers, a.details = rest[:2*ids], rest[2*ids:]
+	a.slots, a.details = rest[:slots], rest[slots:]
 	return a, nil
 }
 
 // Answer is that to the i-th id. A call that was late has none.
 func (a *Acquired) Answer(i int) Answer { return Answer{a.answers[2*i], a.answers[2*i+1]} }
+
+// NextSlots are those of the next id that was granted, which weighs n. With slots only.
+func (a *Acquired) NextSlots(n int) []int {
+	slots := make([]int, n)
+	for i, slot := range a.slots[:n] {
+		slots[i] = int(slot)
+	}
+	a.slots = a.slots[n:]
+	return slots
+}
 
 // Details reports how full the semaphore is, unless there was room for all.
 func (a *Acquired) Details() (Details, bool) {
@@ -133,6 +153,7 @@ type Inspected struct {
 	OtherTTL      int64 // ms
 	Members       []Member
 	Waiters       []Queued
+	Slots         map[string]int // by the name of the member that got it last
 }
 
 // A Failing is a command that a user or a server cannot run.
@@ -155,13 +176,14 @@ func CheckReply(reply []any) ([]Failing, error) {
 func InspectReply(reply []any) (Inspected, error) {
 	err := unexpected(Inspect, reply)
 	n, isWhole := integers(reply, 6)
-	if !isWhole || len(reply) != 8 {
+	if !isWhole || len(reply) != 9 {
 		return Inspected{}, err
 	}
 	r := Inspected{ServerTime: n[0], Override: n[1], OtherCapacity: n[2], OtherTTL: n[3]}
 	members, isList := texts(reply[6], 2)
 	waiters, isToo := texts(reply[7], 4)
-	if !isList || !isToo {
+	slots, isOne := texts(reply[8], 2)
+	if !isList || !isToo || !isOne {
 		return Inspected{}, err
 	}
 	for i := 0; i < len(members); i += 2 {
@@ -179,6 +201,16 @@ func InspectReply(reply []any) (Inspected, error) {
 			return Inspected{}, err
 		}
 		r.Waiters = append(r.Waiters, Queued{waiters[i], arrival, until, callers})
+	}
+	for i := 0; i < len(slots); i += 2 {
+		slot, bad := strconv.Atoi(slots[i])
+		if bad != nil {
+			return Inspected{}, err
+		}
+		if r.Slots == nil {
+			r.Slots = map[string]int{}
+		}
+		r.Slots[slots[i+1]] = slot
 	}
 	return r, nil
 }

@@ -20,7 +20,7 @@ func TestAReplyThatIsTooShortIsAnErrorThatNamesTheVerb(t *testing.T) {
 		read := map[Verb]func([]int64) error{
 			Release: func(r []int64) error { _, err := ReleaseReply(r); return err },
 			Renew:   func(r []int64) error { _, err := RenewReply(r); return err },
-			Acquire: func(r []int64) error { _, err := AcquireReply(r, 2); return err },
+			Acquire: func(r []int64) error { _, err := AcquireReply(r, 2, nil); return err },
 		}[tc.verb]
 		for n := range tc.whole {
 			if err := read(tc.whole[:n]); err == nil || !strings.Contains(err.Error(), tc.verb.String()) {
@@ -48,7 +48,7 @@ func TestAnOperatorsReplyThatIsNotWhatWasPromisedIsAnErrorThatNamesTheVerb(t *te
 		{Resize, func(r []any) error { _, err := ResizeReply(r); return err }, []any{int64(1), int64(0)}},
 		{Revoke, func(r []any) error { _, err := RevokeReply(r); return err }, []any{int64(1), int64(0)}},
 		{Inspect, func(r []any) error { _, err := InspectReply(r); return err },
-			[]any{int64(1), int64(-1), int64(0), int64(0), int64(1), int64(1), page, []any{"id", "1", "2", "3"}}},
+			[]any{int64(1), int64(-1), int64(0), int64(0), int64(1), int64(1), page, []any{"id", "1", "2", "3"}, []any{"0", "id"}}},
 	} {
 		var bad [][]any
 		for n := range tc.whole {
@@ -77,7 +77,7 @@ func TestAnOperatorsReplyThatIsNotWhatWasPromisedIsAnErrorThatNamesTheVerb(t *te
 }
 
 func TestRepliesMeanWhatTheScriptsSay(t *testing.T) {
-	r, err := AcquireReply([]int64{7, int64(details | More), 20, 21, WasRevoked, 0, 5, 4, 3, 2, 1, 9}, 2)
+	r, err := AcquireReply([]int64{7, int64(details | More), 20, 21, WasRevoked, 0, 5, 4, 3, 2, 1, 9}, 2, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

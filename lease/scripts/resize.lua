@@ -7,12 +7,13 @@
 -- Reply integers: now in µs, status (as shared).
 -- Writes config; queue, holders and fence where it grants.
 
--- @include "shared": holders, fence, queue, alive, config, ttl, capacity, keep, maxTTL, held, waiting, whole, MUTED, MORE
+-- @include "shared": holders, fence, queue, alive, config, slots, ttl, capacity, keep, maxTTL, held, waiting, whole, MUTED, MORE
 -- @include "clock": seconds, micros, now, later
 -- @include "ids": weightOf, addMembers, maxWeight
 -- @include "purge": purge
 -- @include "longest": knownTTL, drawIn, drawInAlive
--- @include "grant": grant, seal
+-- @include "slots": takeSlots
+-- @include "grant": grant, seal, slotsOf
 -- @include "publish": say, publish
 -- @include "promote": promote, override
 
@@ -24,6 +25,9 @@ else
   redis.call('PERSIST', config)
 end
 
+if redis.call('EXISTS', slots) == 0 then
+  slots = nil
+end
 held, waiting = redis.call('ZCARD', holders), redis.call('ZCARD', queue)
 override()
 local status = promote()

@@ -22,7 +22,7 @@ func (s *scriptTest) strictly(ttl time.Duration, capacity int, ids ...any) []int
 
 func (s *scriptTest) mustDisagree(r []int64, capacity int, ttl time.Duration) {
 	s.Helper()
-	a, err := AcquireReply(r, 1)
+	a, err := AcquireReply(r, 1, nil)
 	if err != nil {
 		s.Fatal(err)
 	}

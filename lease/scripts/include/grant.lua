@@ -32,6 +32,7 @@ end
 local token   -- of the latest grant of this call
 local oldest  -- and of the first, which the fence has
 local created -- whether holders was made by this call
+local slotsOf = {} -- by id, with Config.Slots
 local given, soonest = 0, 0 -- how many permits this call has granted, and the earliest of their expiries
 
 -- Takes the permits of an id, or extends those that it has; nothing is ever shortened. Returns its token.
@@ -42,6 +43,11 @@ local function grant(id, weight, expiry)
   soonest = given == 0 and expiry or math.min(soonest, expiry)
   given = given + weight
   local score = whole(expiry)
+  if slots then
+    local members = {}
+    addMembers(members, id, weight)
+    slotsOf[id] = takeSlots(members)
+  end
   if weight == 1 then
     held = held + redis.call('ZADD', holders, 'GT', score, id)
     return token

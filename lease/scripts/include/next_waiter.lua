@@ -1,5 +1,5 @@
 -- The hot path of a promotion: one permit is free, nothing overrides the capacity, and nextWaiter, who waits longest,
--- asks for one permit and is alive. Then it gets it, is told (promote.lua says how), and the call returns. Otherwise
+-- asks for one permit and is alive, and there are no slots. Then it gets it, is told (promote.lua says how), and the call returns. Otherwise
 -- nothing changes. Here every call and every piece of text counts.
 
 held = 0
@@ -8,7 +8,7 @@ if others > 0 then
   held = redis.call('ZCARD', holders)
   others = held > 0 and others - 1 or others -- 1: there is a config
 end
-if others == 0 and held == capacity - 1 then
+if others == 0 and held == capacity - 1 and not slots then
   -- With the weight at its end, where that is more than 1: nobody of such a name is alive.
   local owner = string.sub(nextWaiter, (string.find(nextWaiter, '@', 1, true) or #nextWaiter) + 1)
   local until_ = (redis.call('ZSCORE', alive, owner) or 0) + 0

@@ -83,7 +83,8 @@ local function promote(own, me)
         if own and own[id] then
           own[id] = {until_[owner], fresh}
         else
-          say(id, 'grant ' .. whole(until_[owner]) .. ' ' .. whole(fresh))
+          local numbers = slotsOf[id] and '=' .. table.concat(slotsOf[id], ',') or ''
+          say(id, 'grant' .. numbers .. ' ' .. whole(until_[owner]) .. ' ' .. whole(fresh))
         end
       else
         blocked = true

@@ -1,7 +1,7 @@
 -- Tells processes of what was done to their ids.
 --
 -- A notification is PUBLISHed on passbuddy:inbox:<owner>: verb, expiry in ms (refuse: the capacity in force), token
--- in µs, now in µs, id, holders, with spaces between.
+-- in µs, now in µs, id, holders, with spaces between. With Config.Slots a grant's verb is grant=<slot>,<slot>…
 
 local said = {} -- owner and message of each notification, published when all data is written
 

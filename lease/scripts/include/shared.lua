@@ -9,6 +9,7 @@
 --       5 config    hash: capacity = the operator's override
 --       6 callers   sorted set: member = owner, score = how many of its callers wait, where more wait than have a place
 --                   in the queue; only where a call has to do with it
+--       7 slots     hash: slot = member that got it last; only with Config.Slots. Who is not in holders any more has none
 -- ARGV  1 ttl       ms, of the caller
 --       2 capacity  that the caller declares
 --
@@ -18,7 +19,7 @@
 -- Status, in every reply that has one, is the sum of: 1 the call ran past its notAfter and asked for nothing,
 -- 2 a notification was not permitted, 4 there is more to promote, 8 (acquire) six integers more are at the end.
 
-local holders, fence, queue, alive, config, callers = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local holders, fence, queue, alive, config, callers, slots = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local ttl, capacity = ARGV[1] + 0, ARGV[2] + 0
 
 local LATE, MUTED, MORE, DETAILS = 1, 2, 4, 8 -- of a status

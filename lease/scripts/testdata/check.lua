@@ -3,7 +3,7 @@
 -- KEYS  as shared, of a semaphore that nobody uses
 -- ARGV  1 ttl, 2 capacity
 -- Reply: two strings for each command that failed: its name, and the error.
--- Writes queue and alive, and leaves nothing behind. What only operators or notifications need is left out: HSET, HDEL,
+-- Writes queue and alive, and leaves nothing behind. What only operators, slots or notifications need is left out: HSET, HDEL,
 -- PERSIST, PUBLISH.
 
 -- What the keys and the first arguments are, for all verbs. A part makes no function that the usual way through a
@@ -17,6 +17,7 @@
 --       5 config    hash: capacity = the operator's override
 --       6 callers   sorted set: member = owner, score = how many of its callers wait, where more wait than have a place
 --                   in the queue; only where a call has to do with it
+--       7 slots     hash: slot = member that got it last; only with Config.Slots. Who is not in holders any more has none
 -- ARGV  1 ttl       ms, of the caller
 --       2 capacity  that the caller declares
 --
@@ -26,7 +27,7 @@
 -- Status, in every reply that has one, is the sum of: 1 the call ran past its notAfter and asked for nothing,
 -- 2 a notification was not permitted, 4 there is more to promote, 8 (acquire) six integers more are at the end.
 
-local holders, fence, queue, alive, config, callers = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local holders, fence, queue, alive, config, callers, slots = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local ttl, capacity = ARGV[1] + 0, ARGV[2] + 0
 
 local LATE, MUTED, MORE, DETAILS = 1, 2, 4, 8 -- of a status
@@ -53,6 +54,7 @@ end
 try('TIME')
 try('EXISTS', holders, queue, config)
 try('HGET', config, 'capacity')
+try('HGETALL', config)
 try('SET', alive, 'x', 'PX', '1000', 'GET')
 try('GET', alive)
 try('PTTL', alive)

@@ -8,7 +8,7 @@
 -- Reply: now in µs, the override (-1: none), capacity and TTL in ms that the caller of the latest grant
 --       declared (0: none), how many members holders and queue have, then the page of holders as a list
 --       (member, score, …), then that of waiters (id, arrival, the owner's alive-until in ms, how many of its
---       callers wait if that is more than have a place, …).
+--       callers wait if that is more than have a place, …), then the slots (slot, the member that got it last, …).
 
 -- What the keys and the first arguments are, for all verbs. A part makes no function that the usual way through a
 -- script does not need: Redis makes them all anew for each call.
@@ -21,6 +21,7 @@
 --       5 config    hash: capacity = the operator's override
 --       6 callers   sorted set: member = owner, score = how many of its callers wait, where more wait than have a place
 --                   in the queue; only where a call has to do with it
+--       7 slots     hash: slot = member that got it last; only with Config.Slots. Who is not in holders any more has none
 -- ARGV  1 ttl       ms, of the caller
 --       2 capacity  that the caller declares
 --
@@ -30,7 +31,7 @@
 -- Status, in every reply that has one, is the sum of: 1 the call ran past its notAfter and asked for nothing,
 -- 2 a notification was not permitted, 4 there is more to promote, 8 (acquire) six integers more are at the end.
 
-local holders, fence, queue, alive, config, callers = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local holders, fence, queue, alive, config, callers, slots = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local ttl, capacity = ARGV[1] + 0, ARGV[2] + 0
 
 local LATE, MUTED, MORE, DETAILS = 1, 2, 4, 8 -- of a status
@@ -76,5 +77,5 @@ for i = 1, #found, 2 do
 end
 return {
   now, override, (theirs or 0) + 0, (ms or 0) + 0, redis.call('ZCARD', holders), redis.call('ZCARD', queue),
-  page(holders, ARGV[3] + 0), waiters,
+  page(holders, ARGV[3] + 0), waiters, redis.call('HGETALL', slots),
 }

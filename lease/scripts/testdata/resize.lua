@@ -18,6 +18,7 @@
 --       5 config    hash: capacity = the operator's override
 --       6 callers   sorted set: member = owner, score = how many of its callers wait, where more wait than have a place
 --                   in the queue; only where a call has to do with it
+--       7 slots     hash: slot = member that got it last; only with Config.Slots. Who is not in holders any more has none
 -- ARGV  1 ttl       ms, of the caller
 --       2 capacity  that the caller declares
 --
@@ -27,7 +28,7 @@
 -- Status, in every reply that has one, is the sum of: 1 the call ran past its notAfter and asked for nothing,
 -- 2 a notification was not permitted, 4 there is more to promote, 8 (acquire) six integers more are at the end.
 
-local holders, fence, queue, alive, config, callers = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local holders, fence, queue, alive, config, callers, slots = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local ttl, capacity = ARGV[1] + 0, ARGV[2] + 0
 
 local LATE, MUTED, MORE, DETAILS = 1, 2, 4, 8 -- of a status
@@ -154,6 +155,52 @@ end
 local function drawInAlive()
   return drawInOf(alive, '')
 end
+-- Which slots the permits have. A slot is taken while the member that got it last is held: a release need not say so.
+
+local slotOf, taken -- by member, and by slot; as this call found them, and has changed them since
+
+local function lookAtSlots()
+  slotOf, taken = {}, {}
+  local all = redis.call('HGETALL', slots)
+  local names = {}
+  for i = 1, #all, 2 do
+    names[i], names[i + 1] = all[i + 1], 'revoked,' .. all[i + 1]
+  end
+  local scores = #all > 0 and redis.call('ZMSCORE', holders, unpack(names))
+  for i = 1, #all, 2 do
+    local score = scores[i] or scores[i + 1]
+    if score and score * 1000 > now then
+      slotOf[all[i + 1]], taken[all[i] + 0] = all[i] + 0, true
+    end
+  end
+end
+
+-- Gives each of an id's members, which get a permit now or have it, the smallest slot that is free, or the one that it
+-- has. There is one below the capacity in force for whom there is room. Returns them.
+local function takeSlots(members)
+  if not slotOf then
+    lookAtSlots()
+  end
+  local given, args, free = {}, {}, 0
+  for i, member in ipairs(members) do
+    local slot = slotOf[member]
+    if not slot then
+      while taken[free] do
+        free = free + 1
+      end
+      slot = free
+      slotOf[member], taken[slot] = slot, true
+      args[#args + 1] = whole(slot)
+      args[#args + 1] = member
+    end
+    given[i] = slot
+  end
+  if #args > 0 then
+    redis.call('HSET', slots, unpack(args))
+  end
+  redis.call('PEXPIRE', slots, keep)
+  return given
+end
 -- Grants one id after the other.
 
 local declared -- what the fence says after the token
@@ -188,6 +235,7 @@ end
 local token   -- of the latest grant of this call
 local oldest  -- and of the first, which the fence has
 local created -- whether holders was made by this call
+local slotsOf = {} -- by id, with Config.Slots
 local given, soonest = 0, 0 -- how many permits this call has granted, and the earliest of their expiries
 
 -- Takes the permits of an id, or extends those that it has; nothing is ever shortened. Returns its token.
@@ -198,6 +246,11 @@ local function grant(id, weight, expiry)
   soonest = given == 0 and expiry or math.min(soonest, expiry)
   given = given + weight
   local score = whole(expiry)
+  if slots then
+    local members = {}
+    addMembers(members, id, weight)
+    slotsOf[id] = takeSlots(members)
+  end
   if weight == 1 then
     held = held + redis.call('ZADD', holders, 'GT', score, id)
     return token
@@ -227,7 +280,7 @@ end
 -- Tells processes of what was done to their ids.
 --
 -- A notification is PUBLISHed on passbuddy:inbox:<owner>: verb, expiry in ms (refuse: the capacity in force), token
--- in µs, now in µs, id, holders, with spaces between.
+-- in µs, now in µs, id, holders, with spaces between. With Config.Slots a grant's verb is grant=<slot>,<slot>…
 
 local said = {} -- owner and message of each notification, published when all data is written
 
@@ -332,7 +385,8 @@ local function promote(own, me)
         if own and own[id] then
           own[id] = {until_[owner], fresh}
         else
-          say(id, 'grant ' .. whole(until_[owner]) .. ' ' .. whole(fresh))
+          local numbers = slotsOf[id] and '=' .. table.concat(slotsOf[id], ',') or ''
+          say(id, 'grant' .. numbers .. ' ' .. whole(until_[owner]) .. ' ' .. whole(fresh))
         end
       else
         blocked = true
@@ -366,6 +420,9 @@ else
   redis.call('PERSIST', config)
 end
 
+if redis.call('EXISTS', slots) == 0 then
+  slots = nil
+end
 held, waiting = redis.call('ZCARD', holders), redis.call('ZCARD', queue)
 override()
 local status = promote()
