@@ -248,7 +248,7 @@ func (m *Manager) notSubscribed(err error) {
 func (m *Manager) received(payload string) {
 	n, ok := scripts.ParseNotification(payload)
 	name, ours := strings.CutPrefix(n.Holders, m.prefix+"-")
-	if !ok || !ours || !validWeight(n.ID) || !strings.HasSuffix(strings.SplitN(n.ID, "#", 2)[0], "@"+m.owner) {
+	if !ok || !ours || !validWeight(n.ID) || len(n.Slots) > 0 && len(n.Slots) != weightOf(n.ID) || !strings.HasSuffix(strings.SplitN(n.ID, "#", 2)[0], "@"+m.owner) {
 		m.ignored.Add(1)
 		m.warn("", "garbage", "lease: a message in the channel makes no sense and is ignored; does somebody else publish there?", "channel", m.subscriber.Channel, "bytes", len(payload))
 		return

@@ -115,6 +115,9 @@ func (c *caller) once(ttl time.Duration, hurry bool) {
 		}
 		opts = append(opts, lease.Weight(weight))
 	}
+	if c.fleet.labelled {
+		opts = append(opts, lease.Label([]string{"", "a job", " b:~ "}[c.rand.IntN(3)]))
+	}
 	wait := c.fleet.checker.waits(c, weight)
 	l, err := c.sem.Acquire(ctx, opts...)
 	c.fleet.checker.waited(wait, l)

@@ -203,6 +203,7 @@ func (c *chaos) garbage() {
 				"", "grant", "grant 1 2 3", "grant 1 2 3 x@" + owner + " other-s0", "revoke 0 0 x@" + owner + " passbuddy-s0",
 				"grant -1 99999999999999999999 0 x@" + owner + " passbuddy-s0", "grant 1 2 3 x@somebody passbuddy-s0",
 				"refuse 1 0 0 x@" + owner + "#7 passbuddy-s0", "grant 99999999999999 1 3 x@" + owner + "#3 passbuddy-s0",
+				"grant=0 1 2 3 x@" + owner + "#3 passbuddy-s0", "grant=x 1 2 3 x@" + owner + " passbuddy-s0", "grant 1 2 3 x: y@" + owner + " passbuddy-s0",
 			} {
 				r.Publish(channel, message)
 			}

@@ -14,6 +14,7 @@ type life struct {
 	process *process
 	lease   *lease.Lease
 	weight  int
+	slots   []int
 	child   context.Context // of Held: it does not look at the clock by itself
 	grant   grant
 	score   int64 // its expiry in Redis, ms, as last seen
@@ -25,7 +26,7 @@ func (c *checker) begin(wait *wait, l *lease.Lease, child context.Context) *life
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w := c.of(l.Name())
-	x := &life{process: wait.caller.process, lease: l, weight: wait.weight, child: child, grant: c.granted[l.ID()]}
+	x := &life{process: wait.caller.process, lease: l, weight: wait.weight, slots: l.Slots(), child: child, grant: c.granted[l.ID()]}
 	token := l.Token()
 	w.lives = append(w.lives, x)
 	if w.tokens[token] {
@@ -38,6 +39,9 @@ func (c *checker) begin(wait *wait, l *lease.Lease, child context.Context) *life
 	w.latest = max(token, w.latest)
 	if got := weightOf(l.ID()); got != wait.weight {
 		c.violateLocked("promise 1: a lease of weight %d of %s is on a permit of weight %d", wait.weight, w.name, got)
+	}
+	if n := len(l.Slots()); n != 0 && !w.slots || w.slots && n != wait.weight {
+		c.violateLocked("slots: a lease of weight %d of %s has %v", wait.weight, w.name, l.Slots())
 	}
 	if given := time.UnixMicro(token / 1000); token%1000 > 0 && c.epochs == 0 && wait.end.Sub(given) > w.handover()+time.Millisecond && !wait.caller.process.pausedSince(given) {
 		c.judgeReuse(w, x, wait)
@@ -62,6 +66,7 @@ func (c *checker) judgeReuse(w *watched, x *life, wait *wait) {
 // judgeLives judges the leases whose contexts live.
 func (c *checker) judgeLives(w *watched, seen view, now time.Time) {
 	live, oldest := 0, now
+	slots := map[int]*life{}
 	for _, x := range w.lives {
 		if x.child.Err() != nil || !x.process.runs() {
 			continue
@@ -87,6 +92,12 @@ func (c *checker) judgeLives(w *watched, seen view, now time.Time) {
 			continue
 		}
 		live += x.weight
+		for _, slot := range x.slots {
+			if y := slots[slot]; y != nil {
+				c.violateLocked("slots: leases %s and %s of %s live and have slot %d", y.lease.ID(), x.lease.ID(), w.name, slot)
+			}
+			slots[slot] = x
+		}
 		if x.grant.at.Before(oldest) {
 			oldest = x.grant.at
 		}

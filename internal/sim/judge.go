@@ -4,8 +4,9 @@ import (
 	"crypto/sha1"
 	"encoding/hex"
 	"slices"
-	"strings"
 	"time"
+
+	"github.com/eqworks/passbuddy/lease/scripts"
 )
 
 // published is a message that a script sent.
@@ -195,13 +196,13 @@ func (v view) limitFor(s *script) int {
 func (c *checker) judgeNotifications(w *watched, s *script, given []string, before, after view) {
 	told := map[string]int{}
 	for _, p := range c.said {
-		fields := strings.SplitN(p.message, " ", 6)
-		if len(fields) != 6 || fields[5] != w.key() {
+		n, ok := scripts.ParseNotification(p.message)
+		if !ok || n.Holders != w.key() {
 			c.violateLocked("promise 9: a notification that makes no sense: %q", p.message)
 			continue
 		}
 		c.notifications++
-		id := fields[4]
+		id := n.ID
 		told[id]++
 		if p.channel != "passbuddy:inbox:"+ownerOf(id) {
 			c.violateLocked("promise 9: %q was sent to %s", p.message, p.channel)
@@ -209,13 +210,12 @@ func (c *checker) judgeNotifications(w *watched, s *script, given []string, befo
 		_, held := before.holders[id]
 		_, holds := after.holders[id]
 		_, waits := after.queue[id]
-		ok := false
-		switch fields[0] {
-		case "grant":
+		switch n.Notice {
+		case scripts.Granted:
 			ok = !held && holds
-		case "refuse":
+		case scripts.Refused:
 			ok = !holds && !waits
-		case "revoke":
+		case scripts.Withdrawn:
 			ok = after.holders[id].revoked
 		}
 		if !ok || told[id] > 1 {
