@@ -71,6 +71,7 @@ const (
 
 	maxKeyPart  = 512 // bytes of a name or a prefix
 	maxCapacity = 1_000_000
+	maxSlots    = 1000
 	maxLabel    = 64   // bytes
 	maxWeight   = 1000 // each permit is a member in Redis, and one script adds them all
 )
@@ -98,6 +99,8 @@ func (c Config) complete() (Config, error) {
 		return bad("Capacity", c.Capacity, "must be at least 1")
 	case c.Capacity > maxCapacity:
 		return bad("Capacity", c.Capacity, "must be at most %d", maxCapacity)
+	case c.Slots && c.Capacity > maxSlots:
+		return bad("Capacity", c.Capacity, "must be at most %d with Slots", maxSlots)
 	case c.TTL < minTTL || c.TTL > maxTTL:
 		return bad("TTL", c.TTL, "must be from %v to %v", minTTL, maxTTL)
 	case c.TTL%time.Millisecond != 0:
@@ -141,6 +144,6 @@ func badInKey(s string) string {
 // forState is the part that the protocol goes by.
 func (c *Config) forState() protocol.Config {
 	return protocol.Config{
-		Capacity: c.Capacity, TTL: c.TTL, Margin: c.Margin, RetryInterval: c.RetryInterval, Handover: c.Handover, Linger: c.Linger,
+		Capacity: c.Capacity, TTL: c.TTL, Margin: c.Margin, RetryInterval: c.RetryInterval, Handover: c.Handover, Linger: c.Linger, Slots: c.Slots,
 	}
 }
