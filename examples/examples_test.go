@@ -46,6 +46,13 @@ var prints = map[string][]string{
 		`A hot path: 12 clients ask the 3 servers without a pause`,
 		`without Linger +[1-9]\d* +0\.\d\d\n`, `Linger 20ms +[1-9]\d* +0\.\d\d\n`,
 	},
+	"gpu": {
+		`3 processes with 4 jobs each share 4 GPUs as "example-gpu"`,
+		`job \d\.\d +runs on GPU \d`,
+		`operator +sees job \d\.\d on \[0\b`,
+		`runs on GPU \d and \d\n`,
+		`12 jobs are done\. No GPU ever had two of them\.`,
+	},
 	"leader": {
 		`node \d +LEADS, token`,
 		`network +STALLS around node \d`,

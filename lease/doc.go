@@ -106,17 +106,29 @@
 //
 // On a hot path a process takes the permit again a moment after it has given it back, and pays two trips to Redis each
 // time. With Config.Linger a released permit stays with its process for that long, and serves the next caller there, of the
-// same weight, without Redis. The lease ends as always, before Release returns; the next caller has a lease of its own,
+// same weight and label, without Redis. The lease ends as always, before Release returns; the next caller has a lease of its own,
 // with a larger token.
 //
 // A process may do so only for Linger after the last answer of Redis that nobody waits. While permits are reused, it asks
 // again in the background, twice in each Linger. So who waits in another process waits no longer than Linger and one trip
 // for a permit that nobody uses, whatever messages are lost. A permit that lingers is renewed; Redis counts it, and
-// [Semaphore.Inspect] shows it. It goes back after Linger without a user, at once when a caller of another weight asks, and
+// [Semaphore.Inspect] shows it. It goes back after Linger without a user, at once when a caller asks whom it does not fit, and
 // with Shutdown and Close. A pause, a smaller capacity and a revocation hold for it after Linger at the latest.
 //
 // Do not use it where TryAcquire, or a MaxWait shorter than Linger, of another process must not be refused while nobody
 // works.
+//
+// # Slots and labels
+//
+// With Config.Slots a permit is one of Capacity things that have numbers, such as the GPUs of a machine. A lease gets as many
+// numbers as it weighs, the smallest that are free, and [Lease.Slots] returns them. No two live leases have the same, through
+// hand-over, lingering, losses, crashes and a failover without loss of data, as long as all processes of the semaphore set
+// Slots. A number is free again when its permit is: after a crash when the TTL is over. After a capacity has shrunk, new
+// leases get numbers below it; those who hold keep theirs. The numbers live in Redis beside the permits. If their
+// key alone is deleted, {prefix-name}:slots, two leases may have the same number.
+//
+// [Label] says what a permit is for. It is part of the permit's id, so that [Semaphore.Inspect], tracers, the log and
+// whoever looks into Redis see it, of those who wait too.
 //
 // # The client
 //

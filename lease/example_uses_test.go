@@ -263,3 +263,47 @@ func Example_hotPath() {
 	fmt.Println(done, "queries")
 	// Output: 1000 queries
 }
+
+func Example_gpuPerWorker() {
+	m, stop := newManager()
+	defer stop()
+	gpus := mustSemaphore(m, lease.Config{Name: "gpus", Capacity: 8, Slots: true})
+
+	train := func(ctx context.Context) error {
+		fmt.Println("CUDA_VISIBLE_DEVICES =", lease.FromContext(ctx).Slots())
+		return nil
+	}
+	err := gpus.Do(context.Background(), func(ctx context.Context) error {
+		if err := train(ctx); err != nil {
+			return err
+		}
+		return gpus.Do(context.Background(), train, lease.Weight(2)) // another job, beside it
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// CUDA_VISIBLE_DEVICES = [0]
+	// CUDA_VISIBLE_DEVICES = [1 2]
+}
+
+func Example_label() {
+	m, stop := newManager()
+	defer stop()
+	gpu := mustSemaphore(m, lease.Config{Name: "gpu", Capacity: 2})
+
+	err := gpu.Do(context.Background(), func(ctx context.Context) error {
+		state, err := gpu.Inspect(ctx)
+		if err != nil {
+			return err
+		}
+		for _, h := range state.Holders {
+			fmt.Printf("%q holds %d\n", h.Label, h.Weight)
+		}
+		return nil
+	}, lease.Label("nightly re-index"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	// Output: "nightly re-index" holds 1
+}
