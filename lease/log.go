@@ -28,6 +28,8 @@ func (m *Manager) note(cfg *Config, n protocol.Warning) {
 	switch n.Kind {
 	case protocol.Muted:
 		m.warn(cfg.Name, "muted", "lease: this Redis user may not PUBLISH to "+scripts.Channel+"*: waiters of other processes learn of free permits by polling only", "semaphore", cfg.Name)
+	case protocol.NoSlots:
+		m.warn(cfg.Name, "slots", "lease: another process of this semaphore does not set Slots; set it in all: who waits here needs one more trip for its slot, and the other's leases have none", "semaphore", cfg.Name)
 	case protocol.Disagreement:
 		m.warn(cfg.Name, "disagree", "lease: another process declares other limits for this semaphore; each is served by its own, unless Resize overrides them",
 			"semaphore", cfg.Name, "capacity", cfg.Capacity, "ttl", cfg.TTL, "other_capacity", n.Capacity, "other_ttl", n.TTL)

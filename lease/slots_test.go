@@ -123,6 +123,9 @@ func TestSlotsBesideAProcessThatDoesNotSetThem(t *testing.T) {
 			l = mustBeServed(w, "who does not", waits).lease
 		}
 		w.release(l)
+		if said := strings.Count(w.log.String(), "does not set Slots"); said != 1 {
+			w.Errorf("the log says %d times that another process does not set Slots", said)
+		}
 	})
 }
 

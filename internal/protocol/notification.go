@@ -52,7 +52,10 @@ func (s *State) Notified(now Instant, n Notification) {
 		s.giveBack(now, &Grant{ID: n.ID, Weight: int32(n.Weight), mayBeQueued: true, released: true})
 	case g.State != asked && g.State != releasing:
 		// held already
-	case !g.takeSlots(n.Slots) || !s.canMeasure(now, n):
+	case !g.takeSlots(n.Slots):
+		s.warn(Warning{Kind: NoSlots})
+		s.pollAt = now
+	case !s.canMeasure(now, n):
 		if g.State == releasing {
 			g.releaseAt, g.deferred = now, false
 		} else {

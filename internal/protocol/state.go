@@ -116,6 +116,7 @@ type WarningKind uint8
 const (
 	Muted        WarningKind = iota // notifications are not permitted
 	Disagreement                    // another process declares another capacity or TTL
+	NoSlots                         // another process does not set Slots
 )
 
 func (s *State) warn(n Warning) {

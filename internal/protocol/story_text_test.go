@@ -51,8 +51,11 @@ func reasonText(r *Reason) string {
 }
 
 func warningText(w Warning) string {
-	if w.Kind == Muted {
+	switch w.Kind {
+	case Muted:
 		return "warning: notifications are not permitted\n"
+	case NoSlots:
+		return "warning: another process does not set Slots\n"
 	}
 	return fmt.Sprintf("warning: another process declares capacity %d and TTL %v\n", w.Capacity, w.TTL)
 }
