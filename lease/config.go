@@ -49,6 +49,12 @@ type Config struct {
 	// No two live leases of the semaphore have the same, as long as all processes set Slots: "which of the eight GPUs is
 	// mine?" Lease.Slots returns them. The Capacity is at most 1,000 then.
 	Slots bool
+	// MinReplicas is how many replicas must have acknowledged a grant or a renewal before this process trusts it, within half
+	// of the time that an attempt has. An acquire that is not acknowledged gives the permit back and fails with a *ReplicaError;
+	// a renewal that is not moves no trust window. With as many as the server has replicas, a failover to one of them gives
+	// no permit away twice. Each grant and each renewal waits for the replicas: one trip between the servers. 0, the default:
+	// none.
+	MinReplicas int
 	// Linger is for how long a released permit may stay with this process and serve its next caller of the same weight,
 	// without asking Redis, as long as nobody waits elsewhere. It is for a limit on a hot path, where a process takes the
 	// permit again a moment later. Up to TTL/2; 0, the default: a permit goes back at once.
@@ -72,6 +78,7 @@ const (
 	maxKeyPart  = 512 // bytes of a name or a prefix
 	maxCapacity = 1_000_000
 	maxSlots    = 1000
+	maxReplicas = 100
 	maxLabel    = 64   // bytes
 	maxWeight   = 1000 // each permit is a member in Redis, and one script adds them all
 )
@@ -109,6 +116,8 @@ func (c Config) complete() (Config, error) {
 		return bad("RetryInterval", c.RetryInterval, "must not be negative; 0 is the default")
 	case c.MaxAttempts < 0:
 		return bad("MaxAttempts", c.MaxAttempts, "must not be negative; 0 is no bound")
+	case c.MinReplicas < 0 || c.MinReplicas > maxReplicas:
+		return bad("MinReplicas", c.MinReplicas, "must be from 0 to %d", maxReplicas)
 	case c.Linger < 0:
 		return bad("Linger", c.Linger, "must not be negative; 0 gives permits back at once")
 	case c.Linger > c.TTL/2:
@@ -144,6 +153,6 @@ func badInKey(s string) string {
 // forState is the part that the protocol goes by.
 func (c *Config) forState() protocol.Config {
 	return protocol.Config{
-		Capacity: c.Capacity, TTL: c.TTL, Margin: c.Margin, RetryInterval: c.RetryInterval, Handover: c.Handover, Linger: c.Linger, Slots: c.Slots,
+		Capacity: c.Capacity, TTL: c.TTL, Margin: c.Margin, RetryInterval: c.RetryInterval, Handover: c.Handover, Linger: c.Linger, Slots: c.Slots, MinReplicas: c.MinReplicas,
 	}
 }

@@ -183,7 +183,7 @@ func (d *driver) Arrive(batch *protocol.Batch, server *transport.Server) {
 	if !sameServer {
 		d.server = server // its clock is compared with that of the one before
 	}
-	if server != nil && batch.IsAnswered() {
+	if server != nil && batch.IsAnswered() && batch.Acknowledged >= batch.Replicas {
 		server.Answered(now.Mono - batch.Sent.Mono)
 	}
 	moved, doubtful, contradicts := false, false, false

@@ -51,6 +51,9 @@ func public(trouble error) error {
 	if trouble == protocol.ErrNoReply {
 		return errUnanswered
 	}
+	if missing, is := trouble.(*protocol.Unacknowledged); is {
+		return &ReplicaError{Wanted: missing.Wanted, Acknowledged: missing.Acknowledged, Connected: missing.Connected, Within: missing.Within}
+	}
 	return trouble
 }
 
@@ -236,6 +239,27 @@ func (e *RedisError) Error() string {
 }
 
 func (e *RedisError) Unwrap() error { return e.Err }
+
+// A ReplicaError says that fewer replicas than Config.MinReplicas have acknowledged a grant or a renewal in time. It is wrapped
+// in a *RedisError (an acquire that failed) or in a *LostError (a lease that ended).
+type ReplicaError struct {
+	Wanted       int // Config.MinReplicas
+	Acknowledged int
+	Connected    int // how many replicas the server has; negative: it did not say
+	Within       time.Duration
+}
+
+func (e *ReplicaError) Error() string {
+	s := fmt.Sprintf("%d of %d replicas acknowledged the write within %v", e.Acknowledged, e.Wanted, e.Within)
+	switch {
+	case e.Connected < 0:
+	case e.Connected < e.Wanted:
+		s += fmt.Sprintf("; the server has %d: have as many as MinReplicas, or set that to less", e.Connected)
+	default:
+		s += fmt.Sprintf("; the server has %d: see why they lag behind", e.Connected)
+	}
+	return s
+}
 
 // hinted is the text of an error of Redis or of the way to it, with what to do where that is known.
 func hinted(err error) string {

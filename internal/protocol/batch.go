@@ -21,6 +21,13 @@ type Batch struct {
 	poll         bool          // its requests are a poll, which counts for MaxAttempts
 	Calls        []Call
 	single       single
+
+	Replicas    int           // must acknowledge what its calls write; 0: none need
+	ReplicaWait time.Duration // for how long they are waited for
+
+	// The answer.
+	Acknowledged int // by so many
+	Connected    int // how many the server has, where too few have acknowledged; negative: it is not known
 }
 
 // single is where a batch keeps a first call of one grant, which is most of the time the only one.
@@ -84,6 +91,7 @@ func (s *State) Depart(now Instant, server Reading) *Batch {
 		s.reschedule()
 		return nil
 	}
+	s.askReplicas(batch)
 	s.Batch = batch
 	return batch
 }
@@ -138,7 +146,11 @@ func (s *State) Arrive(now Instant, batch *Batch) {
 	if trouble != nil {
 		s.sample = clockSample{} // another server may take over
 	}
-	if batch.IsAnswered() {
+	missing := batch.unacknowledged()
+	if trouble == nil && missing != nil {
+		trouble = missing
+	}
+	if batch.IsAnswered() && missing == nil {
 		s.learnTrip(now.Mono - batch.Sent.Mono)
 	}
 	if current {

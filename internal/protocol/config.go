@@ -10,6 +10,7 @@ type Config struct {
 	RetryInterval time.Duration // the longest time between two polls
 	Handover      time.Duration // for how long a permit may pass from caller to caller; negative: never
 	Slots         bool          // permits have slots
+	MinReplicas   int           // how many replicas acknowledge a grant or a renewal; 0: none
 	Linger        time.Duration // for how long a released permit may wait for the next caller; 0: not at all
 }
 

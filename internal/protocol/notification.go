@@ -65,9 +65,9 @@ func (s *State) Notified(now Instant, n Notification) {
 		at := s.sample.sent.Add(time.Duration(n.Server-s.sample.micros) * time.Microsecond)
 		end := WindowEnd(s.sample.sent, n.Expiry, s.sample.micros, s.Config.Margin)
 		if g.State == releasing {
-			s.adopt(now, at, g, end, n.Token)
+			s.adopt(now, at, g, end, n.Token, s.replicas == 0)
 		} else {
-			s.granted(now, at, g, end, n.Token)
+			s.granted(now, at, g, end, n.Token, s.replicas == 0)
 		}
 	}
 	s.reschedule()

@@ -28,7 +28,8 @@ func (s *State) renewed(now Instant, batch *Batch, c *Call, current bool) {
 	end := WindowEnd(batch.Sent, c.Expiry, c.Server, s.Config.Margin+c.ClockAhead)
 	s.takeStatus(now, c)
 	lost := c.Lost
-	if s.Watched {
+	missing := batch.unacknowledged()
+	if s.Watched && missing == nil {
 		if slack, held := slackOf(now, c.Grants); held > len(lost) {
 			s.happened(Event{Kind: EventRenewed, Leases: held - len(lost), Slack: slack, Window: s.Window})
 		}
@@ -46,6 +47,7 @@ func (s *State) renewed(now Instant, batch *Batch, c *Call, current bool) {
 		case g.State != Held: // its window ended before this answer came: no answer brings a lease back
 		case isLost:
 			s.Lose(now, g, why)
+		case missing != nil:
 		default:
 			if end.Mono > g.Until.End().Mono {
 				g.Until.set(end)
@@ -55,6 +57,10 @@ func (s *State) renewed(now Instant, batch *Batch, c *Call, current bool) {
 			}
 			s.keepSlots(now, g, c.Server)
 		}
+	}
+	if missing != nil {
+		s.notRenewed(now, c, missing)
+		return
 	}
 	if current && len(s.held) > 0 {
 		next := batch.Sent.Add(s.third())

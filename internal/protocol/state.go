@@ -54,6 +54,7 @@ type State struct {
 	againAt   Instant  // when they are; zero: there are none
 	draining  bool     // no permit is kept any more
 	slots     bool     // permits have slots, since a caller has wanted one
+	replicas  int      // how many acknowledge what is granted or renewed: the most that a caller has wanted
 
 	RenewAt     Instant // when held is renewed next; zero: nothing is held
 	pollAt      Instant // when the waiters poll next; zero: nobody waits
@@ -135,6 +136,7 @@ func New(cfg *Config, pace float64, newID func(weight int, label string) string,
 		part:       firstPart,
 		newID:      newID,
 		slots:      cfg.Slots,
+		replicas:   cfg.MinReplicas,
 
 		moreCallers: true, // by a state before this one
 		random:      random,
@@ -172,7 +174,7 @@ func (s *State) goBy(cfg *Config) {
 		s.leastTTL = s.Config.TTL
 	}
 	s.Config, s.Window = cfg, cfg.TTL-cfg.Margin
-	s.slots = s.slots || cfg.Slots
+	s.slots, s.replicas = s.slots || cfg.Slots, max(s.replicas, cfg.MinReplicas)
 }
 
 // declared records that an acquire which was sent then has brought a TTL to Redis. What is held is renewed by a longer one

@@ -16,6 +16,7 @@ func (s *story) reply(a *arguments) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	batch.Acknowledged = a.number("acknowledged", batch.Replicas)
 	return "", s.answer(batch, s.answersOf(a))
 }
 

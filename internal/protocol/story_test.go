@@ -118,7 +118,7 @@ func (s *story) begin(a *arguments) (string, error) {
 	if a.flag("no-handover") {
 		cfg.Handover = -1
 	}
-	cfg.Linger, cfg.Slots = a.duration("linger", 0), a.flag("slots")
+	cfg.Linger, cfg.Slots, cfg.MinReplicas = a.duration("linger", 0), a.flag("slots"), a.number("min-replicas", 0)
 	s.attempts = a.number("max-attempts", 0)
 	ids := 0
 	state := New(&cfg, 1, func(weight int, _ string) string { ids++; return idOf(ids, weight) }, func() float64 { return 0 })
@@ -175,6 +175,7 @@ func (s *story) askAndReply(a *arguments, granted bool) (string, error) {
 	s.batches = append(s.batches, batch)
 	s.describe(batch) // for its labels
 	said := s.answersOf(&arguments{})
+	batch.Acknowledged = batch.Replicas
 	if granted {
 		said.granted[s.label(c.waiter.grant)] = true
 	}

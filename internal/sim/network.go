@@ -55,24 +55,25 @@ type Network struct {
 	closed bool
 
 	// exec is the server's one thread. It is taken before mu.
-	exec       sync.Mutex
-	resumed    sync.Cond // of exec: the server runs again, or everything ends
-	stalled    bool
-	ended      bool
-	offset     time.Duration
-	expiring   time.Duration    // keys expire this often; 0: never by themselves
-	expired    time.Time        // by the server's clock: when they did last
-	now        func() time.Time // the system's clock, unless SetClock
-	errorReply string           // instead of executing, unless empty
-	moving     bool             // a slot moves: what names several keys is refused
-	short      bool             // the arrays that scripts answer are cut
-	busy       bool             // a script runs that takes its time
-	slowness   time.Duration    // for each argument of the commands that a script calls
-	scripts    *interpreter
-	onCommand  []func(host string, now time.Time, cmd []string)
-	onPublish  []func(channel, message string)
-	calling    *Host // whose request is being executed
-	dispatched int   // commands that it ran so far, itself and those of its script
+	exec                    sync.Mutex
+	resumed                 sync.Cond // of exec: the server runs again, or everything ends
+	stalled                 bool
+	ended                   bool
+	offset                  time.Duration
+	expiring                time.Duration    // keys expire this often; 0: never by themselves
+	expired                 time.Time        // by the server's clock: when they did last
+	now                     func() time.Time // the system's clock, unless SetClock
+	errorReply              string           // instead of executing, unless empty
+	moving                  bool             // a slot moves: what names several keys is refused
+	short                   bool             // the arrays that scripts answer are cut
+	replicas, acknowledging int              // how many there are, and how many of them have what is written
+	busy                    bool             // a script runs that takes its time
+	slowness                time.Duration    // for each argument of the commands that a script calls
+	scripts                 *interpreter
+	onCommand               []func(host string, now time.Time, cmd []string)
+	onPublish               []func(channel, message string)
+	calling                 *Host // whose request is being executed
+	dispatched              int   // commands that it ran so far, itself and those of its script
 }
 
 // NewNetwork makes an empty server that everybody can reach, at once and

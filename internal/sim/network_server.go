@@ -3,6 +3,7 @@ package sim
 import (
 	"bufio"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -221,6 +222,10 @@ func (n *Network) execute(host string, p *server.Peer, cmd []string, queue bool,
 		p.WriteError(n.errorReply)
 	case n.moving && len(cmd) > 2 && strings.HasPrefix(strings.ToUpper(cmd[0]), "EVAL") && cmd[2] != "1":
 		p.WriteError("TRYAGAIN Multiple keys request during rehashing of slot")
+	case !queue && strings.EqualFold(cmd[0], "WAIT"):
+		p.WriteInt(n.acknowledging)
+	case !queue && strings.EqualFold(cmd[0], "ROLE"):
+		n.role(p)
 	case !queue && strings.EqualFold(cmd[0], "EVALSHA"):
 		if !n.before(p, "EVALSHA", cmd[1:]...) {
 			n.scripts.evalsha(p, cmd)
@@ -241,6 +246,25 @@ func (n *Network) execute(host string, p *server.Peer, cmd []string, queue bool,
 	n.takeTime(time.Duration(n.scripts.work) * n.slowness)
 	answered()
 	return true
+}
+
+// SetReplicas gives the server so many replicas, some of which acknowledge at once what is written, and the others not at all:
+// WAIT answers without waiting. A server without replicas answers 0.
+func (n *Network) SetReplicas(replicas, acknowledging int) {
+	n.exec.Lock()
+	defer n.exec.Unlock()
+	n.replicas, n.acknowledging = replicas, acknowledging
+}
+
+// role answers ROLE.
+func (n *Network) role(p *server.Peer) {
+	p.WriteLen(3)
+	p.WriteBulk("master")
+	p.WriteInt(0)
+	p.WriteLen(n.replicas)
+	for i := range n.replicas {
+		p.WriteStrings([]string{"replica", strconv.Itoa(i), "0"})
+	}
 }
 
 // takeTime has the server do nothing else for d.

@@ -34,7 +34,7 @@ type processor interface {
 // execute runs requests in order and fills in their replies. A server that does not know a script says
 // NOSCRIPT; the calls then go on from the first that failed, in order, and carry the source. Those that
 // run twice by that find their work done: every script is safe against it.
-func execute(ctx context.Context, client processor, pipe redis.Pipeliner, requests []request) {
+func execute(ctx context.Context, client processor, pipe redis.Pipeliner, requests []request, replicas *acknowledgement) {
 	const passes = 3 // a server may restart between two of them
 	for pass := 1; ; pass++ {
 		var loaded [protocol.Acquire + 1]bool
@@ -49,7 +49,7 @@ func execute(ctx context.Context, client processor, pipe redis.Pipeliner, reques
 			r.cmd = r.command(ctx, source)
 		}
 		var whole error // why no command was sent: its connection could not be made, or not set up
-		if len(requests) == 1 && requests[0].zrem == nil {
+		if len(requests) == 1 && requests[0].zrem == nil && replicas == nil {
 			_ = client.Process(ctx, requests[0].cmd)
 		} else {
 			for i := range requests {
@@ -59,6 +59,9 @@ func execute(ctx context.Context, client processor, pipe redis.Pipeliner, reques
 				if requests[i].cmd != nil {
 					_ = pipe.Process(ctx, requests[i].cmd)
 				}
+			}
+			if replicas != nil {
+				_ = pipe.Process(ctx, replicas.command(ctx))
 			}
 			if _, err := pipe.Exec(ctx); err != nil && !slices.ContainsFunc(requests, func(r request) bool { return r.trouble() != nil }) {
 				whole = err

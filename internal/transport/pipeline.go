@@ -109,24 +109,26 @@ func (p *pipeline) carry(inline bool) {
 		return
 	}
 	if p.transport.cluster == nil {
-		p.deliver(p.entries, p.transport.Server(""), inline)
+		node, _ := p.transport.client.(*redis.Client)
+		p.deliver(p.entries, p.transport.Server(""), node, inline)
 		return
 	}
 	// One pipeline for each node: a dead one cannot hold up the answers of the living.
 	ctx := p.attempt(p.entries, inline)
-	nodes := map[string][]entry{}
+	nodes := map[*redis.Client][]entry{} // nil: it is not known which
 	for _, e := range p.entries {
-		addr := ""
-		if node, err := p.transport.cluster.MasterForKey(ctx, e.sender.Keys().Holders().(string)); err == nil {
-			addr = node.Options().Addr
-		}
-		nodes[addr] = append(nodes[addr], e)
+		node, _ := p.transport.cluster.MasterForKey(ctx, e.sender.Keys().Holders().(string))
+		nodes[node] = append(nodes[node], e)
 	}
 	var others sync.WaitGroup
-	for addr, entries := range nodes {
+	for node, entries := range nodes {
+		addr := ""
+		if node != nil {
+			addr = node.Options().Addr
+		}
 		others.Go(func() {
 			q := p.transport.newPipeline()
-			q.deliver(entries, p.transport.Server(addr), inline)
+			q.deliver(entries, p.transport.Server(addr), node, inline)
 			q.inline.end()
 			q.patient.end()
 		})
@@ -135,8 +137,24 @@ func (p *pipeline) carry(inline bool) {
 	clear(p.entries)
 }
 
-// deliver runs the calls of entries in one pipeline and hands each sender what came of its own.
-func (p *pipeline) deliver(entries []entry, server *Server, inline bool) {
+// deliver runs the calls of entries and hands each sender what came of its own. What replicas have to acknowledge goes in a
+// pipeline of its own, after the other: nobody else waits for them. node is the server's client, nil where it is not known.
+func (p *pipeline) deliver(entries []entry, server *Server, node *redis.Client, inline bool) {
+	replicated := func(e entry) bool { return e.batch.Replicas > 0 }
+	if !slices.ContainsFunc(entries, replicated) {
+		p.exchange(entries, server, inline, nil)
+		return
+	}
+	slices.SortStableFunc(entries, func(a, b entry) int { return min(a.batch.Replicas, 1) - min(b.batch.Replicas, 1) })
+	first := slices.IndexFunc(entries, replicated)
+	if first > 0 {
+		p.exchange(entries[:first], server, inline, nil)
+	}
+	p.exchange(entries[first:], server, inline, &acknowledgement{node: node})
+}
+
+// exchange runs the calls of entries in one pipeline and hands each sender what came of its own.
+func (p *pipeline) exchange(entries []entry, server *Server, inline bool, replicas *acknowledgement) {
 	ctx := p.attempt(entries, inline)
 	p.requests = p.requests[:0]
 	// Renewals go first. go-redis repeats a pipeline, some times and with pauses, while the server says to the first command
@@ -150,7 +168,11 @@ func (p *pipeline) deliver(entries []entry, server *Server, inline bool) {
 			}
 		}
 	}
-	p.execute(ctx, entries)
+	if replicas != nil {
+		replicas.execute(ctx, p, entries)
+	} else {
+		p.execute(ctx, entries)
+	}
 	for _, e := range entries {
 		e.sender.Arrive(e.batch, server)
 	}
@@ -163,12 +185,12 @@ func (p *pipeline) deliver(entries []entry, server *Server, inline bool) {
 func (p *pipeline) execute(ctx context.Context, entries []entry) {
 	if len(p.requests) > 1 && slices.ContainsFunc(entries, func(e entry) bool { return e.batch.Renews > 0 }) {
 		if conn := idleConn(p.transport.client); conn != nil {
-			execute(ctx, conn, conn.Pipeline(), p.requests)
+			execute(ctx, conn, conn.Pipeline(), p.requests, nil)
 			_ = conn.Close() // it goes back to its pool
 			return
 		}
 	}
-	execute(ctx, p.transport.client, p.pipe, p.requests)
+	execute(ctx, p.transport.client, p.pipe, p.requests, nil)
 }
 
 // idleConn returns an idle connection of the client, if the pool that go-redis keeps for pipelines has none; else nil.

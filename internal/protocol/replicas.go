@@ -1,0 +1,69 @@
+package protocol
+
+import (
+	"fmt"
+	"time"
+)
+
+// With MinReplicas a grant or a renewal counts only when so many replicas have acknowledged it: the transport sends WAIT
+// behind the calls of the batch, over the same connection. What is not acknowledged is not trusted: a grant goes back and
+// its waiter fails, a renewal moves no window. A promotion ran in another process's call, whose connection knows nothing of
+// this process's replicas: the permit is renewed before its waiter gets it.
+
+// An Unacknowledged is the trouble of a batch that too few replicas have acknowledged.
+type Unacknowledged struct {
+	Wanted, Acknowledged int
+	Connected            int // how many replicas the server has; negative: it is not known
+	Within               time.Duration
+}
+
+func (e *Unacknowledged) Error() string {
+	has := ""
+	if e.Connected >= 0 {
+		has = fmt.Sprintf("; the server has %d", e.Connected)
+	}
+	return fmt.Sprintf("%d of %d replicas acknowledged the write within %v%s", e.Acknowledged, e.Wanted, e.Within, has)
+}
+
+// askReplicas has the batch acknowledged, where it grants or renews something.
+func (s *State) askReplicas(batch *Batch) {
+	if s.replicas == 0 {
+		return
+	}
+	for i := range batch.Calls {
+		if batch.Calls[i].Verb != Release {
+			batch.Replicas, batch.ReplicaWait, batch.Connected = s.replicas, max(batch.giveUp.Mono-batch.Sent.Mono, 0)/2, -1
+			return
+		}
+	}
+}
+
+// unacknowledged is why what b brought does not count; nil: it does.
+func (b *Batch) unacknowledged() *Unacknowledged {
+	if b.Acknowledged >= b.Replicas {
+		return nil
+	}
+	return &Unacknowledged{Wanted: b.Replicas, Acknowledged: b.Acknowledged, Connected: b.Connected, Within: b.ReplicaWait.Round(time.Millisecond)}
+}
+
+// refuse gives back the permit of g, which its waiter has not got yet, and fails the waiter.
+func (s *State) refuse(now Instant, g *Grant, why error) {
+	w := s.detach(g)
+	w.Trouble = why
+	s.giveBack(now, g)
+	s.Leave(now, w, &Reason{Kind: Unanswered, Trouble: why})
+}
+
+// notRenewed records that a renewal ran and was not acknowledged by enough replicas. It is tried again soon.
+func (s *State) notRenewed(now Instant, c *Call, why error) {
+	for _, g := range c.Grants {
+		if g.State == Held && g.waiter != nil {
+			s.drop(g)
+			s.refuse(now, g, why)
+		}
+	}
+	s.happened(Event{Kind: EventRenewalFailed, Leases: len(c.Grants), Window: s.Window, Err: why})
+	if len(s.held) > 0 {
+		s.RenewAt = earlier(s.RenewAt, now.Add(s.delay(s.failures)))
+	}
+}

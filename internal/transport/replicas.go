@@ -1,0 +1,84 @@
+package transport
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/eqworks/passbuddy/internal/protocol"
+)
+
+// An acknowledgement asks how many replicas have what a pipeline wrote, by a WAIT at its end. WAIT covers all that came before
+// it in the replication stream, also what others wrote. It has no key, so that on a Cluster it has to go to the node itself.
+type acknowledgement struct {
+	node    *redis.Client // nil: it is not known who that is, and nothing is acknowledged
+	wanted  int
+	timeout time.Duration
+	wait    *redis.IntCmd
+}
+
+// command is a WAIT that has not been sent.
+func (a *acknowledgement) command(ctx context.Context) redis.Cmder {
+	a.wait = redis.NewIntCmd(ctx, "wait", a.wanted, max(a.timeout.Milliseconds(), 1))
+	return a.wait
+}
+
+// execute runs the requests of p, and says in the batches of entries how many replicas have acknowledged them.
+func (a *acknowledgement) execute(ctx context.Context, p *pipeline, entries []entry) {
+	for _, e := range entries {
+		a.wanted, a.timeout = max(a.wanted, e.batch.Replicas), max(a.timeout, e.batch.ReplicaWait)
+	}
+	if a.node == nil {
+		p.execute(ctx, entries)
+		return
+	}
+	execute(ctx, a.node, a.node.Pipeline(), p.requests, a)
+	acknowledged, connected := 0, -1
+	if a.wait.Err() == nil {
+		acknowledged = int(a.wait.Val())
+	}
+	if cluster := p.transport.cluster; cluster != nil && anyMoved(p.requests) {
+		cluster.ReloadState(ctx)
+	}
+	if err := a.wait.Err(); err != nil && failureOf(err).Permanent {
+		refuse(p.requests, fmt.Errorf("WAIT: %w", err))
+	} else if acknowledged < a.wanted {
+		connected = replicasOf(ctx, a.node)
+	}
+	for _, e := range entries {
+		e.batch.Acknowledged, e.batch.Connected = acknowledged, connected
+	}
+}
+
+// refuse has what was granted or renewed fail.
+func refuse(requests []request, err error) {
+	for _, r := range requests {
+		if r.call.Verb != protocol.Release && r.call.Failure.Err == nil {
+			r.call.Failure = failureOf(err)
+		}
+	}
+}
+
+func anyMoved(requests []request) bool {
+	for _, r := range requests {
+		if err := r.call.Failure.Err; err != nil && redis.HasErrorPrefix(err, "MOVED") {
+			return true
+		}
+	}
+	return false
+}
+
+// replicasOf is how many replicas a server has; negative: it does not say.
+func replicasOf(ctx context.Context, node *redis.Client) int {
+	role, err := node.Do(ctx, "role").Slice()
+	if err != nil || len(role) != 3 || role[0] != "master" {
+		return -1
+	}
+	replicas, isList := role[2].([]any)
+	if !isList {
+		return -1
+	}
+	return len(replicas)
+}

@@ -1,0 +1,287 @@
+package lease_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/eqworks/passbuddy/internal/redistest"
+	"github.com/eqworks/passbuddy/internal/sim"
+	"github.com/eqworks/passbuddy/lease"
+)
+
+// What replicas acknowledge: Config.MinReplicas.
+
+func replicated(n int) func(*lease.Config) { return func(c *lease.Config) { c.MinReplicas = n } }
+
+func (w *world) mustLackReplicas(who string, err error, acknowledged, connected int) {
+	w.Helper()
+	var missing *lease.ReplicaError
+	if !errors.As(err, &missing) || missing.Acknowledged != acknowledged || missing.Connected != connected {
+		w.Errorf("%s: %v; want a ReplicaError, %d acknowledged of %d", who, err, acknowledged, connected)
+	}
+}
+
+func TestAGrantThatTooFewReplicasAcknowledgeGoesBack(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.net.SetFaults(sim.Faults{Latency: time.Millisecond})
+		m, _ := w.process("a")
+		s := w.semaphore(m, 1, replicated(2))
+		for _, acknowledged := range []int{0, 1} {
+			w.net.SetReplicas(2, acknowledged)
+			_, err := s.Acquire(context.Background())
+			w.mustLackReplicas("an acquire", err, acknowledged, 2)
+			_, err = s.TryAcquire(context.Background())
+			w.mustLackReplicas("one attempt", err, acknowledged, 2)
+			var trouble *lease.RedisError
+			if !errors.As(err, &trouble) || !strings.Contains(err.Error(), fmt.Sprintf("%d of 2 replicas acknowledged the write within", acknowledged)) {
+				w.Errorf("the error is %v", err)
+			}
+			time.Sleep(100 * time.Millisecond)
+			w.mustBeFree("after it failed")
+		}
+		w.net.SetReplicas(1, 1)
+		_, err := s.Acquire(context.Background())
+		w.mustLackReplicas("an acquire with one replica", err, 1, 1)
+		if err == nil || !strings.Contains(err.Error(), "the server has 1: have as many as MinReplicas, or set that to less") {
+			w.Errorf("the error is %v", err)
+		}
+		w.net.SetReplicas(2, 2)
+		w.release(w.acquire(s))
+	})
+}
+
+func TestARenewalThatTooFewReplicasAcknowledgeMovesNoWindow(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.net.SetReplicas(1, 1)
+		m, _ := w.process("a")
+		s := w.semaphore(m, 1, replicated(1))
+		l := w.acquire(s)
+		time.Sleep(3 * worldTTL)
+		w.mustHold(l)
+		w.net.SetReplicas(1, 0)
+		until := l.TrustedUntil()
+		<-l.Context().Done()
+		if now := time.Now(); now.After(until.Add(time.Millisecond)) || now.Before(until.Add(-worldTTL/3)) {
+			w.Errorf("told at %v, the last acknowledged window ends at %v", now, until)
+		}
+		if !errors.Is(l.Err(), lease.ErrLost) {
+			w.Errorf("the lease ended with %v", l.Err())
+		}
+		w.mustLackReplicas("a lost lease", l.Err(), 0, 1)
+		_ = l.Release()
+
+		w.net.SetReplicas(1, 1) // trouble that is shorter than a third of the TTL
+		time.Sleep(worldTTL)
+		l = w.acquire(s)
+		for range 5 {
+			time.Sleep(worldTTL / 3)
+			w.net.SetReplicas(1, 0)
+			time.Sleep(worldTTL / 3)
+			w.net.SetReplicas(1, 1)
+			time.Sleep(worldTTL / 3)
+			w.mustHold(l)
+		}
+		w.release(l)
+	})
+}
+
+// Its own process has to hear from the replicas, whoever gave the permit.
+func TestAPromotionIsAcknowledgedBeforeItsWaiterHasIt(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.net.SetFaults(sim.Faults{Latency: time.Millisecond})
+		w.net.SetReplicas(1, 1)
+		a, _ := w.process("a")
+		b, _ := w.process("b")
+		s, other := w.semaphore(a, 1, replicated(1)), w.semaphore(b, 1, replicated(1))
+		for _, acknowledges := range []bool{true, false} {
+			l := w.acquire(s)
+			waits := asking(w, other)
+			time.Sleep(50 * time.Millisecond)
+			if !acknowledges {
+				w.net.SetReplicas(1, 0)
+			}
+			start := time.Now()
+			w.release(l)
+			g := <-waits
+			if took := g.at.Sub(start); took > 50*time.Millisecond {
+				w.Errorf("it took %v", took)
+			}
+			if acknowledges {
+				if g.err != nil {
+					w.Fatal(g.err)
+				}
+				w.mustHold(g.lease)
+				w.release(g.lease)
+			} else {
+				w.mustLackReplicas("who was promoted", g.err, 0, 1)
+				time.Sleep(50 * time.Millisecond)
+				w.mustBeFree("afterwards")
+			}
+		}
+	})
+}
+
+func TestMinReplicasIsChecked(t *testing.T) {
+	inBubble(t, func(w *world) {
+		m, _ := w.process("a")
+		for _, n := range []int{-1, 101} {
+			_, err := m.Semaphore(lease.Config{Name: "gpu", Capacity: 1, MinReplicas: n})
+			var bad *lease.OptionError
+			if !errors.As(err, &bad) || bad.Option != "Config.MinReplicas" {
+				w.Errorf("MinReplicas %d: %v", n, err)
+			}
+		}
+	})
+}
+
+// withReplica starts a server and a replica of it.
+func withReplica(t *testing.T) (server, replica *redistest.Server) {
+	t.Helper()
+	server = redistest.Start(t, "--repl-diskless-sync-delay", "0")
+	_, port, _ := net.SplitHostPort(server.Addr())
+	replica = redistest.Start(t, "--replicaof", "127.0.0.1", port)
+	redistest.Eventually(t, "the replica follows", func(ctx context.Context) error {
+		n, err := server.Client(t).Wait(ctx, 1, 100*time.Millisecond).Result()
+		if err == nil && n == 0 {
+			err = errors.New("not yet")
+		}
+		return err
+	})
+	return server, replica
+}
+
+func TestRealRedisReplicasAcknowledge(t *testing.T) {
+	inRealTime(t)
+	server, replica := withReplica(t)
+	m, _ := openWith(t, "redis://"+server.Addr())
+	const ttl = 2 * time.Second
+	s := gpu(t, m, lease.Config{TTL: ttl, MinReplicas: 1, Capacity: 2})
+	l := realAcquire(t, s)
+	there, err := replica.Client(t).ZScore(t.Context(), "passbuddy-gpu", l.ID()).Result()
+	if err != nil || there < float64(time.Now().UnixMilli()) {
+		t.Errorf("the replica knows of %v (%v)", there, err)
+	}
+	replica.Pause()
+	start := time.Now()
+	_, err = s.Acquire(t.Context())
+	var missing *lease.ReplicaError
+	if !errors.As(err, &missing) || missing.Acknowledged != 0 || missing.Connected != 1 {
+		t.Errorf("an acquire without its replica: %v", err)
+	}
+	if took := time.Since(start); took > ttl/2 {
+		t.Errorf("it took %v", took)
+	}
+	<-l.Context().Done()
+	if late := time.Since(l.TrustedUntil()); late > ttl/20 || !errors.Is(l.Err(), lease.ErrLost) {
+		t.Errorf("told %v after the window: %v", late, l.Err())
+	}
+	if !errors.As(l.Err(), &missing) {
+		t.Errorf("the lease was lost for %v", l.Err())
+	}
+	_ = l.Release()
+	replica.Resume()
+	if err := realAcquire(t, s).Release(); err != nil {
+		t.Error(err)
+	}
+	two := gpu(t, m, lease.Config{TTL: ttl, MinReplicas: 2, Capacity: 2})
+	if _, err := two.Acquire(t.Context()); !errors.As(err, &missing) || missing.Acknowledged != 1 || missing.Connected != 1 {
+		t.Errorf("an acquire that wants two replicas: %v", err)
+	}
+}
+
+func TestRealRedisAUserThatMayNotWait(t *testing.T) {
+	server, _ := withReplica(t)
+	admin := server.Client(t)
+	if err := admin.Do(t.Context(), "ACL", "SETUSER", "nowait", "on", ">pw", "~*", "&*", "+@all", "-wait").Err(); err != nil {
+		t.Fatal(err)
+	}
+	m, _ := openWith(t, "redis://nowait:pw@"+server.Addr())
+	s := gpu(t, m, lease.Config{MinReplicas: 1})
+	start := time.Now()
+	_, err := s.Acquire(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "NOPERM") || !strings.Contains(err.Error(), "wait") || time.Since(start) > 2*time.Second {
+		t.Errorf("after %v: %v", time.Since(start), err)
+	}
+	redistest.Eventually(t, "nothing is held", func(ctx context.Context) error { return gone(admin, "passbuddy-gpu") })
+}
+
+var failovers = flag.Int("failovers", 2, "how many failovers TestSentinelNoFailoverGivesAPermitTwice makes")
+
+// A replica that lags takes over. What it has not acknowledged, nobody may have trusted.
+func TestSentinelNoFailoverGivesAPermitTwice(t *testing.T) {
+	for _, n := range []int{1, 0} {
+		t.Run(fmt.Sprintf("MinReplicas=%d", n), func(t *testing.T) {
+			inRealTime(t)
+			set := redistest.StartSentinel(t)
+			var live atomic.Int64 // leases of the only permit
+			var twice, granted, refused atomic.Int64
+			ctx, stop := context.WithCancel(t.Context())
+			var all sync.WaitGroup
+			for range 3 {
+				m, err := lease.Open(sentinelURL(set), lease.Options{Logger: quiet})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer m.Close()
+				s := gpu(t, m, lease.Config{TTL: 3 * time.Second, MinReplicas: n})
+				for range 3 {
+					all.Go(func() { useTheOnlyPermit(ctx, s, &live, &twice, &granted, &refused) })
+				}
+			}
+			for range *failovers {
+				set.AwaitReplication()
+				master, replica := set.Master(), set.Replica()
+				replica.Pause()
+				time.Sleep(300 * time.Millisecond) // the replica has none of what happens now
+				master.Kill()
+				replica.Resume()
+				set.AwaitNewMaster(master)
+				master.Restart()
+			}
+			stop()
+			all.Wait()
+			t.Logf("%d failovers: %d leases, %d acquires refused, %d grants while another lease lived", *failovers, granted.Load(), refused.Load(), twice.Load())
+			if n > 0 && twice.Load() > 0 {
+				t.Errorf("%d grants while another lease lived", twice.Load())
+			}
+			if granted.Load() == 0 {
+				t.Error("nobody ever had the permit")
+			}
+		})
+	}
+}
+
+// useTheOnlyPermit acquires, again and again, and counts those grants that came while another lease lived.
+func useTheOnlyPermit(ctx context.Context, s *lease.Semaphore, live, twice, granted, refused *atomic.Int64) {
+	for ctx.Err() == nil {
+		l, err := s.Acquire(ctx, lease.MaxWait(time.Second))
+		if err != nil {
+			refused.Add(1)
+			time.Sleep(10 * time.Millisecond)
+			continue
+		}
+		held := l.Held()
+		if !l.Valid() {
+			_ = l.Release()
+			continue
+		}
+		granted.Add(1)
+		if live.Add(1) > 1 {
+			twice.Add(1)
+		}
+		select { // works
+		case <-held.Done():
+		case <-time.After(50 * time.Millisecond):
+		}
+		live.Add(-1)
+		_ = l.Release()
+	}
+}
