@@ -130,6 +130,20 @@
 // [Label] says what a permit is for. It is part of the permit's id, so that [Semaphore.Inspect], tracers, the log and
 // whoever looks into Redis see it, of those who wait too.
 //
+// # Replicas that acknowledge
+//
+// A failover to a replica that has not got the latest writes forgets grants, and gives their permits away a second time. With
+// Config.MinReplicas n, a grant and a renewal count only when n replicas have acknowledged them (Redis's WAIT, over the same
+// connection): an acquire without them gives its permit back and fails with a [ReplicaError] in a RedisError, and a renewal
+// without them does not extend the lease, which ends in time if that lasts. With as many as the server has replicas, no
+// failover to one of them gives a permit away twice. It costs each grant and each renewal a trip to the replicas; a process
+// whose other semaphores go without does not wait for them there. A failing or slow replica stops new leases: have more replicas
+// than MinReplicas asks for where that must not be, and know that a failover may then choose one that lags.
+//
+// What it does not cover: a server that loses data when it starts again (have it write them down, or not start by itself),
+// places in the queue, an operator's orders, and a slot of a Cluster that moves for longer than the trust window, in which
+// renewals are refused. Several independent servers are no replicas of each other.
+//
 // # The client
 //
 // Any redis.UniversalClient but a Ring works. With ContextTimeoutEnabled, as [Open] sets it, the client frees the

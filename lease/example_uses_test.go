@@ -307,3 +307,22 @@ func Example_label() {
 	}
 	// Output: "nightly re-index" holds 1
 }
+
+// A migration that must not run twice, not even when the server fails over while it runs.
+func Example_minReplicas() {
+	m, err := lease.Open("redis://:secret@sentinel-1:26379/0?master_name=main&addr=sentinel-2:26379", lease.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close()
+	migration := mustSemaphore(m, lease.Config{Name: "migration", Capacity: 1, MinReplicas: 2})
+
+	err = migration.Do(context.Background(), func(ctx context.Context) error {
+		fmt.Println("migrates")
+		return ctx.Err()
+	})
+	var missing *lease.ReplicaError
+	if errors.As(err, &missing) {
+		log.Fatalf("only %d of %d replicas follow; nothing was migrated", missing.Acknowledged, missing.Wanted)
+	}
+}

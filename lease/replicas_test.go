@@ -222,6 +222,7 @@ func TestSentinelNoFailoverGivesAPermitTwice(t *testing.T) {
 			inRealTime(t)
 			set := redistest.StartSentinel(t)
 			var live atomic.Int64 // leases of the only permit
+			var lags atomic.Bool  // the replica does not follow
 			var twice, granted, refused atomic.Int64
 			ctx, stop := context.WithCancel(t.Context())
 			var all sync.WaitGroup
@@ -231,9 +232,9 @@ func TestSentinelNoFailoverGivesAPermitTwice(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer m.Close()
-				s := gpu(t, m, lease.Config{TTL: 3 * time.Second, MinReplicas: n})
+				s := gpu(t, m, lease.Config{TTL: 5 * time.Second, MinReplicas: n})
 				for range 3 {
-					all.Go(func() { useTheOnlyPermit(ctx, s, &live, &twice, &granted, &refused) })
+					all.Go(func() { useTheOnlyPermit(ctx, s, &lags, &live, &twice, &granted, &refused) })
 				}
 			}
 			mustGoOn := func(when string) {
@@ -250,9 +251,11 @@ func TestSentinelNoFailoverGivesAPermitTwice(t *testing.T) {
 				mustGoOn(fmt.Sprintf("before failover %d", i+1))
 				master, replica := set.Master(), set.Replica()
 				replica.Pause()
+				lags.Store(true)
 				time.Sleep(300 * time.Millisecond) // the replica has none of what happens now
 				master.Kill()
 				replica.Resume()
+				lags.Store(false)
 				set.AwaitNewMaster(master)
 				master.Restart()
 			}
@@ -269,7 +272,7 @@ func TestSentinelNoFailoverGivesAPermitTwice(t *testing.T) {
 }
 
 // useTheOnlyPermit acquires, again and again, and counts those grants that came while another lease lived.
-func useTheOnlyPermit(ctx context.Context, s *lease.Semaphore, live, twice, granted, refused *atomic.Int64) {
+func useTheOnlyPermit(ctx context.Context, s *lease.Semaphore, lags *atomic.Bool, live, twice, granted, refused *atomic.Int64) {
 	for ctx.Err() == nil {
 		l, err := s.Acquire(ctx, lease.MaxWait(time.Second))
 		if err != nil {
@@ -286,9 +289,14 @@ func useTheOnlyPermit(ctx context.Context, s *lease.Semaphore, live, twice, gran
 		if live.Add(1) > 1 {
 			twice.Add(1)
 		}
-		select { // works
+		work := 10 * time.Millisecond
+		if lags.Load() {
+			work = 4 * time.Second // longer than a failover takes
+		}
+		select {
 		case <-held.Done():
-		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+		case <-time.After(work):
 		}
 		live.Add(-1)
 		_ = l.Release()

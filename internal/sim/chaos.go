@@ -92,7 +92,11 @@ func (c *chaos) gentle(d time.Duration) {
 	case flushScripts:
 		n.FlushScripts()
 	case restart:
-		n.Restart(true)
+		if c.fleet.replicated {
+			c.failOver(d)
+		} else {
+			n.Restart(true)
+		}
 	case errorReply:
 		n.SetError([]string{"LOADING loading", "READONLY replica", "CLUSTERDOWN down", "MASTERDOWN down", "BUSY script"}[c.rand.IntN(5)])
 		time.Sleep(d)
@@ -161,6 +165,13 @@ func (c *chaos) takeOver(by time.Duration) {
 	} else {
 		c.fleet.moveOn()
 	}
+}
+
+// failOver has a replica take over that has lagged behind for d. What it has not acknowledged is lost.
+func (c *chaos) failOver(d time.Duration) {
+	replica := c.fleet.network.StopReplica()
+	time.Sleep(d)
+	replica.TakeOver(c.fleet.checker.lookAgain)
 }
 
 // steps reports whether the server's clock steps in a gentle fleet, by less than a third of any window: in every second
@@ -262,6 +273,10 @@ func (c *chaos) hard(d time.Duration) {
 		p := c.process()
 		c.pause(p, 2*d)
 	case loseData:
+		if c.fleet.replicated {
+			c.failOver(d)
+			return
+		}
 		c.fleet.checker.epoch(func() { n.Restart(false); c.fleet.checker.empty() })
 	case stepByHalfATTL:
 		by := c.upTo(c.fleet.longestTTL()) - c.fleet.longestTTL()/2

@@ -86,6 +86,9 @@ func live(plan Plan) Report {
 		log: slog.New(slog.NewTextHandler(io.Discard, nil)), calmness: make(chan struct{}),
 	}
 	f.network.ExpireKeys(expiryGrain)
+	if f.replicated {
+		f.network.SetReplicas(1, 1)
+	}
 	f.trouble(f.network, true)
 	f.checker = newChecker(f.network, f.sems)
 	f.checker.soon = 6*f.trip() + 10*time.Millisecond

@@ -177,12 +177,15 @@ func (n *Network) SetClockOffset(d time.Duration) {
 func (n *Network) ExpireKeys(d time.Duration) {
 	n.exec.Lock()
 	defer n.exec.Unlock()
-	n.expiring, n.expired = d, n.now().Add(n.offset)
+	n.expiring, n.expired = d, n.time()
 }
+
+// time is what the server's clock shows.
+func (n *Network) time() time.Time { return n.now().Add(n.offset) }
 
 // expire sets the server's clock, and lets keys expire.
 func (n *Network) expire() {
-	at := n.now().Add(n.offset)
+	at := n.time()
 	n.redis.SetTime(at)
 	if passed := at.Sub(n.expired); n.expiring > 0 && (passed >= n.expiring || passed < 0) {
 		n.redis.FastForward(max(passed, 0)) // a clock that was set back ends nothing
@@ -246,14 +249,6 @@ func (n *Network) execute(host string, p *server.Peer, cmd []string, queue bool,
 	n.takeTime(time.Duration(n.scripts.work) * n.slowness)
 	answered()
 	return true
-}
-
-// SetReplicas gives the server so many replicas, some of which acknowledge at once what is written, and the others not at all:
-// WAIT answers without waiting. A server without replicas answers 0.
-func (n *Network) SetReplicas(replicas, acknowledging int) {
-	n.exec.Lock()
-	defer n.exec.Unlock()
-	n.replicas, n.acknowledging = replicas, acknowledging
 }
 
 // role answers ROLE.

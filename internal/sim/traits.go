@@ -19,6 +19,7 @@ type traits struct {
 	operated      bool          // somebody resizes, pauses and revokes
 	changing      bool          // processes declare other limits from time to time, and some callers are strict
 	clustered     bool          // the processes take the server for a Cluster
+	replicated    bool          // grants and renewals wait for a replica, which takes over from time to time
 	labelled      bool          // callers label their permits
 	heavy         bool          // a process holds leases of great weight
 	margin, retry time.Duration // parts of a TTL; 0: the default
@@ -80,7 +81,7 @@ func (p Plan) traits(r *rand.Rand) traits {
 		s.lingers = [][]time.Duration{{0}, {20 * time.Millisecond}, {ttl / 2}, {0, ttl / 10, ttl / 3}}[own.IntN(4)]
 		s.slots = own.IntN(2) == 0
 	}
-	t.labelled = own.IntN(4) == 0
+	t.labelled, t.replicated = own.IntN(4) == 0, own.IntN(4) == 0
 	return t
 }
 
@@ -91,6 +92,9 @@ func (t traits) declare(s semaphore, r *rand.Rand) lease.Config {
 		Linger: s.lingers[r.IntN(len(s.lingers))], Slots: s.slots,
 		Name: s.name, Capacity: s.capacities[r.IntN(len(s.capacities))], TTL: ttl, RetryInterval: ttl / t.retry,
 		Handover: s.handovers[r.IntN(len(s.handovers))], MaxAttempts: t.attempts, Strict: t.changing && r.IntN(8) == 0,
+	}
+	if t.replicated {
+		cfg.MinReplicas = 1
 	}
 	if t.margin > 0 {
 		cfg.Margin = ttl / t.margin

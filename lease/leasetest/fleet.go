@@ -29,6 +29,7 @@ type Fleet struct {
 func NewFleet(t testing.TB) *Fleet {
 	t.Helper()
 	f := &Fleet{t: t, net: sim.NewNetwork(1)}
+	f.SetReplicas(100)
 	t.Cleanup(func() { // after those of the processes
 		f.net.Close()
 		if inBubble() {
@@ -37,6 +38,10 @@ func NewFleet(t testing.TB) *Fleet {
 	})
 	return f
 }
+
+// SetReplicas has n replicas acknowledge what is written from now on; all that Config.MinReplicas can ask for at first. Where it
+// asks for more, acquires and renewals find that they are missing.
+func (f *Fleet) SetReplicas(n int) { f.net.SetReplicas(n, n) }
 
 // A Process is a manager, as a process of the fleet has it, and its way to Redis.
 type Process struct {
