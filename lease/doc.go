@@ -68,11 +68,10 @@
 // shortens every window on that server by the step, once, and renews all permits at once. So a step that leaves time
 // for one renewal costs no lease, and a step that is shorter than the Margin breaks nothing, even before it is found.
 // Between a longer step and the next answer, Redis may give away a permit that is still trusted. The same holds where
-// another node of a Cluster, or a replica, takes over with another clock. After a step back, permits live for longer by
-// as much, until their holder renews them by the new clock. A process may crash before it learns of the step: its
-// permits and its waiters then last for too long. The first caller that finds no room, or finds such a waiter at the
-// head of the queue, shortens them: they then last for at most the longest TTL that any process has declared since the
-// semaphore was last empty. [Semaphore.Inspect] shows what is there. Expiries that PassBuddy for Node has written are
+// another node of a Cluster, or a replica, takes over with another clock. After a step back, what is in Redis lasts for longer by
+// as much. Where a process crashes, the first caller that finds no room, or finds a waiter of it at the head of the queue,
+// shortens that: its permits and its waiters then last for at most the longest TTL that any process has declared since
+// the semaphore was last empty. [Semaphore.Inspect] shows what is there. Expiries that PassBuddy for Node has written are
 // left as they are. When this machine's wall clock jumps ahead, leases can be lost; when it jumps back, none is.
 //
 // # Pausing and suspending

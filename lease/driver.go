@@ -216,9 +216,6 @@ func (d *driver) Arrive(batch *protocol.Batch, server *transport.Server) {
 		d.round = transport.Round{}
 	}
 	changed := step.Micros != 0
-	if changed && forward == 0 { // it went back
-		d.state.SetBack = true
-	}
 	if changed || moved {
 		d.state.Shorten(now, forward) // before what batch brings: that is measured by the new clock
 	}
@@ -259,9 +256,6 @@ func (d *driver) hear(server *transport.Server, step protocol.Reading) {
 		return
 	}
 	now := d.manager.now()
-	if changed && forward == 0 { // it went back
-		d.state.SetBack = true
-	}
 	d.state.Shorten(now, forward)
 	d.finish(now, false)
 }

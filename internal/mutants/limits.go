@@ -19,8 +19,6 @@ var limitMutants = []mutant{
 		edit{stateGo, "expiry > 0 || expiry == 0 && waits(c.Ages[i])", "expiry > 0"}),
 	state("any answer declares the TTL that is wanted", "TTL",
 		edit{stateGo, "if s.wanted != nil && ttl >= s.wanted.TTL && sent", "if s.wanted != nil && sent"}),
-	state("a renewal after a step back goes by a TTL that was made shorter", "TTL",
-		edit{renewals, "	if s.SetBack { // it may", "	if false { // it may"}),
 	state("who does not wait sees to the queue's lifetime", "SeesToNothing",
 		edit{stateGo, "if c.Refresh && waits(c.Ages[i]) && ttl", "if c.Refresh && ttl"}),
 	state("an answer of an earlier wish declares a TTL", "EarlierWish",

@@ -242,7 +242,6 @@ func (s *State) failed(now Instant, c *Call, why Failure) {
 			}
 		}
 	case Renew:
-		s.SetBack = s.SetBack || c.SetBack
 		s.happened(Event{Kind: EventRenewalFailed, Leases: len(c.Grants), Window: s.Window, Err: why.Err})
 		if len(s.held) > 0 {
 			s.RenewAt = earlier(s.RenewAt, again)

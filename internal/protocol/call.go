@@ -37,7 +37,6 @@ type Call struct {
 	Promote     bool    // release: give what is freed to those who wait; an acquire does so anyway
 	Look        bool    // release: nobody seems to wait; look whether that is so
 	MayBeQueued bool    // release: some may be in the shared queue, or go by another name
-	SetBack     bool    // renew: the server's clock was set back: what it said before is too far ahead
 
 	// The answer.
 	Late       bool       // acquire: it ran past its NotAfter and asked for nothing

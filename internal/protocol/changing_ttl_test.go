@@ -171,36 +171,3 @@ func TestALongerTTLDoesNotPutOffWhatHasAShortWindow(t *testing.T) {
 		t.Errorf("the next renewal is due in %v", next)
 	}
 }
-
-// After a step back a renewal sets the expiry, and may lower it. Windows that were granted by a longer TTL still rest on
-// that.
-func TestARenewalAfterAStepBackKeepsTheLongestTTLOfWhatIsHeld(t *testing.T) {
-	s := newStateTest(t, 1)
-	g := s.acquired(at(0))
-	s.reconfigure(at(0), testTTL/2)
-	s.RenewNow(at(0))
-	renewal := s.mustDepart(at(0), Renew)
-	s.mustSay(renewal, testTTL/2)
-	run(renewal, at(0), 0)
-	s.Arrive(at(0), renewal)
-	s.SetBack = true
-	s.RenewNow(at(0))
-	renewal = s.mustDepart(at(0), Renew)
-	if left, says := g.Until.End().Mono-at(0).Mono, time.Duration(renewal.Calls[0].TTL)*time.Millisecond; says < left+s.Config.Margin || says > testTTL+2*time.Millisecond {
-		t.Errorf("it says %v, and the window ends in %v", says, left)
-	}
-	run(renewal, at(0), 0)
-	s.Arrive(at(0), renewal)
-
-	s.Release(at(0), g.Holding)
-	release := s.mustDepart(at(0), Release)
-	run(release, at(0), 0)
-	s.Arrive(at(0), release)
-	s.acquired(at(time.Second))
-	s.SetBack = true
-	s.RenewNow(at(time.Second))
-	renewal = s.mustDepart(at(time.Second), Renew)
-	if says := time.Duration(renewal.Calls[0].TTL) * time.Millisecond; says > testTTL/2+2*time.Millisecond {
-		t.Errorf("it says %v, and nothing is left of what was granted before", says)
-	}
-}

@@ -151,7 +151,7 @@ func (s *State) endHolds(now Instant) {
 func (s *State) granted(now, at Instant, g *Grant, end Instant, token int64, acknowledged bool) {
 	g.mayBeQueued = false
 	// A script of another process may have granted it for longer than this process's TTL, after a step back of the clock.
-	// The next renewal sets the expiry by that TTL: the lease must not be trusted for longer.
+	// Others may draw it in to that TTL: the lease must not be trusted for longer.
 	end = earlier(end, at.Add(s.Window+time.Millisecond))
 	if now.Reached(end) {
 		s.detach(g)

@@ -136,22 +136,15 @@ func (s *State) addRenewals(now Instant, batch *Batch) {
 		due = slices.Clone(s.held)
 		slices.SortFunc(due, func(a, b *Grant) int { return cmp.Compare(a.Until.End().Mono, b.Until.End().Mono) })
 	}
-	ttl := s.Config.TTL
-	if s.SetBack { // it may shorten, and a window may be left that was granted or renewed by a longer TTL
-		for _, g := range s.held {
-			ttl = max(ttl, now.Until(g.Until.End())+s.Config.Margin+time.Millisecond)
-		}
-	}
 	for _, g := range due {
 		if batch.Renews > 0 && batch.Renews+int(g.Weight) > s.part {
 			batch.nextPartAt = g.Until.End().Add(s.third() - s.Window)
 			return
 		}
 		c := batch.add(Renew, g, 0, false)
-		c.SetBack, c.TTL = s.SetBack, ttl.Milliseconds()
+		c.TTL = s.Config.TTL.Milliseconds()
 		batch.Renews += int(g.Weight)
 	}
-	s.SetBack = false // a step that is found from now on may come after what is sent
 }
 
 // learnPart sets the size of the next part by how long this one took, less the round trip: a server that is far away is

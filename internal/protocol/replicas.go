@@ -1,9 +1,6 @@
 package protocol
 
-import (
-	"fmt"
-	"time"
-)
+import "time"
 
 // With MinReplicas a grant or a renewal counts only when so many replicas have acknowledged it: the transport sends WAIT
 // behind the calls of the batch, over the same connection. What is not acknowledged is not trusted: a grant goes back and
@@ -17,13 +14,7 @@ type Unacknowledged struct {
 	Within               time.Duration
 }
 
-func (e *Unacknowledged) Error() string {
-	has := ""
-	if e.Connected >= 0 {
-		has = fmt.Sprintf("; the server has %d", e.Connected)
-	}
-	return fmt.Sprintf("%d of %d replicas acknowledged the write within %v%s", e.Acknowledged, e.Wanted, e.Within, has)
-}
+func (e *Unacknowledged) Error() string { return "too few replicas acknowledged the write" }
 
 // askReplicas has the batch acknowledged, where it grants or renews something.
 func (s *State) askReplicas(batch *Batch) {

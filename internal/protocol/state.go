@@ -42,7 +42,6 @@ type State struct {
 	proven      int           // how many of them one batch has lately renewed in good time
 	trip        time.Duration // how long an answer takes whatever it is: the quickest lately; 0: there was none
 
-	SetBack   bool // the server's clock was set back: the next renewal sets expiries, instead of only raising them
 	Listening bool // somebody waits in the shared queue: notifications are wanted
 	Watched   bool // somebody listens to events
 

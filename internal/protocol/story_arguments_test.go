@@ -128,7 +128,7 @@ func TestAStoryNamesWhatItDoesNotKnow(t *testing.T) {
 		{"new; tick at=5ms; tick at=4ms", "it is 5ms already"},
 		{"new; release holder=a", "holder=a: nobody"},
 		{"new; ask waiter=a; release holder=a", "a has no lease"},
-		{"new; step", "back or forward"},
+		{"new; step", "forward"},
 		{"new; reply", "no batch is under way"},
 		{"new; ask waiter=a; depart; reply batch=2", "batch=2: only 1"},
 		{"new; ask waiter=a; depart; reply; reply batch=1", "batch=1: it was answered before"},

@@ -63,7 +63,6 @@ func (s *story) flagsOf(batch *Batch, c *Call) string {
 		{c.MayBeQueued, "out of the queue too"},
 		{c.Promote, "promote who waits"},
 		{c.Look, "look whether anybody waits"},
-		{c.SetBack, "set expiries"},
 		{c.Refresh, "refresh the queue"},
 		{c.Capacity > 0, fmt.Sprintf("by a capacity of %d", c.Capacity)},
 	} {

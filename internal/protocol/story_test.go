@@ -238,12 +238,10 @@ func (s *story) renewNow(*arguments) (string, error) {
 // step tells the state of a step of the server's clock, as the driver does that has found it.
 func (s *story) step(a *arguments) (string, error) {
 	switch by := a.duration("forward", 0); {
-	case a.flag("back"):
-		s.SetBack = true
 	case by > 0:
 		s.Shorten(s.now, by)
 	default:
-		return "", errors.New("back or forward=… is missing")
+		return "", errors.New("forward=… is missing")
 	}
 	return "", nil
 }

@@ -139,8 +139,10 @@ func (s *script) ids() (ids []string) {
 		for i := 3; i+1 < len(s.args); i += 2 {
 			ids = append(ids, s.args[i])
 		}
-	case "release", "renew":
+	case "release":
 		ids = s.args[min(1, len(s.args)):]
+	case "renew":
+		ids = s.args
 	}
 	return ids
 }
@@ -151,13 +153,9 @@ func (s *script) grantsAnew(id string) bool {
 	return s.verb == "acquire" && i >= 0 && s.args[i+1] == "="
 }
 
-// drawsIn reports whether the call may lower the expiry of id, after a step back of the clock: a renewal its own, and
-// who looks for room those of others.
+// drawsIn reports whether the call may lower the expiry of id, after a step back of the clock: no renewal may.
 func (w *watched) drawsIn(s *script, id string) bool {
-	if s.verb == "renew" {
-		return s.args[0] == "1" && slices.Contains(s.ids(), id)
-	}
-	return w.owners[ownerOf(id)] > 0
+	return s.verb != "renew" && w.owners[ownerOf(id)] > 0
 }
 
 // arrival is when an id began to wait, as the queue or the call itself has it.

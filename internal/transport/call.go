@@ -93,8 +93,6 @@ func (r *request) command(ctx context.Context, source bool) redis.Cmder {
 		args[len(args)-2] = &c.TTL
 	}
 	switch c.Verb {
-	case protocol.Renew:
-		args = append(args, scripts.RenewFlags(c.SetBack))
 	case protocol.Release:
 		args = append(args, scripts.ReleaseFlags(c.MayBeQueued, c.Promote, len(c.Grants) == 0))
 	case protocol.Acquire:

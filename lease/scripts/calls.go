@@ -90,10 +90,6 @@ func AcquireFlags(refresh, uneven, strict, narrow bool, standing, callers int) i
 	return bit(refresh, 1) | bit(uneven, 2) | bit(strict, 4) | bit(narrow, 8) | 16*standing | 16384*callers
 }
 
-// RenewFlags are renew's third argument, before the ids. setBack says that the server's clock was set back since they
-// got their expiries.
-func RenewFlags(setBack bool) int { return bit(setBack, 1) }
-
 // ReleaseFlags are release's third argument, before the ids.
 //
 //   - queued says that some of the ids may be in the queue.

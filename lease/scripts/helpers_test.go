@@ -116,13 +116,7 @@ func (s *scriptTest) poll(ttl time.Duration, capacity int, id string, waited tim
 
 func (s *scriptTest) renew(ttl time.Duration, ids ...any) []int64 {
 	s.Helper()
-	return s.renewWith(0, ttl, ids...)
-}
-
-// renewWith renews with flags.
-func (s *scriptTest) renewWith(flags int, ttl time.Duration, ids ...any) []int64 {
-	s.Helper()
-	return s.run(Renew, ttl, 1, append([]any{flags}, ids...)...)
+	return s.run(Renew, ttl, 1, ids...)
 }
 
 // release gives ids back.
