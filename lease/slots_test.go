@@ -149,6 +149,7 @@ func TestSlotsOfANewHandle(t *testing.T) {
 // Redis keeps which slots there are for a day after the latest grant.
 func TestSlotsOfALeaseThatIsHeldForDays(t *testing.T) {
 	inBubble(t, func(w *world) {
+		w.net.ExpireKeys(time.Minute)
 		long := func(c *lease.Config) { c.TTL = time.Hour }
 		a, _ := w.process("a")
 		b, _ := w.process("b")

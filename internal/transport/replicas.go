@@ -2,12 +2,9 @@ package transport
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"github.com/eqworks/passbuddy/internal/protocol"
 )
 
 // An acknowledgement asks how many replicas have what a pipeline wrote, by a WAIT at its end. WAIT covers all that came before
@@ -25,7 +22,8 @@ func (a *acknowledgement) command(ctx context.Context) redis.Cmder {
 	return a.wait
 }
 
-// execute runs the requests of p, and says in the batches of entries how many replicas have acknowledged them.
+// execute runs the requests of p, and says in the batches of entries how many replicas have acknowledged them. Where the WAIT
+// itself fails, so do all requests, whatever they were answered.
 func (a *acknowledgement) execute(ctx context.Context, p *pipeline, entries []entry) {
 	for _, e := range entries {
 		a.wanted, a.timeout = max(a.wanted, e.batch.Replicas), max(a.timeout, e.batch.ReplicaWait)
@@ -42,22 +40,11 @@ func (a *acknowledgement) execute(ctx context.Context, p *pipeline, entries []en
 	if cluster := p.transport.cluster; cluster != nil && anyMoved(p.requests) {
 		cluster.ReloadState(ctx)
 	}
-	if err := a.wait.Err(); err != nil && failureOf(err).Permanent {
-		refuse(p.requests, fmt.Errorf("WAIT: %w", err))
-	} else if acknowledged < a.wanted {
+	if a.wait.Err() == nil && acknowledged < a.wanted {
 		connected = replicasOf(ctx, a.node)
 	}
 	for _, e := range entries {
 		e.batch.Acknowledged, e.batch.Connected = acknowledged, connected
-	}
-}
-
-// refuse has what was granted or renewed fail.
-func refuse(requests []request, err error) {
-	for _, r := range requests {
-		if r.call.Verb != protocol.Release && r.call.Failure.Err == nil {
-			r.call.Failure = failureOf(err)
-		}
 	}
 }
 

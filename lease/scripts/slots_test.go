@@ -133,8 +133,16 @@ func TestAPromotionTellsTheSlots(t *testing.T) {
 				if n := s.mustHear(inbox); n.ID != your(1)+"#2" || !slices.Equal(n.Slots, []int{0, 2}) {
 					s.Errorf("heard %+v", n)
 				}
+				s.release(3, your(1)+"#2")
+				s.release(3, my(9))
+				s.take(3, true, []any{your(2) + "#2", your(3)}, []int{0, 2}, nil)
+				s.client.ZRem(context.Background(), s.holders, my(2))
+				promote(s, 3) // with one permit that is free for one who waits
+				if n := s.mustHear(inbox); n.ID != your(3) || !slices.Equal(n.Slots, []int{1}) {
+					s.Errorf("heard %+v", n)
+				}
 				state, err := InspectReply(s.operate(Inspect, 3, InspectArguments(0, 0, 10)...))
-				if err != nil || state.Slots[your(1)+"#2,2"] != 2 || state.Slots[my(2)] != 1 {
+				if err != nil || state.Slots[your(2)+"#2,2"] != 2 || state.Slots[your(3)] != 1 {
 					s.Errorf("inspect says %+v (%v)", state, err)
 				}
 			})
