@@ -13,11 +13,9 @@ var replicaMutants = []mutant{
 	fleet("an unacknowledged grant is kept, in a fleet",
 		edit{"internal/protocol/asking.go", "case g.State == asked && expiry > 0 && missing != nil:", "case g.State == asked && late && missing != nil:"}),
 	state("a promotion is trusted before its own process has asked the replicas", "Stories",
-		edit{"internal/protocol/notification.go", "s.granted(now, at, g, end, n.Token, s.replicas == 0)", "s.granted(now, at, g, end, n.Token, true)"}),
+		edit{"internal/protocol/notification.go", "case s.replicas > 0 || !s.canMeasure", "case !s.canMeasure"}),
 	fleet("a promotion is trusted before its own process has asked the replicas, in a fleet",
-		edit{"internal/protocol/notification.go", "s.granted(now, at, g, end, n.Token, s.replicas == 0)", "s.granted(now, at, g, end, n.Token, true)"}),
-	state("who is promoted and not acknowledged keeps the permit", "Stories",
-		edit{replicasGo, "		if g.State == Held && g.waiter != nil {\n", "		if false {\n"}),
+		edit{"internal/protocol/notification.go", "case s.replicas > 0 || !s.canMeasure", "case !s.canMeasure"}),
 	unit("fewer replicas than are wanted do", "TooFewReplicas",
 		edit{replicasGo, "	if b.Acknowledged >= b.Replicas {\n", "	if b.Acknowledged > 0 || b.Replicas == 0 {\n"}),
 }

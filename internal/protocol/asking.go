@@ -207,7 +207,7 @@ func (s *State) acquired(now Instant, batch *Batch, c *Call) {
 		case g.State == asked && expiry > 0 && !g.takeSlots(c.slotsOf(i)):
 			s.pollAt = now
 		case g.State == asked && expiry > 0:
-			s.granted(now, batch.Sent, g, WindowEnd(batch.Sent, expiry, server, s.Config.Margin+c.ClockAhead), token, true)
+			s.granted(now, batch.Sent, g, WindowEnd(batch.Sent, expiry, server, s.Config.Margin+c.ClockAhead), token)
 		case g.State == asked && expiry == answerRevoked:
 			// Granted by a reply that was lost, and revoked since: nobody has used it. Its waiter asks again.
 			s.detach(g)
@@ -228,7 +228,7 @@ func (s *State) acquired(now Instant, batch *Batch, c *Call) {
 			s.refused(now, batch, g.waiter)
 		case g.State == releasing && expiry > 0:
 			g.takeSlots(c.slotsOf(i))
-			s.adopt(now, batch.Sent, g, WindowEnd(batch.Sent, expiry, server, s.Config.Margin+c.ClockAhead), token, true)
+			s.adopt(now, batch.Sent, g, WindowEnd(batch.Sent, expiry, server, s.Config.Margin+c.ClockAhead), token)
 		case g.State == releasing && g.hasNoOpenRequest(now) && !g.deferred:
 			g.releaseAt = now
 		}

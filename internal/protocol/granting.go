@@ -147,8 +147,8 @@ func (s *State) endHolds(now Instant) {
 }
 
 // granted records that Redis gave the waiter of g its permit. A grant whose window has ended is not trusted and goes
-// back; one that has little left, or is not acknowledged, is renewed before its waiter gets it.
-func (s *State) granted(now, at Instant, g *Grant, end Instant, token int64, acknowledged bool) {
+// back; one that has little left is renewed before its waiter gets it.
+func (s *State) granted(now, at Instant, g *Grant, end Instant, token int64) {
 	g.mayBeQueued = false
 	// A script of another process may have granted it for longer than this process's TTL, after a step back of the clock.
 	// Others may draw it in to that TTL: the lease must not be trusted for longer.
@@ -167,7 +167,7 @@ func (s *State) granted(now, at Instant, g *Grant, end Instant, token int64, ack
 		s.handoverUntil = at.Add(s.Config.Handover + min(s.Config.Handover, maxHandoverWindow))
 	}
 	s.Keep(end, g)
-	if !acknowledged || now.Until(end) < s.Window*2/3 {
+	if now.Until(end) < s.Window*2/3 {
 		s.RenewAt = now
 		return
 	}
@@ -176,7 +176,7 @@ func (s *State) granted(now, at Instant, g *Grant, end Instant, token int64, ack
 
 // adopt gives a permit that came for a waiter who needs it no more to the next waiter of this process,
 // as if it had been handed over. If there is none that may have it, or a lease had it before, it goes back.
-func (s *State) adopt(now, at Instant, g *Grant, end Instant, token int64, acknowledged bool) {
+func (s *State) adopt(now, at Instant, g *Grant, end Instant, token int64) {
 	w := s.Waiting.first
 	if w == nil || !g.fits(w) || g.released || g.token != 0 || now.Reached(end) || s.Config.Handover < 0 ||
 		s.Seen.overfull {
@@ -186,5 +186,5 @@ func (s *State) adopt(now, at Instant, g *Grant, end Instant, token int64, ackno
 	s.forget(g)
 	g.State, g.deferred = asked, false
 	s.replace(now, w, g)
-	s.granted(now, at, g, end, token, acknowledged)
+	s.granted(now, at, g, end, token)
 }

@@ -55,7 +55,7 @@ func (s *State) Notified(now Instant, n Notification) {
 	case !g.takeSlots(n.Slots):
 		s.warn(Warning{Kind: NoSlots})
 		s.pollAt = now
-	case !s.canMeasure(now, n):
+	case s.replicas > 0 || !s.canMeasure(now, n):
 		if g.State == releasing {
 			g.releaseAt, g.deferred = now, false
 		} else {
@@ -65,9 +65,9 @@ func (s *State) Notified(now Instant, n Notification) {
 		at := s.sample.sent.Add(time.Duration(n.Server-s.sample.micros) * time.Microsecond)
 		end := WindowEnd(s.sample.sent, n.Expiry, s.sample.micros, s.Config.Margin)
 		if g.State == releasing {
-			s.adopt(now, at, g, end, n.Token, s.replicas == 0)
+			s.adopt(now, at, g, end, n.Token)
 		} else {
-			s.granted(now, at, g, end, n.Token, s.replicas == 0)
+			s.granted(now, at, g, end, n.Token)
 		}
 	}
 	s.reschedule()

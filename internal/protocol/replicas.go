@@ -4,8 +4,8 @@ import "time"
 
 // With MinReplicas a grant or a renewal counts only when so many replicas have acknowledged it: the transport sends WAIT
 // behind the calls of the batch, over the same connection. What is not acknowledged is not trusted: a grant goes back and
-// its waiter fails, a renewal moves no window. A promotion ran in another process's call, whose connection knows nothing of
-// this process's replicas: the permit is renewed before its waiter gets it.
+// its waiter fails, a renewal moves no window. A promotion ran in another process's call, and a failover may have undone it: the
+// notification of it only starts a poll, which grants the permit again and has that acknowledged.
 
 // An Unacknowledged is the trouble of a batch that too few replicas have acknowledged.
 type Unacknowledged struct {
@@ -47,12 +47,6 @@ func (s *State) refuse(now Instant, g *Grant, why error) {
 
 // notRenewed records that a renewal ran and was not acknowledged by enough replicas. It is tried again soon.
 func (s *State) notRenewed(now Instant, c *Call, why error) {
-	for _, g := range c.Grants {
-		if g.State == Held && g.waiter != nil {
-			s.drop(g)
-			s.refuse(now, g, why)
-		}
-	}
 	s.happened(Event{Kind: EventRenewalFailed, Leases: len(c.Grants), Window: s.Window, Err: why})
 	if len(s.held) > 0 {
 		s.RenewAt = earlier(s.RenewAt, now.Add(s.delay(s.failures)))
