@@ -44,7 +44,7 @@ var prints = map[string][]string{
 		`calm +6 +[1-9]\d* `,
 		`Never more than 6 at work at a time, in all servers together\. [1-9]\d* requests were shed`,
 		`A hot path: 12 clients ask the 3 servers without a pause`,
-		`without Linger +[1-9]\d* +0\.\d\d\n`, `Linger 20ms +[1-9]\d* +0\.\d\d\n`,
+		`without Linger +[1-9]\d* +\d\.\d\d\n`, `Linger 20ms +[1-9]\d* +0\.\d\d\n`,
 	},
 	"gpu": {
 		`3 processes with 4 jobs each share 4 GPUs as "example-gpu"`,

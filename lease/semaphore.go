@@ -18,7 +18,8 @@ import (
 // Handles of one name share what this process holds and who waits in it; their Configs may differ, so that limits can
 // change while they are used. Each acquire goes by its own handle's Capacity, MaxWait, MaxHold, MaxAttempts and Strict. What
 // concerns all callers together (TTL, Margin, RetryInterval, Handover, Linger) is that of the newest handle that has been used,
-// from the next grant or renewal on; a longer TTL from the first acquire on that brings it to Redis.
+// from the next grant or renewal on; a longer TTL from the first acquire on that brings it to Redis. Slots and MinReplicas hold
+// for all callers from the first handle on that sets them, for as long as this process holds or wants a permit.
 type Semaphore struct {
 	manager *Manager
 	number  int64 // a newer handle has a larger one
