@@ -197,6 +197,68 @@ func TestRealRedisReplicasAcknowledge(t *testing.T) {
 	}
 }
 
+func TestClusterReplicasAcknowledgeWhatIsOnTheirNode(t *testing.T) {
+	inRealTime(t)
+	cluster := redistest.StartCluster(t)
+	var replicas []*redistest.Server
+	for _, node := range cluster.Nodes()[:2] {
+		replicas = append(replicas, cluster.AddReplica(t, node))
+	}
+	m, err := lease.Open("redis://"+cluster.Addrs()[0]+"?cluster=true", lease.Options{Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	client := cluster.Client(t)
+	on := func(node *redistest.Server) *lease.Semaphore {
+		for i := range 100 {
+			name := fmt.Sprintf("shard-%d", i)
+			if master, err := client.MasterForKey(t.Context(), "passbuddy-"+name); err != nil || master.Options().Addr != node.Addr() {
+				continue
+			}
+			s, err := m.Semaphore(lease.Config{Name: name, Capacity: 1, TTL: 2 * time.Second, MinReplicas: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+		t.Fatalf("no name is on %s", node.Addr())
+		return nil
+	}
+	there, elsewhere := on(cluster.Nodes()[0]), on(cluster.Nodes()[1])
+	l, other := realAcquire(t, there), realAcquire(t, elsewhere)
+	for i, name := range []string{there.Name(), elsewhere.Name()} {
+		readOnly := replicas[i].Client(t).Conn()
+		defer readOnly.Close()
+		if err := readOnly.Do(t.Context(), "READONLY").Err(); err != nil {
+			t.Fatal(err)
+		}
+		if n := readOnly.ZCard(t.Context(), "passbuddy-"+name).Val(); n != 1 {
+			t.Errorf("the replica knows of %d permits of %s", n, name)
+		}
+	}
+	replicas[0].Pause()
+	defer replicas[0].Resume()
+	<-l.Context().Done()
+	var missing *lease.ReplicaError
+	if !errors.As(l.Err(), &missing) {
+		t.Errorf("the lease whose replica is silent ended with %v", l.Err())
+	}
+	_ = l.Release()
+	if _, err := there.Acquire(t.Context()); !errors.As(err, &missing) || missing.Acknowledged != 0 {
+		t.Errorf("an acquire without its replica: %v", err)
+	}
+	if err := other.Err(); err != nil {
+		t.Errorf("the lease on another node: %v", err)
+	}
+	if err := other.Release(); err != nil {
+		t.Error(err)
+	}
+	if err := realAcquire(t, elsewhere).Release(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestRealRedisAUserThatMayNotWait(t *testing.T) {
 	server, _ := withReplica(t)
 	admin := server.Client(t)

@@ -2,6 +2,7 @@ package redistest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -14,6 +15,7 @@ import (
 const (
 	clusterMasters = 3
 	clusterSlots   = 16384
+	nodeTimeout    = 2 * time.Second // after which a node takes another for failed
 )
 
 // Cluster is a Redis Cluster of three masters without replicas. Node i serves
@@ -29,7 +31,7 @@ type Cluster struct {
 // slots with it and no others. Under -short the test is skipped.
 func StartCluster(t testing.TB) *Cluster {
 	t.Helper()
-	return startCluster(t, 2*time.Second)
+	return startCluster(t, nodeTimeout)
 }
 
 // startCluster is StartCluster whose nodes take another for failed when it is silent for nodeTimeout.
@@ -73,6 +75,7 @@ func (c *Cluster) startNode(t testing.TB, nodeTimeout time.Duration) {
 			"--cluster-config-file", "nodes.conf",
 			"--cluster-node-timeout", strconv.FormatInt(nodeTimeout.Milliseconds(), 10),
 			"--cluster-require-full-coverage", "no",
+			"--repl-diskless-sync-delay", "0", // else a master waits for more replicas
 		), err
 	})
 	c.nodes = append(c.nodes, node)
@@ -100,6 +103,36 @@ func (c *Cluster) join(ctx context.Context, clients []*redis.Client) error {
 		}
 	}
 	return nil
+}
+
+// AddReplica starts a replica of one of the nodes, and returns when it receives the node's writes. It is none of Nodes.
+func (c *Cluster) AddReplica(t testing.TB, of *Server) *Server {
+	t.Helper()
+	c.startNode(t, nodeTimeout)
+	last := len(c.nodes) - 1
+	replica, busPort := c.nodes[last], c.busPorts[last]
+	c.nodes, c.busPorts = c.nodes[:last], c.busPorts[:last]
+	ctx, master, client := t.Context(), of.Client(t), replica.Client(t)
+	id, err := master.Do(ctx, "CLUSTER", "MYID").Text()
+	if err == nil {
+		err = master.Do(ctx, "CLUSTER", "MEET", "127.0.0.1", replica.port, busPort).Err()
+	}
+	if err != nil {
+		t.Fatalf("redistest: adding a replica: %v", err)
+	}
+	eventually(t, "the node replicates", func(ctx context.Context) error {
+		return client.Do(ctx, "CLUSTER", "REPLICATE", id).Err() // an error while it does not know the master
+	})
+	eventually(t, "the replica acknowledges", func(ctx context.Context) error {
+		conn := master.Conn()
+		defer conn.Close()
+		n, err := conn.Wait(ctx, 1, 100*time.Millisecond).Result()
+		if err == nil && n == 0 {
+			err = errors.New("not yet")
+		}
+		return err
+	})
+	return replica
 }
 
 // clusterShows returns an error unless CLUSTER INFO has all of the lines.
