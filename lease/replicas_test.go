@@ -233,8 +233,8 @@ func TestClusterReplicasAcknowledgeWhatIsOnTheirNode(t *testing.T) {
 		if err := readOnly.Do(t.Context(), "READONLY").Err(); err != nil {
 			t.Fatal(err)
 		}
-		if n := readOnly.ZCard(t.Context(), "passbuddy-"+name).Val(); n != 1 {
-			t.Errorf("the replica knows of %d permits of %s", n, name)
+		if n, err := readOnly.ZCard(t.Context(), "passbuddy-"+name).Result(); err != nil || n != 1 {
+			t.Errorf("the replica knows of %d permits of %s (%v)", n, name, err)
 		}
 	}
 	replicas[0].Pause()

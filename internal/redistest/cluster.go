@@ -123,6 +123,9 @@ func (c *Cluster) AddReplica(t testing.TB, of *Server) *Server {
 	eventually(t, "the node replicates", func(ctx context.Context) error {
 		return client.Do(ctx, "CLUSTER", "REPLICATE", id).Err() // an error while it does not know the master
 	})
+	eventually(t, "the replica knows the cluster", func(ctx context.Context) error {
+		return clusterShows(ctx, client, "cluster_state:ok", "cluster_slots_ok:"+strconv.Itoa(clusterSlots))
+	})
 	eventually(t, "the replica acknowledges", func(ctx context.Context) error {
 		conn := master.Conn()
 		defer conn.Close()
