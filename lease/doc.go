@@ -32,7 +32,7 @@
 // the permit's expiry. The process adds their difference to the time just before it sent the call, so that
 // neither a slow reply nor another machine's clock can make it trust a permit for too long. The trust window ends one
 // Margin earlier. Renewals begin after a third of the window and are repeated. The process gives a renewal up after an
-// eighth of the TTL or two seconds, whichever is less. Where the server has lately been slow it waits for longer: up to
+// eighth of the TTL or two seconds, whichever is less. Where the server has lately been slow the process waits for longer: up to
 // twice the server's recent answer time, and never longer than half of the window. An answer that comes later, but
 // before the window's end, still extends the window. When no answer comes, a timer that depends on nothing else cancels
 // the contexts at the window's end.
@@ -69,8 +69,8 @@
 // for one renewal costs no lease, and a step that is shorter than the Margin breaks nothing, even before it is found.
 // Between a longer step and the next answer, Redis may give away a permit that is still trusted. The same holds where
 // another node of a Cluster, or a replica, takes over with another clock. After a step back, what is in Redis lasts for longer by
-// as much. Where a process crashes, the first caller that finds no room, or finds a waiter of it at the head of the queue,
-// shortens that: its permits and its waiters then last for at most the longest TTL that any process has declared since
+// as much. Where a process crashes, the first caller that finds no room, or finds one of its waiters at the head of the
+// queue, shortens them: the permits and the waiters of the crashed process then last for at most the longest TTL that any process has declared since
 // the semaphore was last empty. [Semaphore.Inspect] shows what is there. Expiries that PassBuddy for Node has written are
 // left as they are. When this machine's wall clock jumps ahead, leases can be lost; when it jumps back, none is.
 //
@@ -93,7 +93,7 @@
 // (PUBLISH). That process computes the trust window from the latest call that was answered. Notifications may be lost:
 // each process with waiters polls at every RetryInterval and just after the first permit's expiry, in one call for all
 // of them, which also says that they are alive. A process puts only as many of its callers into the queue as the
-// capacity could serve at once, and one more. For Config.Handover after a grant, the callers of one process may hand the
+// capacity could serve at once, and one more. For the time Config.Handover after a grant, the callers of one process may hand the
 // permit over to each other without asking Redis. A request of several permits ([Weight]) is served in its turn, when
 // all of them are free.
 //
@@ -109,13 +109,14 @@
 // with a larger token.
 //
 // A process may do so only for Linger after the last answer of Redis that nobody waits. While permits are reused, it asks
-// again in the background, twice in each Linger. So who waits in another process waits no longer than Linger and one trip
-// for a permit that nobody uses, whatever messages are lost. A permit that lingers is renewed; Redis counts it, and
-// [Semaphore.Inspect] shows it. It goes back after Linger without a user, at once when a caller asks whom it does not fit, and
-// with Shutdown and Close. A pause, a smaller capacity and a revocation hold for it after Linger at the latest.
+// again in the background, twice in each Linger. So a waiter in another process waits at most Linger plus one trip for an
+// unused permit, whatever messages are lost. A permit that lingers is renewed; Redis counts it, and
+// [Semaphore.Inspect] shows it. It goes back after Linger without a user, at once when a caller asks for another weight or
+// label, and with Shutdown and Close. A pause, a smaller capacity and a revocation take effect on it after Linger at the
+// latest.
 //
-// Do not use it where TryAcquire, or a MaxWait shorter than Linger, of another process must not be refused while nobody
-// works.
+// Do not use it where a TryAcquire in another process, or a MaxWait shorter than Linger, must succeed whenever no permit is
+// in use.
 //
 // # Slots and labels
 //
@@ -127,7 +128,7 @@
 // key alone is deleted, {prefix-name}:slots, two leases may have the same number.
 //
 // [Label] says what a permit is for. It is part of the permit's id, so that [Semaphore.Inspect], tracers, the log and
-// whoever looks into Redis see it, of those who wait too.
+// whoever looks into Redis see it. The same holds for those who wait.
 //
 // # Replicas that acknowledge
 //
@@ -137,11 +138,11 @@
 // without them does not extend the lease, which ends in time if that lasts. With as many as the server has replicas, no
 // failover to one of them gives a permit away twice. It costs each grant and each renewal a trip to the replicas; a process
 // whose other semaphores go without does not wait for them there. A failing or slow replica stops new leases: have more replicas
-// than MinReplicas asks for where that must not be, and know that a failover may then choose one that lags.
+// than MinReplicas asks for where that is unacceptable, and know that a failover may then choose one that lags.
 //
 // What it does not cover: a server that loses data when it starts again (have it write them down, or not start by itself),
 // places in the queue, an operator's orders, and a slot of a Cluster that moves for longer than the trust window, in which
-// renewals are refused. Several independent servers are no replicas of each other.
+// renewals are refused. Several independent servers are not replicas of each other.
 //
 // # The client
 //

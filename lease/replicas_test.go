@@ -283,9 +283,7 @@ func TestSentinelNoFailoverGivesAPermitTwice(t *testing.T) {
 		t.Run(fmt.Sprintf("MinReplicas=%d", n), func(t *testing.T) {
 			inRealTime(t)
 			set := redistest.StartSentinel(t)
-			var live atomic.Int64 // leases of the only permit
-			var lags atomic.Bool  // the replica does not follow
-			var twice, granted, refused atomic.Int64
+			users := &users{}
 			ctx, stop := context.WithCancel(t.Context())
 			var all sync.WaitGroup
 			for range 3 {
@@ -296,13 +294,13 @@ func TestSentinelNoFailoverGivesAPermitTwice(t *testing.T) {
 				defer m.Close()
 				s := gpu(t, m, lease.Config{TTL: 5 * time.Second, MinReplicas: n})
 				for range 3 {
-					all.Go(func() { useTheOnlyPermit(ctx, s, &lags, &live, &twice, &granted, &refused) })
+					all.Go(func() { users.run(ctx, s) })
 				}
 			}
 			mustGoOn := func(when string) {
-				before := granted.Load()
+				before := users.granted.Load()
 				redistest.Eventually(t, "leases are given "+when, func(context.Context) error {
-					if n := granted.Load() - before; n < 5 {
+					if n := users.granted.Load() - before; n < 5 {
 						return fmt.Errorf("%d are", n)
 					}
 					return nil
@@ -313,11 +311,11 @@ func TestSentinelNoFailoverGivesAPermitTwice(t *testing.T) {
 				mustGoOn(fmt.Sprintf("before failover %d", i+1))
 				master, replica := set.Master(), set.Replica()
 				replica.Pause()
-				lags.Store(true)
+				users.busy.Store(true)
 				time.Sleep(300 * time.Millisecond) // the replica has none of what happens now
 				master.Kill()
 				replica.Resume()
-				lags.Store(false)
+				users.busy.Store(false)
 				set.AwaitNewMaster(master)
 				master.Restart()
 			}
@@ -325,42 +323,60 @@ func TestSentinelNoFailoverGivesAPermitTwice(t *testing.T) {
 			mustGoOn("after the last")
 			stop()
 			all.Wait()
-			t.Logf("%d failovers: %d leases, %d acquires refused, %d grants while another lease lived", *failovers, granted.Load(), refused.Load(), twice.Load())
-			if n > 0 && twice.Load() > 0 {
-				t.Errorf("%d grants while another lease lived", twice.Load())
+			t.Logf("%d failovers: %d leases, %d acquires refused, %d grants while another lease lived", *failovers, users.granted.Load(), users.refused.Load(), users.twice.Load())
+			if n > 0 && users.twice.Load() > 0 {
+				t.Errorf("%d grants while another lease lived", users.twice.Load())
 			}
 		})
 	}
 }
 
-// useTheOnlyPermit acquires, again and again, and counts those grants that came while another lease lived.
-func useTheOnlyPermit(ctx context.Context, s *lease.Semaphore, lags *atomic.Bool, live, twice, granted, refused *atomic.Int64) {
+// users take the only permit, again and again, and count those grants that came while another lease lived.
+type users struct {
+	busy                    atomic.Bool // who gets the permit keeps it for longer than a failover takes
+	twice, granted, refused atomic.Int64
+
+	mu   sync.Mutex
+	live map[*lease.Lease]bool
+}
+
+func (u *users) run(ctx context.Context, s *lease.Semaphore) {
 	for ctx.Err() == nil {
 		l, err := s.Acquire(ctx, lease.MaxWait(time.Second))
 		if err != nil {
-			refused.Add(1)
+			u.refused.Add(1)
 			time.Sleep(10 * time.Millisecond)
 			continue
 		}
-		held := l.Held()
-		if !l.Valid() {
-			_ = l.Release()
-			continue
-		}
-		granted.Add(1)
-		if live.Add(1) > 1 {
-			twice.Add(1)
-		}
+		u.begin(l)
 		work := 10 * time.Millisecond
-		if lags.Load() {
-			work = 4 * time.Second // longer than a failover takes
+		if u.busy.Load() {
+			work = 4 * time.Second
 		}
 		select {
-		case <-held.Done():
+		case <-l.Held().Done():
 		case <-ctx.Done():
 		case <-time.After(work):
 		}
-		live.Add(-1)
+		u.mu.Lock()
+		delete(u.live, l)
+		u.mu.Unlock()
 		_ = l.Release()
 	}
+}
+
+func (u *users) begin(l *lease.Lease) {
+	u.granted.Add(1)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for other := range u.live {
+		if other.Valid() && l.Valid() {
+			u.twice.Add(1)
+			break
+		}
+	}
+	if u.live == nil {
+		u.live = map[*lease.Lease]bool{}
+	}
+	u.live[l] = true
 }
