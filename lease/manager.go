@@ -208,6 +208,7 @@ func (m *Manager) driverOf(s *Semaphore, alive bool) (*driver, error) {
 			if s.number > d.handle.number {
 				d.follow(s)
 			}
+			d.state.Require(&s.state)
 			return d, nil
 		}
 	}

@@ -179,7 +179,7 @@ func (s *Semaphore) acquire(ctx context.Context, o acquireOptions) (*Lease, erro
 	}
 	m := s.manager
 	w := &protocol.Waiter{
-		Weight: o.weight, Label: o.label, Capacity: s.cfg.Capacity, Strict: s.cfg.Strict, Slots: s.cfg.Slots, Once: o.maxWait < 0,
+		Weight: o.weight, Label: o.label, Capacity: s.cfg.Capacity, Strict: s.cfg.Strict, Slots: s.cfg.Slots, MinReplicas: s.cfg.MinReplicas, Once: o.maxWait < 0,
 		MaxAttempts: s.cfg.MaxAttempts, Own: s.heldBy(ctx),
 	}
 	if o.maxWait > 0 {

@@ -146,6 +146,53 @@ func TestSlotsOfANewHandle(t *testing.T) {
 	})
 }
 
+// An older handle that is used after a newer one has what it asks for.
+func TestSlotsAndReplicasOfAnOldHandle(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.net.SetReplicas(1, 0)
+		m, _ := w.process("a")
+		long := func(c *lease.Config) { c.Handover, c.Linger = time.Hour, worldTTL/2 }
+		numbered, careful, plain := w.semaphore(m, 1, withSlots, long), w.semaphore(m, 1, replicated(1), long), w.semaphore(m, 1, long)
+		w.release(w.acquire(plain)) // lingers, without a slot and without a replica
+		l := w.acquire(numbered)
+		w.mustHaveSlots("an older handle's", l, 0)
+		w.release(l)
+		_, err := careful.Acquire(context.Background())
+		w.mustLackReplicas("an older handle's acquire", err, 0, 1)
+		l = w.acquire(plain)
+		waits := asking(w, careful)
+		time.Sleep(10 * time.Millisecond)
+		w.release(l)
+		w.mustLackReplicas("an older handle's waiter", (<-waits).err, 0, 1)
+		w.release(w.acquire(plain)) // who wants no replica needs none
+		w.net.SetReplicas(1, 1)
+		w.release(w.acquire(careful))
+	})
+}
+
+// A process without Slots takes no numbers from one that has them.
+func TestSlotsOfAnotherProcessAreNoLoss(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.net.SetFaults(sim.Faults{Latency: time.Millisecond})
+		a, _ := w.process("a")
+		b, _ := w.process("b")
+		s, plain := w.semaphore(a, 1, withSlots), w.semaphore(b, 1, lingering)
+		l := w.acquire(s)
+		waits := asking(w, plain)
+		time.Sleep(20 * time.Millisecond)
+		w.release(l)
+		l = mustBeServed(w, "who does not set Slots", waits).lease
+		w.mustHaveSlots("who does not set Slots", l)
+		for range 20 {
+			time.Sleep(linger / 2)
+			w.mustHold(l)
+			w.release(l)
+			l = w.acquire(plain)
+		}
+		w.release(l)
+	})
+}
+
 // Redis keeps which slots there are for a day after the latest grant.
 func TestSlotsOfALeaseThatIsHeldForDays(t *testing.T) {
 	inBubble(t, func(w *world) {

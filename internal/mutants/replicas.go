@@ -1,21 +1,29 @@
 package main
 
-const replicasGo = "internal/protocol/replicas.go"
+const (
+	replicasGo = "internal/protocol/replicas.go"
+	asking     = "internal/protocol/asking.go"
+	notifying  = "internal/protocol/notification.go"
+)
 
 // Replicas that acknowledge.
 var replicaMutants = []mutant{
 	state("an unacknowledged renewal moves the window", "Stories",
-		edit{renewals, "		case missing != nil:\n", "		case false:\n"}),
+		edit{renewals, "		case batch.isShort(g):\n", "		case false:\n"}),
 	rare("an unacknowledged renewal moves the window, in a fleet",
-		edit{renewals, "		case missing != nil:\n", "		case false:\n"}),
+		edit{renewals, "		case batch.isShort(g):\n", "		case false:\n"}),
 	state("an unacknowledged grant is kept", "Stories",
-		edit{"internal/protocol/asking.go", "case g.State == asked && expiry > 0 && missing != nil:", "case g.State == asked && late && missing != nil:"}),
+		edit{asking, "expiry > 0 && batch.Acknowledged < g.waiter.MinReplicas:", "late:"}),
 	fleet("an unacknowledged grant is kept, in a fleet",
-		edit{"internal/protocol/asking.go", "case g.State == asked && expiry > 0 && missing != nil:", "case g.State == asked && late && missing != nil:"}),
+		edit{asking, "expiry > 0 && batch.Acknowledged < g.waiter.MinReplicas:", "late:"}),
 	state("a promotion is trusted before its own process has asked the replicas", "Stories",
-		edit{"internal/protocol/notification.go", "case s.replicas > 0 || !s.canMeasure", "case !s.canMeasure"}),
+		edit{notifying, "g.waiter != nil && g.waiter.MinReplicas > 0 || ", ""}),
 	fleet("a promotion is trusted before its own process has asked the replicas, in a fleet",
-		edit{"internal/protocol/notification.go", "case s.replicas > 0 || !s.canMeasure", "case !s.canMeasure"}),
+		edit{notifying, "g.waiter != nil && g.waiter.MinReplicas > 0 || ", ""}),
 	unit("fewer replicas than are wanted do", "TooFewReplicas",
-		edit{replicasGo, "	if b.Acknowledged >= b.Replicas {\n", "	if b.Acknowledged > 0 || b.Replicas == 0 {\n"}),
+		edit{asking, "batch.Acknowledged < g.waiter.MinReplicas:", "batch.Acknowledged == 0 && g.waiter.MinReplicas > 0:"}),
+	unit("an unacknowledged permit passes to who wants replicas", "OfAnOldHandle",
+		edit{"internal/protocol/grant.go", " && int(g.acknowledged) >= w.MinReplicas", ""}),
+	unit("an older handle has no replicas asked", "OfAnOldHandle",
+		edit{"lease/manager.go", "			d.state.Require(&s.state)\n", ""}),
 }

@@ -17,6 +17,10 @@ var slotMutants = []mutant{
 		edit{slotsLua, "scores[i] or scores[i + 1]", "scores[i]"}),
 	script("an id that is granted again gets another slot", "KeepsItsSlots",
 		edit{slotsLua, "    local slot = slotOf[member]\n", "    local slot = nil\n"}),
+	script("a member that expired keeps the slot that it had", "HasOneSlot",
+		edit{slotsLua, "        args[#args + 1] = whole(stale)\n        args[#args + 1] = ''\n", ""}),
+	unit("a process without slots takes another's", "OfAnotherProcess",
+		edit{"internal/protocol/notification.go", "	if !s.slots { // another", "	if false { // another"}),
 	script("a promotion tells no slots", "APromotionTells",
 		edit{"lease/scripts/include/promote.lua", "slotsOf[id] and '='", "false and '='"}),
 	script("the hot path of a promotion gives no slots", "APromotionTells",
@@ -30,5 +34,5 @@ var slotMutants = []mutant{
 	unit("slots expire under their holder", "HeldForDays",
 		edit{slotsGo, " && server-g.token > slotsAge", " && server < 0"}),
 	state("slots that Redis has lost are trusted", "Stories",
-		edit{lingerGo, "!slices.Equal(g.Slots, slots)", "slices.Equal(nil, []int{1})"}),
+		edit{lingerGo, "!slices.Equal(g.Slots, c.slotsOf(i))", "i < 0"}),
 }

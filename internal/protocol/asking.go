@@ -160,7 +160,7 @@ func (s *State) acquired(now Instant, batch *Batch, c *Call) {
 	server, late := c.Server, c.Late
 	s.promoteBy = Instant{} // it has promoted
 	s.takeStatus(now, c)
-	before, missing := s.Seen, batch.unacknowledged()
+	before := s.Seen
 	if !late && c.Callers > 0 {
 		s.moreCallers = c.Callers > len(c.Ages)
 	}
@@ -180,8 +180,8 @@ func (s *State) acquired(now Instant, batch *Batch, c *Call) {
 			place = max(server-c.Ages[i], place+1)
 		}
 		if c.Ages[i] == Again {
-			if !late && missing == nil {
-				s.grantedAnew(now, batch.Sent, g, c.Answers[i], c.slotsOf(i), WindowEnd(batch.Sent, c.Answers[i].Expiry, server, s.Config.Margin+c.ClockAhead))
+			if !late && batch.Acknowledged >= int(g.needs) {
+				s.grantedAnew(now, batch, c, i, WindowEnd(batch.Sent, c.Answers[i].Expiry, server, s.Config.Margin+c.ClockAhead))
 			}
 			continue
 		}
@@ -200,14 +200,12 @@ func (s *State) acquired(now Instant, batch *Batch, c *Call) {
 			s.declared(now, batch.Sent, ttl)
 		}
 		switch {
-		case g.State == asked && expiry > 0 && missing != nil:
-			s.refuse(now, g, missing)
-		case g.State == releasing && expiry > 0 && missing != nil:
-			g.releaseAt, g.deferred = now, false
+		case g.State == asked && expiry > 0 && batch.Acknowledged < g.waiter.MinReplicas:
+			s.refuse(now, g, batch.unacknowledged())
 		case g.State == asked && expiry > 0 && !g.takeSlots(c.slotsOf(i)):
 			s.pollAt = now
 		case g.State == asked && expiry > 0:
-			s.granted(now, batch.Sent, g, WindowEnd(batch.Sent, expiry, server, s.Config.Margin+c.ClockAhead), token)
+			s.granted(now, batch.Sent, g, WindowEnd(batch.Sent, expiry, server, s.Config.Margin+c.ClockAhead), token, batch.Acknowledged)
 		case g.State == asked && expiry == answerRevoked:
 			// Granted by a reply that was lost, and revoked since: nobody has used it. Its waiter asks again.
 			s.detach(g)
@@ -228,7 +226,7 @@ func (s *State) acquired(now Instant, batch *Batch, c *Call) {
 			s.refused(now, batch, g.waiter)
 		case g.State == releasing && expiry > 0:
 			g.takeSlots(c.slotsOf(i))
-			s.adopt(now, batch.Sent, g, WindowEnd(batch.Sent, expiry, server, s.Config.Margin+c.ClockAhead), token)
+			s.adopt(now, batch.Sent, g, WindowEnd(batch.Sent, expiry, server, s.Config.Margin+c.ClockAhead), token, batch.Acknowledged)
 		case g.State == releasing && g.hasNoOpenRequest(now) && !g.deferred:
 			g.releaseAt = now
 		}

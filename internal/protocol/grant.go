@@ -35,6 +35,8 @@ type Grant struct {
 	again       bool // to be granted anew: it is in the state's list
 	ageing      bool // to be granted anew, so that Redis keeps its slots
 
+	acknowledged, needs int32 // how many replicas have acknowledged what its window rests on, and how many must for its lease
+
 	idleSince Instant // it lingers: since when
 
 	unanswered   int32   // requests for it that no reply has answered
@@ -49,7 +51,7 @@ type Grant struct {
 
 // fits reports whether g is what w asks for. A permit of another label would tell people a wrong thing.
 func (g *Grant) fits(w *Waiter) bool {
-	return int(g.Weight) == w.Weight && g.Label == w.Label && (!w.Slots || len(g.Slots) > 0)
+	return int(g.Weight) == w.Weight && g.Label == w.Label && (!w.Slots || len(g.Slots) > 0) && int(g.acknowledged) >= w.MinReplicas
 }
 
 // A Holding is what the state knows of a lease.

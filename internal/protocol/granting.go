@@ -11,7 +11,7 @@ func (s *State) serve(now Instant, g *Grant) {
 
 // give makes the lease of w, who waits no more.
 func (s *State) give(now Instant, g *Grant, w *Waiter) {
-	g.Holding = w.Holding
+	g.Holding, g.needs = w.Holding, int32(w.MinReplicas)
 	w.Holding.Grant, w.Holding.Token = g, g.leaseToken()
 	if w.Holding.MaxHold > 0 {
 		w.Holding.EndsAt = now.Add(w.Holding.MaxHold)
@@ -83,8 +83,12 @@ func cut(list []*Grant, g *Grant) []*Grant {
 func (s *State) Lose(now Instant, g *Grant, why reasonKind) {
 	state := ended
 	if why == Removed {
-		state = gone
+		state = gone // there is nothing to give back
 	}
+	s.lose(now, g, why, state)
+}
+
+func (s *State) lose(now Instant, g *Grant, why reasonKind, state grantState) {
 	if h := g.Holding; h != nil {
 		s.endLease(now, h, state, &Reason{Kind: why, Trouble: s.Trouble})
 		return
@@ -148,7 +152,7 @@ func (s *State) endHolds(now Instant) {
 
 // granted records that Redis gave the waiter of g its permit. A grant whose window has ended is not trusted and goes
 // back; one that has little left is renewed before its waiter gets it.
-func (s *State) granted(now, at Instant, g *Grant, end Instant, token int64) {
+func (s *State) granted(now, at Instant, g *Grant, end Instant, token int64, acknowledged int) {
 	g.mayBeQueued = false
 	// A script of another process may have granted it for longer than this process's TTL, after a step back of the clock.
 	// Others may draw it in to that TTL: the lease must not be trusted for longer.
@@ -159,7 +163,7 @@ func (s *State) granted(now, at Instant, g *Grant, end Instant, token int64) {
 		s.joinAt = now
 		return
 	}
-	g.token, g.at = token, at
+	g.token, g.at, g.acknowledged = token, at, int32(acknowledged)
 	if at.Mono > s.Seen.asOf.Mono { // a notification: there was room
 		s.Seen.asOf, s.Seen.overfull = at, false
 	}
@@ -176,8 +180,9 @@ func (s *State) granted(now, at Instant, g *Grant, end Instant, token int64) {
 
 // adopt gives a permit that came for a waiter who needs it no more to the next waiter of this process,
 // as if it had been handed over. If there is none that may have it, or a lease had it before, it goes back.
-func (s *State) adopt(now, at Instant, g *Grant, end Instant, token int64) {
+func (s *State) adopt(now, at Instant, g *Grant, end Instant, token int64, acknowledged int) {
 	w := s.Waiting.first
+	g.acknowledged = int32(acknowledged)
 	if w == nil || !g.fits(w) || g.released || g.token != 0 || now.Reached(end) || s.Config.Handover < 0 ||
 		s.Seen.overfull {
 		g.releaseAt, g.deferred = now, false
@@ -186,5 +191,5 @@ func (s *State) adopt(now, at Instant, g *Grant, end Instant, token int64) {
 	s.forget(g)
 	g.State, g.deferred = asked, false
 	s.replace(now, w, g)
-	s.granted(now, at, g, end, token)
+	s.granted(now, at, g, end, token, acknowledged)
 }

@@ -80,6 +80,7 @@ func (s *State) addAgain(now Instant, batch *Batch) {
 		}
 		c := batch.add(Acquire, g, 0, false)
 		c.TTL, c.Again, c.Slots = s.declaredTTL().Milliseconds(), true, s.slots
+		c.Narrow = s.Config.Capacity < s.Waiting.widest(s.Config.Capacity)
 		c.Ages = append(c.Ages, Again)
 	}
 	clear(s.again)
@@ -88,20 +89,22 @@ func (s *State) addAgain(now Instant, batch *Batch) {
 
 // grantedAnew takes the answer about a permit that this process has. A permit that Redis does not hold is not granted
 // anew: a renewal says what has become of it.
-func (s *State) grantedAnew(now, sent Instant, g *Grant, answer Answer, slots []int, end Instant) {
+func (s *State) grantedAnew(now Instant, batch *Batch, c *Call, i int, end Instant) {
+	g, answer := c.Grants[i], c.Answers[i]
 	switch {
 	case g.State != Held:
 	case answer.Expiry <= 0:
 		s.RenewNow(now)
-	case len(g.Slots) > 0 && !slices.Equal(g.Slots, slots): // Redis has lost them, and others may have got them
-		s.Lose(now, g, Removed)
+	case len(g.Slots) > 0 && c.Slots && !slices.Equal(g.Slots, c.slotsOf(i)): // Redis has lost them, and others may have got them
+		s.lose(now, g, Removed, ended)
 	case answer.Token > g.token:
 		g.token, g.handed, g.ageing = answer.Token, 0, false
 		if !s.quietAsOf.IsZero() { // else who waits must not wait for another Handover
-			g.at = sent
+			g.at = batch.Sent
 		}
 		if end.Mono > g.Until.End().Mono {
 			g.Until.set(end)
+			g.acknowledged = int32(batch.Acknowledged)
 		}
 	}
 }

@@ -33,6 +33,9 @@ const (
 // for somebody who has left.
 func (s *State) Notified(now Instant, n Notification) {
 	s.Tick(now)
+	if !s.slots { // another process sets Slots
+		n.Slots = nil
+	}
 	g := s.find(n.ID)
 	switch {
 	case n.Kind == Withdrawn:
@@ -55,7 +58,7 @@ func (s *State) Notified(now Instant, n Notification) {
 	case !g.takeSlots(n.Slots):
 		s.warn(Warning{Kind: NoSlots})
 		s.pollAt = now
-	case s.replicas > 0 || !s.canMeasure(now, n):
+	case g.waiter != nil && g.waiter.MinReplicas > 0 || !s.canMeasure(now, n):
 		if g.State == releasing {
 			g.releaseAt, g.deferred = now, false
 		} else {
@@ -65,9 +68,9 @@ func (s *State) Notified(now Instant, n Notification) {
 		at := s.sample.sent.Add(time.Duration(n.Server-s.sample.micros) * time.Microsecond)
 		end := WindowEnd(s.sample.sent, n.Expiry, s.sample.micros, s.Config.Margin)
 		if g.State == releasing {
-			s.adopt(now, at, g, end, n.Token)
+			s.adopt(now, at, g, end, n.Token, 0)
 		} else {
-			s.granted(now, at, g, end, n.Token)
+			s.granted(now, at, g, end, n.Token, 0)
 		}
 	}
 	s.reschedule()

@@ -1,6 +1,9 @@
 package protocol
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // With MinReplicas a grant or a renewal counts only when so many replicas have acknowledged it: the transport sends WAIT
 // behind the calls of the batch, over the same connection. What is not acknowledged is not trusted: a grant goes back and
@@ -29,12 +32,20 @@ func (s *State) askReplicas(batch *Batch) {
 	}
 }
 
-// unacknowledged is why what b brought does not count; nil: it does.
+// unacknowledged is why something that b brought does not count; nil: all counts.
 func (b *Batch) unacknowledged() *Unacknowledged {
 	if b.Acknowledged >= b.Replicas {
 		return nil
 	}
+	if !slices.ContainsFunc(b.Calls, func(c Call) bool { return c.Verb != Release && slices.ContainsFunc(c.Grants, b.isShort) }) {
+		return nil
+	}
 	return &Unacknowledged{Wanted: b.Replicas, Acknowledged: b.Acknowledged, Connected: b.Connected, Within: b.ReplicaWait.Round(time.Millisecond)}
+}
+
+// isShort reports whether fewer replicas have acknowledged b than who has g, or waits for it, wants.
+func (b *Batch) isShort(g *Grant) bool {
+	return b.Acknowledged < int(g.needs) || g.waiter != nil && b.Acknowledged < g.waiter.MinReplicas
 }
 
 // refuse gives back the permit of g, which its waiter has not got yet, and fails the waiter.

@@ -9,7 +9,7 @@ const slotsAge = 8 * 3600 * 1_000_000
 // takeSlots notes which slots g has. It reports false where g's waiter wants slots and there are none: a process that knows
 // of none has promoted it. Its waiter asks again, under the same id, and gets them then.
 func (g *Grant) takeSlots(slots []int) bool {
-	if len(slots) > 0 {
+	if len(slots) > 0 && g.token == 0 {
 		g.Slots = slots
 	}
 	return g.waiter == nil || !g.waiter.Slots || len(g.Slots) > 0

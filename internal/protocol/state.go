@@ -157,6 +157,7 @@ func (s *State) Reconfigure(now Instant, cfg *Config) {
 		cfg = &inForce
 	}
 	s.goBy(cfg)
+	s.Require(cfg)
 	s.Seen.Capacity = cfg.Capacity // an operator's, if there is one, comes with the next answer
 	if s.Waiting.Len > 0 {
 		s.join(now)
@@ -173,6 +174,11 @@ func (s *State) goBy(cfg *Config) {
 		s.leastTTL = s.Config.TTL
 	}
 	s.Config, s.Window = cfg, cfg.TTL-cfg.Margin
+}
+
+// Require has all grants and renewals from now on do what cfg asks for, an older handle's too: have slots, and be
+// acknowledged by replicas.
+func (s *State) Require(cfg *Config) {
 	s.slots, s.replicas = s.slots || cfg.Slots, max(s.replicas, cfg.MinReplicas)
 }
 

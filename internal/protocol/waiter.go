@@ -16,6 +16,7 @@ type Waiter struct {
 	Strict      bool          // it fails while another process declares other limits
 	Once        bool          // one attempt, whatever the time
 	Slots       bool          // its permits have slots
+	MinReplicas int           // how many replicas must have acknowledged its permit
 	Deadline    Instant       // MaxWait; zero: none
 	MaxAttempts int           // 0: no limit
 	Own         int           // permits that its caller holds already

@@ -97,6 +97,9 @@ func (c *checker) judgeLives(w *watched, seen view, now time.Time) {
 				c.violateLocked("slots: leases %s and %s of %s live and have slot %d", y.lease.ID(), x.lease.ID(), w.name, slot)
 			}
 			slots[slot] = x
+			if most := c.largestSince(w, x.grant.at); slot >= most {
+				c.violateLocked("slots: lease %s of %s has slot %d, capacity %d", x.lease.ID(), w.name, slot, most)
+			}
 		}
 		if x.grant.at.Before(oldest) {
 			oldest = x.grant.at

@@ -63,7 +63,11 @@ func execute(ctx context.Context, client processor, pipe redis.Pipeliner, reques
 			if replicas != nil {
 				_ = pipe.Process(ctx, replicas.command(ctx))
 			}
-			if _, err := pipe.Exec(ctx); err != nil && !slices.ContainsFunc(requests, func(r request) bool { return r.trouble() != nil }) {
+			_, err := pipe.Exec(ctx)
+			if replicas != nil {
+				replicas.learn()
+			}
+			if err != nil && !slices.ContainsFunc(requests, func(r request) bool { return r.trouble() != nil }) {
 				whole = err
 			}
 		}

@@ -137,20 +137,56 @@ func (p *pipeline) carry(inline bool) {
 	clear(p.entries)
 }
 
-// deliver runs the calls of entries and hands each sender what came of its own. What replicas have to acknowledge goes in a
-// pipeline of its own, after the other: nobody else waits for them. node is the server's client, nil where it is not known.
+// deliver runs the calls of entries and hands each sender what came of its own. What replicas have to acknowledge goes by
+// itself, so that nobody else waits for them. node is the server's client, nil where it is not known.
 func (p *pipeline) deliver(entries []entry, server *Server, node *redis.Client, inline bool) {
 	replicated := func(e entry) bool { return e.batch.Replicas > 0 }
 	if !slices.ContainsFunc(entries, replicated) {
 		p.exchange(entries, server, inline, nil)
 		return
 	}
-	slices.SortStableFunc(entries, func(a, b entry) int { return min(a.batch.Replicas, 1) - min(b.batch.Replicas, 1) })
-	first := slices.IndexFunc(entries, replicated)
-	if first > 0 {
-		p.exchange(entries[:first], server, inline, nil)
+	slices.SortStableFunc(entries, func(a, b entry) int { return a.batch.Replicas - b.batch.Replicas })
+	for len(entries) > 0 {
+		n := 1
+		for n < len(entries) && entries[n].batch.Replicas == entries[0].batch.Replicas {
+			n++
+		}
+		if part := entries[:n]; replicated(part[0]) {
+			p.acknowledge(slices.Clone(part), server, node)
+			clear(part)
+		} else {
+			p.exchange(part, server, inline, nil)
+		}
+		entries = entries[n:]
 	}
-	p.exchange(entries[first:], server, inline, &acknowledgement{node: node})
+}
+
+// acknowledge is exchange for batches that wait for replicas. It does not wait for it, unless many are under way.
+func (p *pipeline) acknowledge(entries []entry, server *Server, node *redis.Client) {
+	t := p.transport
+	exchange := func() {
+		q := t.newPipeline()
+		q.exchange(entries, server, false, &acknowledgement{node: node})
+		q.patient.end()
+	}
+	t.mu.Lock()
+	free := t.acknowledging < maxPipelines && !t.closed
+	if free {
+		t.acknowledging++
+		t.running.Add(1)
+	}
+	t.mu.Unlock()
+	if !free {
+		exchange()
+		return
+	}
+	go func() {
+		defer t.running.Done()
+		exchange()
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.acknowledging--
+	}()
 }
 
 // exchange runs the calls of entries in one pipeline and hands each sender what came of its own.

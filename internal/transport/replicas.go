@@ -14,6 +14,19 @@ type acknowledgement struct {
 	wanted  int
 	timeout time.Duration
 	wait    *redis.IntCmd
+
+	fewest int // that have acknowledged a pass; negative: there was none
+}
+
+// learn takes the answer to a WAIT. What was answered before it, in an earlier pass, may be on another server.
+func (a *acknowledgement) learn() {
+	n := 0
+	if a.wait.Err() == nil {
+		n = int(a.wait.Val())
+	}
+	if a.fewest < 0 || n < a.fewest {
+		a.fewest = n
+	}
 }
 
 // command is a WAIT that has not been sent.
@@ -22,21 +35,19 @@ func (a *acknowledgement) command(ctx context.Context) redis.Cmder {
 	return a.wait
 }
 
-// execute runs the requests of p, and says in the batches of entries how many replicas have acknowledged them. Where the WAIT
+// execute runs the requests of p, whose batches want as many replicas, and says in the batches of entries how many replicas have acknowledged them. Where the WAIT
 // itself fails, so do all requests, whatever they were answered.
 func (a *acknowledgement) execute(ctx context.Context, p *pipeline, entries []entry) {
+	a.wanted, a.timeout, a.fewest = entries[0].batch.Replicas, entries[0].batch.ReplicaWait, -1
 	for _, e := range entries {
-		a.wanted, a.timeout = max(a.wanted, e.batch.Replicas), max(a.timeout, e.batch.ReplicaWait)
+		a.timeout = min(a.timeout, e.batch.ReplicaWait)
 	}
 	if a.node == nil {
 		p.execute(ctx, entries)
 		return
 	}
 	execute(ctx, a.node, a.node.Pipeline(), p.requests, a)
-	acknowledged, connected := 0, -1
-	if a.wait.Err() == nil {
-		acknowledged = int(a.wait.Val())
-	}
+	acknowledged, connected := max(a.fewest, 0), -1
 	if cluster := p.transport.cluster; cluster != nil && anyMoved(p.requests) {
 		cluster.ReloadState(ctx)
 	}

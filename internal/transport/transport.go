@@ -48,13 +48,14 @@ type Transport struct {
 	ctx     context.Context      // ends what is under way
 	bounded bool                 // a context bounds the client's calls
 
-	mu        sync.Mutex
-	ready     []Sender // with something to send
-	underWay  int
-	abandoned int
-	idle      []*pipeline
-	closed    bool
-	running   sync.WaitGroup
+	mu            sync.Mutex
+	ready         []Sender // with something to send
+	underWay      int
+	acknowledging int // pipelines beside these that wait for replicas
+	abandoned     int
+	idle          []*pipeline
+	closed        bool
+	running       sync.WaitGroup
 
 	servers servers
 }
@@ -109,7 +110,7 @@ func (t *Transport) Send(s Sender, inline bool) {
 func (t *Transport) Quiet() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.underWay == 0 && t.abandoned == 0 && len(t.ready) == 0
+	return t.underWay == 0 && t.acknowledging == 0 && t.abandoned == 0 && len(t.ready) == 0
 }
 
 // Run runs calls in order over a connection of its own choice and fills in their replies. It is for calls that no state

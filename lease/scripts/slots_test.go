@@ -102,6 +102,18 @@ func TestASlotIsFreeWhenItsPermitHasExpiredAndNotWhileItIsRevoked(t *testing.T) 
 	})
 }
 
+// A member that got another slot than it had before it expired has only that.
+func TestAnIDThatIsGrantedAfterItsTimeHasOneSlot(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		s.take(2, false, []any{my(1), my(2)}, []int{0}, []int{1})
+		s.put(my(2), 1) // its time is over
+		s.release(2, my(1))
+		s.take(2, false, []any{my(2)}, []int{0})
+		s.take(2, false, []any{my(3)}, []int{1})
+		s.mustHaveSlots(s.runWithSlots(Acquire, 2, 0, 2, 0, my(2), "="), []any{my(2)}, []int{0})
+	})
+}
+
 func TestSlotsStayBelowACapacityThatHasShrunk(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
 		for i := range 6 {
@@ -175,6 +187,26 @@ func TestAThousandSlots(t *testing.T) {
 		s.take(1000, false, []any{my(1) + "#499"}, numbers(500, 999))
 		s.take(1000, false, []any{my(2)}, []int{999})
 		s.take(1000, false, []any{my(3)}, nil)
+	})
+}
+
+// More than the stack of Lua takes, after a Resize by name.
+func TestManySlots(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		fields, holders := map[string]any{}, []redis.Z{}
+		for i := range 5000 {
+			name := fmt.Sprintf("%08d-0000-7000-8000-000000000000@me~1", i)
+			fields[fmt.Sprint(i)] = name
+			holders = append(holders, redis.Z{Score: float64(time.Now().Add(time.Hour).UnixMilli()), Member: name})
+		}
+		ctx := context.Background()
+		if err := s.client.HSet(ctx, slotsKey, fields).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.client.ZAdd(ctx, s.holders, holders...).Err(); err != nil {
+			t.Fatal(err)
+		}
+		s.take(6000, false, []any{my(1)}, []int{5000})
 	})
 }
 
