@@ -34,5 +34,5 @@ var slotMutants = []mutant{
 	unit("slots expire under their holder", "HeldForDays",
 		edit{slotsGo, " && server-g.token > slotsAge", " && server < 0"}),
 	state("slots that Redis has lost are trusted", "Stories",
-		edit{lingerGo, "!slices.Equal(g.Slots, c.slotsOf(i))", "i < 0"}),
+		edit{lingerGo, "!slices.Equal(g.Slots, c.slotsOf(i))", "!slices.Equal(g.Slots, g.Slots)"}),
 }
