@@ -10,8 +10,8 @@ import (
 func TestOnlyNamesWorkloadsCasesAndContenders(t *testing.T) {
 	b := &workload.Bench{}
 	for only, want := range map[string]struct{ cases, measurements int }{
-		"a":                     {4, 4 * 11},
-		"a/256":                 {1, 11},
+		"a":                     {4, 4 * 12},
+		"a/256":                 {1, 12},
 		"b/1,passbuddy":         {6, 6},
 		"b/1/0ms/1,a/1,blpop":   {2, 2},
 		"e,rueidislock-1":       {1, 1},
