@@ -110,7 +110,7 @@ func (s *Semaphore) Resize(ctx context.Context, n int) error {
 	if n < 0 || n > maxCapacity {
 		return &OptionError{"capacity", n, fmt.Sprintf("must be from 0 to %d; 0 pauses", maxCapacity)}
 	}
-	if s.cfg.Slots && n > maxSlots {
+	if s.made() == nil && s.cfg.Slots && n > maxSlots {
 		return &OptionError{"capacity", n, fmt.Sprintf("must be at most %d with Slots", maxSlots)}
 	}
 	return s.resize(ctx, n)
