@@ -148,8 +148,13 @@ func withReplica(t *testing.T) (server, replica *redistest.Server) {
 	server = redistest.Start(t, "--repl-diskless-sync-delay", "0")
 	_, port, _ := net.SplitHostPort(server.Addr())
 	replica = redistest.Start(t, "--replicaof", "127.0.0.1", port)
-	redistest.Eventually(t, "the replica follows", func(ctx context.Context) error {
-		n, err := server.Client(t).Wait(ctx, 1, 100*time.Millisecond).Result()
+	conn := server.Client(t).Conn()
+	defer conn.Close()
+	redistest.Eventually(t, "a write has reached the replica", func(ctx context.Context) error {
+		if err := conn.Set(ctx, "written", 1, time.Second).Err(); err != nil {
+			return err
+		}
+		n, err := conn.Wait(ctx, 1, 100*time.Millisecond).Result()
 		if err == nil && n == 0 {
 			err = errors.New("not yet")
 		}
