@@ -180,7 +180,7 @@ func (s *State) acquired(now Instant, batch *Batch, c *Call) {
 			place = max(server-c.Ages[i], place+1)
 		}
 		if c.Ages[i] == Again {
-			if !late && batch.Acknowledged >= int(g.needs) {
+			if !late && batch.short(g) == nil {
 				s.grantedAnew(now, batch, c, i, WindowEnd(batch.Sent, c.Answers[i].Expiry, server, s.Config.Margin+c.ClockAhead))
 			}
 			continue
@@ -200,8 +200,8 @@ func (s *State) acquired(now Instant, batch *Batch, c *Call) {
 			s.declared(now, batch.Sent, ttl)
 		}
 		switch {
-		case g.State == asked && expiry > 0 && batch.Acknowledged < g.waiter.MinReplicas:
-			s.refuse(now, g, batch.unacknowledged())
+		case g.State == asked && expiry > 0 && batch.short(g) != nil:
+			s.refuse(now, g, batch.short(g))
 		case g.State == asked && expiry > 0 && !g.takeSlots(c.slotsOf(i)):
 			s.pollAt = now
 		case g.State == asked && expiry > 0:

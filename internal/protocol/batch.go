@@ -146,7 +146,7 @@ func (s *State) Arrive(now Instant, batch *Batch) {
 	if trouble != nil {
 		s.sample = clockSample{} // another server may take over
 	}
-	missing := batch.unacknowledged()
+	missing := s.unacknowledged(batch)
 	if trouble == nil && missing != nil {
 		trouble = missing
 	}

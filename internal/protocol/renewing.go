@@ -28,8 +28,8 @@ func (s *State) renewed(now Instant, batch *Batch, c *Call, current bool) {
 	end := WindowEnd(batch.Sent, c.Expiry, c.Server, s.Config.Margin+c.ClockAhead)
 	s.takeStatus(now, c)
 	lost := c.Lost
-	missing := false // a lease lacks replicas
-	if s.Watched && batch.unacknowledged() == nil {
+	missing := s.unacknowledged(batch)
+	if s.Watched && missing == nil {
 		if slack, held := slackOf(now, c.Grants); held > len(lost) {
 			s.happened(Event{Kind: EventRenewed, Leases: held - len(lost), Slack: slack, Window: s.Window})
 		}
@@ -47,8 +47,7 @@ func (s *State) renewed(now Instant, batch *Batch, c *Call, current bool) {
 		case g.State != Held: // its window ended before this answer came: no answer brings a lease back
 		case isLost:
 			s.Lose(now, g, why)
-		case batch.isShort(g):
-			missing = true
+		case batch.short(g) != nil:
 		default:
 			if end.Mono > g.Until.End().Mono {
 				g.Until.set(end)
@@ -60,8 +59,8 @@ func (s *State) renewed(now Instant, batch *Batch, c *Call, current bool) {
 			s.keepSlots(now, g, c.Server)
 		}
 	}
-	if missing {
-		s.notRenewed(now, c, batch.unacknowledged())
+	if missing != nil {
+		s.notRenewed(now, c, missing)
 		return
 	}
 	if current && len(s.held) > 0 {

@@ -1,9 +1,6 @@
 package protocol
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // With MinReplicas a grant or a renewal counts only when so many replicas have acknowledged it: the transport sends WAIT
 // behind the calls of the batch, over the same connection. What is not acknowledged is not trusted: a grant goes back and
@@ -32,24 +29,38 @@ func (s *State) askReplicas(batch *Batch) {
 	}
 }
 
-// unacknowledged is why something that b brought does not count; nil: all counts.
-func (b *Batch) unacknowledged() *Unacknowledged {
-	if b.Acknowledged >= b.Replicas {
+// short is why what b brought for g does not count, as who has g or waits for it wants more replicas than have acknowledged
+// it; nil: it counts. A late batch may have been sent when nobody wanted any.
+func (b *Batch) short(g *Grant) *Unacknowledged {
+	wanted := int(g.needs)
+	if g.waiter != nil {
+		wanted = max(wanted, g.waiter.MinReplicas)
+	}
+	if b.Acknowledged >= wanted {
 		return nil
 	}
-	if !slices.ContainsFunc(b.Calls, func(c Call) bool { return c.Verb != Release && slices.ContainsFunc(c.Grants, b.isShort) }) {
-		return nil
-	}
-	return &Unacknowledged{Wanted: b.Replicas, Acknowledged: b.Acknowledged, Connected: b.Connected, Within: b.ReplicaWait.Round(time.Millisecond)}
+	return &Unacknowledged{Wanted: wanted, Acknowledged: b.Acknowledged, Connected: b.Connected, Within: b.ReplicaWait.Round(time.Millisecond)}
 }
 
-// isShort reports whether fewer replicas have acknowledged b than who has g, or waits for it, wants.
-func (b *Batch) isShort(g *Grant) bool {
-	return b.Acknowledged < int(g.needs) || g.waiter != nil && b.Acknowledged < g.waiter.MinReplicas
+// unacknowledged is why something that batch brought does not count; nil: all counts.
+func (s *State) unacknowledged(batch *Batch) *Unacknowledged {
+	if s.replicas == 0 {
+		return nil
+	}
+	for i := range batch.Calls {
+		if c := &batch.Calls[i]; c.Verb != Release {
+			for _, g := range c.Grants {
+				if why := batch.short(g); why != nil {
+					return why
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // refuse gives back the permit of g, which its waiter has not got yet, and fails the waiter.
-func (s *State) refuse(now Instant, g *Grant, why error) {
+func (s *State) refuse(now Instant, g *Grant, why *Unacknowledged) {
 	w := s.detach(g)
 	w.Trouble = why
 	s.giveBack(now, g)
@@ -57,7 +68,7 @@ func (s *State) refuse(now Instant, g *Grant, why error) {
 }
 
 // notRenewed records that a renewal ran and was not acknowledged by enough replicas. It is tried again soon.
-func (s *State) notRenewed(now Instant, c *Call, why error) {
+func (s *State) notRenewed(now Instant, c *Call, why *Unacknowledged) {
 	s.happened(Event{Kind: EventRenewalFailed, Leases: len(c.Grants), Window: s.Window, Err: why})
 	if len(s.held) > 0 {
 		s.RenewAt = earlier(s.RenewAt, now.Add(s.delay(s.failures)))
