@@ -87,9 +87,9 @@ var queueMutants = []mutant{
 
 	// Notifications that are late, come twice, or overtake.
 	state("a notification trusted from its receipt", "Stories",
-		edit{notifyGo, "end := WindowEnd(s.sample.sent, n.Expiry, s.sample.micros, s.Config.Margin)", "end := WindowEnd(now, n.Expiry, n.Server, s.Config.Margin)"}),
+		edit{notifyGo, "end:   WindowEnd(s.sample.sent, n.Expiry, s.sample.micros, s.Config.Margin)", "end:   WindowEnd(now, n.Expiry, n.Server, s.Config.Margin)"}),
 	fleet("a notification trusted from its receipt, in a fleet",
-		edit{notifyGo, "end := WindowEnd(s.sample.sent, n.Expiry, s.sample.micros, s.Config.Margin)", "end := WindowEnd(now, n.Expiry, n.Server, s.Config.Margin)"}),
+		edit{notifyGo, "end:   WindowEnd(s.sample.sent, n.Expiry, s.sample.micros, s.Config.Margin)", "end:   WindowEnd(now, n.Expiry, n.Server, s.Config.Margin)"}),
 	state("a late notification releases a held grant", "Stories",
 		edit{notifyGo, "		// held already\n", "		s.drop(g)\n		s.giveBack(now, g)\n"}),
 	fleet("a late notification releases a held grant, in a fleet",

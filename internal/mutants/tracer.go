@@ -22,4 +22,6 @@ var tracerMutants = []mutant{
 		edit{tracing, "			end.Outcome = OutcomeHandedOver\n", ""}),
 	state("a renewal of nothing is reported", "Stories/a_renewal_that_is_answered_after_its_window_renews_nothing",
 		edit{"internal/protocol/renewing.go", "held > len(lost)", "held >= 0"}),
+	unit("events are recorded for nobody", "ThatIsNotThere",
+		edit{"lease/manager.go", "d.state.Watched = m.tracer != nil", "d.state.Watched = true"}),
 }

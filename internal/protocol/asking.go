@@ -181,7 +181,7 @@ func (s *State) acquired(now Instant, batch *Batch, c *Call) {
 		}
 		if c.Ages[i] == Again {
 			if !late && batch.short(g) == nil {
-				s.grantedAnew(now, batch, c, i, WindowEnd(batch.Sent, c.Answers[i].Expiry, server, s.Config.Margin+c.ClockAhead))
+				s.grantedAnew(now, batch, c, i, s.award(batch, c, i).end)
 			}
 			continue
 		}
@@ -194,7 +194,7 @@ func (s *State) acquired(now Instant, batch *Batch, c *Call) {
 			}
 			continue
 		}
-		expiry, token := c.Answers[i].Expiry, c.Answers[i].Token
+		expiry := c.Answers[i].Expiry
 		ttl := time.Duration(c.TTL) * time.Millisecond
 		if expiry > 0 || expiry == 0 && waits(c.Ages[i]) {
 			s.declared(now, batch.Sent, ttl)
@@ -205,7 +205,7 @@ func (s *State) acquired(now Instant, batch *Batch, c *Call) {
 		case g.State == asked && expiry > 0 && !g.takeSlots(c.slotsOf(i)):
 			s.pollAt = now
 		case g.State == asked && expiry > 0:
-			s.granted(now, batch.Sent, g, WindowEnd(batch.Sent, expiry, server, s.Config.Margin+c.ClockAhead), token, batch.Acknowledged)
+			s.granted(now, g, s.award(batch, c, i))
 		case g.State == asked && expiry == answerRevoked:
 			// Granted by a reply that was lost, and revoked since: nobody has used it. Its waiter asks again.
 			s.detach(g)
@@ -226,7 +226,7 @@ func (s *State) acquired(now Instant, batch *Batch, c *Call) {
 			s.refused(now, batch, g.waiter)
 		case g.State == releasing && expiry > 0:
 			g.takeSlots(c.slotsOf(i))
-			s.adopt(now, batch.Sent, g, WindowEnd(batch.Sent, expiry, server, s.Config.Margin+c.ClockAhead), token, batch.Acknowledged)
+			s.adopt(now, g, s.award(batch, c, i))
 		case g.State == releasing && g.hasNoOpenRequest(now) && !g.deferred:
 			g.releaseAt = now
 		}
@@ -240,6 +240,17 @@ func (s *State) acquired(now Instant, batch *Batch, c *Call) {
 		return
 	}
 	s.pollAt = earlier(s.pollAt, earlier(now.Add(s.interval()), s.Seen.free))
+}
+
+// award is the answer to the i-th request of c, which is a grant.
+func (s *State) award(batch *Batch, c *Call, i int) award {
+	return award{
+		at:           batch.Sent,
+		end:          WindowEnd(batch.Sent, c.Answers[i].Expiry, c.Server, s.Config.Margin+c.ClockAhead),
+		token:        c.Answers[i].Token,
+		acknowledged: batch.Acknowledged,
+		late:         s.Batch != nil,
+	}
 }
 
 // polled counts a poll that found no room for those as well who are not in the shared queue.

@@ -150,28 +150,37 @@ func (s *State) endHolds(now Instant) {
 	}
 }
 
+// An award is what Redis says of a permit that it has granted.
+type award struct {
+	at, end      Instant // the script ran no sooner; the window ends
+	token        int64
+	acknowledged int  // by so many replicas
+	late         bool // the answer came after its batch was given up, and another batch is under way
+}
+
 // granted records that Redis gave the waiter of g its permit. A grant whose window has ended is not trusted and goes
-// back; one that has little left is renewed before its waiter gets it.
-func (s *State) granted(now, at Instant, g *Grant, end Instant, token int64, acknowledged int) {
+// back. One that has little left is renewed before its waiter gets it, and so is one that came late: the batch that is
+// under way meanwhile was given the time that it has where nothing is held, and a renewal leaves only after it.
+func (s *State) granted(now Instant, g *Grant, a award) {
 	g.mayBeQueued = false
 	// A script of another process may have granted it for longer than this process's TTL, after a step back of the clock.
 	// Others may draw it in to that TTL: the lease must not be trusted for longer.
-	end = earlier(end, at.Add(s.Window+time.Millisecond))
-	if now.Reached(end) {
+	a.end = earlier(a.end, a.at.Add(s.Window+time.Millisecond))
+	if now.Reached(a.end) {
 		s.detach(g)
 		s.giveBack(now, g)
 		s.joinAt = now
 		return
 	}
-	g.token, g.at, g.acknowledged = token, at, int32(acknowledged)
-	if at.Mono > s.Seen.asOf.Mono { // a notification: there was room
-		s.Seen.asOf, s.Seen.overfull = at, false
+	g.token, g.at, g.acknowledged = a.token, a.at, int32(a.acknowledged)
+	if a.at.Mono > s.Seen.asOf.Mono { // a notification: there was room
+		s.Seen.asOf, s.Seen.overfull = a.at, false
 	}
 	if s.Config.Handover > 0 {
-		s.handoverUntil = at.Add(s.Config.Handover + min(s.Config.Handover, maxHandoverWindow))
+		s.handoverUntil = a.at.Add(s.Config.Handover + min(s.Config.Handover, maxHandoverWindow))
 	}
-	s.Keep(end, g)
-	if now.Until(end) < s.Window*2/3 {
+	s.Keep(a.end, g)
+	if a.late || now.Until(a.end) < s.Window*2/3 {
 		s.RenewAt = now
 		return
 	}
@@ -180,10 +189,10 @@ func (s *State) granted(now, at Instant, g *Grant, end Instant, token int64, ack
 
 // adopt gives a permit that came for a waiter who needs it no more to the next waiter of this process,
 // as if it had been handed over. If there is none that may have it, or a lease had it before, it goes back.
-func (s *State) adopt(now, at Instant, g *Grant, end Instant, token int64, acknowledged int) {
+func (s *State) adopt(now Instant, g *Grant, a award) {
 	w := s.Waiting.first
-	g.acknowledged = int32(acknowledged)
-	if w == nil || !g.fits(w) || g.released || g.token != 0 || now.Reached(end) || s.Config.Handover < 0 ||
+	g.acknowledged = int32(a.acknowledged)
+	if w == nil || !g.fits(w) || g.released || g.token != 0 || now.Reached(a.end) || s.Config.Handover < 0 ||
 		s.Seen.overfull {
 		g.releaseAt, g.deferred = now, false
 		return
@@ -191,5 +200,5 @@ func (s *State) adopt(now, at Instant, g *Grant, end Instant, token int64, ackno
 	s.forget(g)
 	g.State, g.deferred = asked, false
 	s.replace(now, w, g)
-	s.granted(now, at, g, end, token, acknowledged)
+	s.granted(now, g, a)
 }

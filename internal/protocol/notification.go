@@ -65,12 +65,15 @@ func (s *State) Notified(now Instant, n Notification) {
 			s.pollAt = now
 		}
 	default:
-		at := s.sample.sent.Add(time.Duration(n.Server-s.sample.micros) * time.Microsecond)
-		end := WindowEnd(s.sample.sent, n.Expiry, s.sample.micros, s.Config.Margin)
+		a := award{
+			at:    s.sample.sent.Add(time.Duration(n.Server-s.sample.micros) * time.Microsecond),
+			end:   WindowEnd(s.sample.sent, n.Expiry, s.sample.micros, s.Config.Margin),
+			token: n.Token,
+		}
 		if g.State == releasing {
-			s.adopt(now, at, g, end, n.Token, 0)
+			s.adopt(now, g, a)
 		} else {
-			s.granted(now, at, g, end, n.Token, 0)
+			s.granted(now, g, a)
 		}
 	}
 	s.reschedule()
