@@ -95,7 +95,7 @@ func TestExamplesPrintWhatTheyShow(t *testing.T) {
 		t.Skip("-short: it builds and runs every example, half a minute")
 	}
 	bin := t.TempDir()
-	build := exec.Command("go", "build", "-o", bin)
+	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", bin)
 	for name := range prints {
 		build.Args = append(build.Args, "./"+name)
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/eqworks/passbuddy/lease"
 )
 
-func TestClusterKeepsLeasesOnAllNodesAndOneStalledNodeLeavesTheOthersAlone(t *testing.T) {
-	alone(t)
+// Part of TestTimesOnRealServers.
+func testOneStalledNode(t *testing.T) {
 	cluster := redistest.StartCluster(t)
 	m, err := lease.Open("redis://"+cluster.Addrs()[0]+"?cluster=true", lease.Options{Logger: quiet})
 	if err != nil {

@@ -108,6 +108,9 @@ func TestFleetOutlivesProcessesThatAreKilled(t *testing.T) {
 	inRealTime(t)
 	const capacity = 3
 	for _, size := range sizes {
+		if !thorough() && size.processes < size.callers {
+			continue // with more processes, more are killed
+		}
 		t.Run(fmt.Sprintf("%d×%d", size.processes, size.callers), func(t *testing.T) {
 			t.Parallel()
 			server := redistest.Start(t)

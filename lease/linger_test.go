@@ -100,6 +100,10 @@ func TestAPermitThatLingersGoesBackAfterLinger(t *testing.T) {
 
 // A process that takes its permit again and again, and one elsewhere that wants one.
 func TestAWaiterElsewhereWaitsForLingerAndATrip(t *testing.T) {
+	turns := 200
+	if thorough() {
+		turns = 1000
+	}
 	for _, muted := range []bool{false, true} {
 		name := "with notifications"
 		if muted {
@@ -128,7 +132,7 @@ func TestAWaiterElsewhereWaitsForLingerAndATrip(t *testing.T) {
 				}()
 				time.Sleep(time.Second)
 				longest := time.Duration(0)
-				for range 1000 {
+				for range turns {
 					start := time.Now()
 					l := w.acquire(modest)
 					longest = max(longest, time.Since(start))
@@ -143,7 +147,7 @@ func TestAWaiterElsewhereWaitsForLingerAndATrip(t *testing.T) {
 				if longest > bound {
 					w.Errorf("the longest wait was %v, want %v at most", longest, bound)
 				}
-				if n := <-done; n < 5000 {
+				if n := <-done; n < 5*turns {
 					w.Errorf("the other took the permit %d times: nothing lingered", n)
 				}
 			})

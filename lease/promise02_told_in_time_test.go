@@ -107,8 +107,8 @@ func TestASlowLoggerHoldsUpNoContext(t *testing.T) {
 	})
 }
 
-func TestPromise2ToldInTimeRealRedis(t *testing.T) {
-	alone(t)
+// Part of TestTimesOnRealServers.
+func testToldInTime(t *testing.T) {
 	for client, open := range clients {
 		for _, fault := range []string{"the server is stopped", "the connection swallows everything"} {
 			t.Run(fault+"/"+client, func(t *testing.T) {

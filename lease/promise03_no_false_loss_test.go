@@ -107,8 +107,8 @@ func TestPromise3AnAttemptThatMayTakeLongHangs(t *testing.T) {
 	}
 }
 
-func TestPromise3NoFalseLossRealRedis(t *testing.T) {
-	alone(t)
+// Part of TestTimesOnRealServers.
+func testNoFalseLoss(t *testing.T) {
 	for client, open := range clients {
 		t.Run(client, func(t *testing.T) {
 			t.Parallel() // beside the other of this test: each has its own server
