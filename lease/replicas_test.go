@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -281,10 +282,38 @@ func TestRealRedisAUserThatMayNotWait(t *testing.T) {
 	redistest.Eventually(t, "nothing is held", func(ctx context.Context) error { return gone(admin, "passbuddy-gpu") })
 }
 
-var failovers = flag.Int("failovers", 0, "how many failovers TestSentinelNoFailoverGivesAPermitTwice makes; 1 by default, 2 in CI")
+var failovers = flag.Int("failovers", 0, "how many failovers TestNoFailoverGivesAPermitTwice makes; 1 by default, 2 in CI")
+
+// A pair is a master and its replica, which changes places with it.
+type pair struct {
+	url             string
+	master, replica *redistest.Server
+	takeOver        func(master, replica *redistest.Server) // returns when the replica is the master
+}
+
+var pairs = map[string]func(*testing.T) pair{
+	"Sentinel": func(t *testing.T) pair {
+		set := redistest.StartSentinel(t)
+		return pair{sentinelURL(set), set.Master(), set.Replica(), func(master, _ *redistest.Server) { set.AwaitNewMaster(master) }}
+	},
+	"Cluster": func(t *testing.T) pair {
+		cluster := redistest.StartCluster(t)
+		owner, err := cluster.Client(t).MasterForKey(t.Context(), "passbuddy-gpu")
+		if err != nil {
+			t.Fatal(err)
+		}
+		nodes := cluster.Nodes()
+		i := slices.IndexFunc(nodes, func(n *redistest.Server) bool { return n.Addr() == owner.Options().Addr })
+		other := nodes[(i+1)%len(nodes)]
+		return pair{
+			"redis://" + other.Addr() + "?cluster=true", nodes[i], cluster.AddReplica(t, nodes[i]),
+			func(_, replica *redistest.Server) { cluster.AwaitNewMaster(t, replica) },
+		}
+	},
+}
 
 // A replica that lags takes over. What it has not acknowledged, nobody may have trusted.
-func TestSentinelNoFailoverGivesAPermitTwice(t *testing.T) {
+func TestNoFailoverGivesAPermitTwice(t *testing.T) {
 	inRealTime(t)
 	times := *failovers
 	if times == 0 {
@@ -292,61 +321,66 @@ func TestSentinelNoFailoverGivesAPermitTwice(t *testing.T) {
 			times = 2
 		}
 	}
-	for _, n := range []int{1, 0} {
-		t.Run(fmt.Sprintf("MinReplicas=%d", n), func(t *testing.T) {
-			inRealTime(t)
-			set := redistest.StartSentinel(t)
-			users := &users{}
-			ctx, stop := context.WithCancel(t.Context())
-			var all sync.WaitGroup
-			for range 3 {
-				m, err := lease.Open(sentinelURL(set), lease.Options{Logger: quiet})
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer m.Close()
-				s := gpu(t, m, lease.Config{TTL: 5 * time.Second, MinReplicas: n})
+	for kind, start := range pairs {
+		for _, n := range []int{1, 0} {
+			t.Run(fmt.Sprintf("%s, MinReplicas %d", kind, n), func(t *testing.T) {
+				inRealTime(t)
+				p := start(t)
+				users := &users{}
+				ctx, stop := context.WithCancel(t.Context())
+				var all sync.WaitGroup
 				for range 3 {
-					all.Go(func() { users.run(ctx, s) })
-				}
-			}
-			mustGoOn := func(when string) {
-				before := users.granted.Load()
-				redistest.Eventually(t, "leases are given "+when, func(context.Context) error {
-					if n := users.granted.Load() - before; n < 5 {
-						return fmt.Errorf("%d are", n)
+					m, err := lease.Open(p.url, lease.Options{Logger: quiet})
+					if err != nil {
+						t.Fatal(err)
 					}
-					return nil
-				})
-			}
-			for i := range times {
-				set.AwaitReplication()
-				mustGoOn(fmt.Sprintf("before failover %d", i+1))
-				master, replica := set.Master(), set.Replica()
-				replica.Pause()
-				users.busy.Store(true)
-				time.Sleep(300 * time.Millisecond) // the replica has none of what happens now
-				master.Kill()
-				replica.Resume()
-				users.busy.Store(false)
-				set.AwaitNewMaster(master)
-				master.Restart()
-			}
-			set.AwaitReplication()
-			mustGoOn("after the last")
-			stop()
-			all.Wait()
-			t.Logf("%d failovers: %d leases, %d acquires refused, %d grants while another lease lived", times, users.granted.Load(), users.refused.Load(), users.twice.Load())
-			if n > 0 && users.twice.Load() > 0 {
-				t.Errorf("%d grants while another lease lived", users.twice.Load())
-			}
-		})
+					defer m.Close()
+					s := gpu(t, m, lease.Config{TTL: 8 * time.Second, MinReplicas: n})
+					for range 3 {
+						all.Go(func() { users.run(ctx, s) })
+					}
+				}
+				mustGoOn := func(when string) {
+					before := users.granted.Load()
+					redistest.Eventually(t, "leases are given "+when, func(context.Context) error {
+						if n := users.granted.Load() - before; n < 5 {
+							return fmt.Errorf("%d are", n)
+						}
+						return nil
+					})
+				}
+				for i := range times {
+					mustGoOn(fmt.Sprintf("before failover %d", i+1))
+					users.gate.Lock() // nothing is held
+					p.replica.AwaitReplication(p.master)
+					p.replica.StopFollowing(p.master)
+					users.busy.Store(true)
+					users.gate.Unlock()
+					time.Sleep(300 * time.Millisecond) // the replica has none of what happens now
+					p.master.Kill()
+					p.takeOver(p.master, p.replica)
+					users.busy.Store(false)
+					p.replica.Follow()
+					p.master.Restart()
+					p.master, p.replica = p.replica, p.master
+				}
+				p.replica.AwaitReplication(p.master)
+				mustGoOn("after the last")
+				stop()
+				all.Wait()
+				t.Logf("%d failovers: %d leases, %d acquires refused, %d grants while another lease lived", times, users.granted.Load(), users.refused.Load(), users.twice.Load())
+				if n > 0 && users.twice.Load() > 0 {
+					t.Errorf("%d grants while another lease lived", users.twice.Load())
+				}
+			})
+		}
 	}
 }
 
 // users take the only permit, again and again, and count those grants that came while another lease lived.
 type users struct {
-	busy                    atomic.Bool // who gets the permit keeps it for longer than a failover takes
+	gate                    sync.RWMutex // who has it locked waits until nothing is held, and keeps everybody from asking
+	busy                    atomic.Bool  // who gets the permit keeps it for longer than a failover takes
 	twice, granted, refused atomic.Int64
 
 	mu   sync.Mutex
@@ -355,27 +389,33 @@ type users struct {
 
 func (u *users) run(ctx context.Context, s *lease.Semaphore) {
 	for ctx.Err() == nil {
-		l, err := s.Acquire(ctx, lease.MaxWait(time.Second))
-		if err != nil {
-			u.refused.Add(1)
-			time.Sleep(10 * time.Millisecond)
-			continue
-		}
-		u.begin(l)
-		work := 10 * time.Millisecond
-		if u.busy.Load() {
-			work = 4 * time.Second
-		}
-		select {
-		case <-l.Held().Done():
-		case <-ctx.Done():
-		case <-time.After(work):
-		}
-		u.mu.Lock()
-		delete(u.live, l)
-		u.mu.Unlock()
-		_ = l.Release()
+		u.use(ctx, s)
 	}
+}
+
+func (u *users) use(ctx context.Context, s *lease.Semaphore) {
+	u.gate.RLock()
+	defer u.gate.RUnlock()
+	l, err := s.Acquire(ctx, lease.MaxWait(time.Second))
+	if err != nil {
+		u.refused.Add(1)
+		time.Sleep(10 * time.Millisecond)
+		return
+	}
+	u.begin(l)
+	work := 10 * time.Millisecond
+	if u.busy.Load() {
+		work = time.Minute
+	}
+	select {
+	case <-l.Held().Done():
+	case <-ctx.Done():
+	case <-time.After(work):
+	}
+	u.mu.Lock()
+	delete(u.live, l)
+	u.mu.Unlock()
+	_ = l.Release()
 }
 
 func (u *users) begin(l *lease.Lease) {

@@ -159,6 +159,18 @@ func clusterShows(ctx context.Context, client *redis.Client, lines ...string) er
 	return nil
 }
 
+// AwaitNewMaster returns when a replica has taken its master's slots over, and the cluster is complete again.
+func (c *Cluster) AwaitNewMaster(t testing.TB, replica *Server) {
+	t.Helper()
+	client := replica.Client(t)
+	eventually(t, "the replica is the master", func(ctx context.Context) error {
+		if err := showsRole(ctx, client, "master"); err != nil {
+			return err
+		}
+		return clusterShows(ctx, client, "cluster_state:ok", "cluster_slots_ok:"+strconv.Itoa(clusterSlots))
+	})
+}
+
 // Addrs returns the addresses of all nodes.
 func (c *Cluster) Addrs() []string { return addrs(c.nodes) }
 

@@ -72,40 +72,15 @@ func (s *SentinelSet) awaitStream(master, replica *Server) {
 	if err := client.Publish(s.t.Context(), "redistest", "").Err(); err != nil {
 		s.t.Fatalf("redistest: publish: %v", err)
 	}
-	s.awaitReplication(master, replica)
+	replica.AwaitReplication(master)
 }
 
 // AwaitReplication returns when the replica has all that the master had
-// carried out before the call. It compares how far both are: WAIT answers for
-// the writes of its own connection only, and at once where there are none.
+// carried out before the call.
 func (s *SentinelSet) AwaitReplication() {
 	s.t.Helper()
 	master := s.Master()
-	s.awaitReplication(master, s.other(master))
-}
-
-func (s *SentinelSet) awaitReplication(master, replica *Server) {
-	s.t.Helper()
-	of, err := showsReplication(s.t.Context(), master.Client(s.t))
-	if err != nil {
-		s.t.Fatalf("redistest: the master's replication: %v", err)
-	}
-	want, err := strconv.ParseInt(of["master_repl_offset"], 10, 64)
-	if err != nil {
-		s.t.Fatalf("redistest: the master's replication: %v", err)
-	}
-	client := replica.Client(s.t)
-	eventually(s.t, "the replica has what the master has", func(ctx context.Context) error {
-		got, err := showsReplication(ctx, client)
-		if err != nil {
-			return err
-		}
-		offset, err := strconv.ParseInt(got["slave_repl_offset"], 10, 64)
-		if err != nil || offset < want || got["master_replid"] != of["master_replid"] {
-			return fmt.Errorf("the master was at %d of %s, the replica shows %v", want, of["master_replid"], got)
-		}
-		return nil
-	})
+	s.other(master).AwaitReplication(master)
 }
 
 // showsReplication returns the fields of INFO replication.
