@@ -144,7 +144,7 @@ func TestMinReplicasIsChecked(t *testing.T) {
 }
 
 // withReplica starts a server and a replica of it.
-func withReplica(t *testing.T) (server, replica *redistest.Server) {
+func withReplica(t testing.TB) (server, replica *redistest.Server) {
 	t.Helper()
 	server = redistest.Start(t, "--repl-diskless-sync-delay", "0")
 	_, port, _ := net.SplitHostPort(server.Addr())
