@@ -2,7 +2,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 SEEDS := 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help short test race servers bench compare sim mutants examples lint ci
+.PHONY: help short test race servers bench compare sim mutants examples lint ci build
 
 ## help: list the targets
 help:
@@ -15,6 +15,7 @@ short:
 ## test: run the tests; those on a real Redis are skipped where there is none
 test:
 	go test ./...
+	cd cmd/passbuddy && go test ./...
 
 ## race: run the tests under the race detector, soaks in full; a real Redis is required
 race:
@@ -40,6 +41,10 @@ sim:
 mutants:
 	go run ./internal/mutants
 
+## build: build the command line, ./passbuddy
+build:
+	go build -o passbuddy ./cmd/passbuddy
+
 ## examples: run every example once
 examples:
 	@for main in examples/*/main.go; do echo "== $$main"; go run "./$${main%/main.go}" || exit 1; done
@@ -47,7 +52,7 @@ examples:
 ## lint: gofmt, go vet, staticcheck, go mod tidy
 lint:
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not gofmt'ed: $$unformatted"; exit 1; }
-	@for module in . bench; do (cd $$module && go vet ./... && go run $(STATICCHECK) ./... && go mod tidy -diff) || exit 1; done
+	@for module in . bench cmd/passbuddy; do (cd $$module && go vet ./... && go run $(STATICCHECK) ./... && go mod tidy -diff) || exit 1; done
 
 ## ci: all that CI runs
 ci:

@@ -1,0 +1,149 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"path"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/eqworks/passbuddy/lease"
+)
+
+// atATime is how many semaphores are looked at together.
+const atATime = 16
+
+func (p *program) ls() *cobra.Command {
+	var order string
+	var limit int
+	cmd := &cobra.Command{
+		Use:   "ls [PATTERN]",
+		Short: "List the semaphores that have been used within a day",
+		Long: `ls lists the semaphores that have been used within a day, or those whose names match a pattern: * stands for any
+characters, ? for one, [abc] for one of them.
+
+STATE is ok; paused; resized, from what the fleet declares to what an operator has set; over: more is held than the
+capacity; stuck: permits are free, and somebody waits.`,
+		Example: "  passbuddy ls\n  passbuddy ls 'api-*' --sort wait\n  passbuddy ls --json",
+		Args:    cobra.MaximumNArgs(1),
+	}
+	cmd.Flags().StringVar(&order, "sort", "name", "name, held, wait, or expiry")
+	cmd.Flags().IntVar(&limit, "limit", 0, "list so many at most")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		pattern := "*"
+		if len(args) > 0 {
+			pattern = args[0]
+		}
+		if _, err := path.Match(pattern, ""); err != nil {
+			return usagef("the pattern %q: %v", pattern, err)
+		}
+		compare, known := orders[order]
+		switch {
+		case !known:
+			return usagef("--sort %q: name, held, wait, or expiry", order)
+		case limit < 0:
+			return usagef("--limit %d: it must be above zero", limit)
+		}
+		m, err := p.open()
+		if err != nil {
+			return err
+		}
+		defer m.Close()
+		all, err := p.look(cmd.Context(), m, pattern)
+		if err != nil {
+			return err
+		}
+		slices.SortFunc(all, func(a, b semaphoreView) int { return cmp.Or(compare(a, b), cmp.Compare(a.Name, b.Name)) })
+		found := len(all)
+		if limit > 0 && found > limit {
+			all = all[:limit]
+		}
+		if p.json {
+			return p.printJSON(struct {
+				Schema     int             `json:"schema"`
+				Semaphores []semaphoreView `json:"semaphores"`
+				Found      int             `json:"found"`
+			}{1, all, found})
+		}
+		if found == 0 && !p.quiet {
+			p.say("no semaphore matches %q: the keys begin with %q (--prefix), and are kept for a day", pattern, p.prefix)
+		}
+		p.table(all)
+		if len(all) < found && !p.quiet {
+			p.say("%d more: --limit %d", found-len(all), found)
+		}
+		return nil
+	}
+	return cmd
+}
+
+var orders = map[string]func(a, b semaphoreView) int{
+	"name": func(a, b semaphoreView) int { return 0 },
+	"held": func(a, b semaphoreView) int { return b.Held - a.Held },
+	"wait": func(a, b semaphoreView) int { return cmp.Compare(orZero(b.Oldest), orZero(a.Oldest)) },
+	"expiry": func(a, b semaphoreView) int {
+		switch {
+		case a.Expires == nil && b.Expires == nil:
+			return 0
+		case a.Expires == nil:
+			return 1
+		case b.Expires == nil:
+			return -1
+		}
+		return a.Expires.Compare(*b.Expires)
+	},
+}
+
+func orZero(f *float64) float64 {
+	if f == nil {
+		return 0
+	}
+	return *f
+}
+
+// look inspects the semaphores whose names match.
+func (p *program) look(ctx context.Context, m *lease.Manager, pattern string) ([]semaphoreView, error) {
+	scan, cancel := context.WithTimeout(ctx, 10*p.timeout) // a large keyspace takes a while
+	defer cancel()
+	names, err := m.Names(scan)
+	if err != nil {
+		return nil, err
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { ok, _ := path.Match(pattern, name); return !ok })
+	all := make([]semaphoreView, len(names))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(atATime)
+	for i, name := range names {
+		group.Go(func() error {
+			ctx, cancel := context.WithTimeout(ctx, p.timeout)
+			defer cancel()
+			state, err := m.Inspect(ctx, name)
+			if err == nil {
+				all[i] = viewOf(state)
+			}
+			return err
+		})
+	}
+	return all, group.Wait()
+}
+
+func (p *program) table(all []semaphoreView) {
+	if len(all) == 0 {
+		return
+	}
+	w := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "NAME\tCAP\tHELD\tWAIT\tOLDEST WAIT\tNEXT EXPIRY\tSTATE")
+	for _, v := range all {
+		expiry := "-"
+		if v.Expires != nil {
+			expiry = brief(v.Expires.Sub(v.asOf).Round(time.Millisecond))
+		}
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%s\t%s\t%s\n", printable(v.Name), v.Capacity, v.Held, v.Waiting, seconds(v.Oldest), expiry, v.stateText())
+	}
+	_ = w.Flush()
+}

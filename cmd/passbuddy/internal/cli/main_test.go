@@ -1,0 +1,152 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
+
+	"github.com/eqworks/passbuddy/cmd/passbuddy/internal/guard"
+	"github.com/eqworks/passbuddy/internal/redistest"
+)
+
+// The test's own program is passbuddy, where the environment or the keeper's argument says so.
+const asPassbuddy = "TEST_AS_PASSBUDDY"
+
+func TestMain(m *testing.M) {
+	logging.Disable()
+	if os.Getenv(asPassbuddy) != "" || len(os.Args) == 2 && os.Args[1] == keeperCommand {
+		os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	}
+	redistest.RunMoreInParallel()
+	os.Exit(m.Run())
+}
+
+// A call is one run of the program.
+type call struct {
+	t *testing.T
+	*exec.Cmd
+	out, err buffer
+	ended    chan struct{}
+}
+
+// A buffer may be read while the program writes.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+func (c *call) said() string { return c.err.String() }
+
+// passbuddy makes a call that is not yet started.
+func passbuddy(t *testing.T, server *redistest.Server, args ...string) *call {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &call{t: t, Cmd: exec.Command(self, args...), ended: make(chan struct{})}
+	c.Env = append(os.Environ(), asPassbuddy+"=yes")
+	if server != nil {
+		c.Env = append(c.Env, "REDIS_URL=redis://"+server.Addr())
+	}
+	c.Stdout, c.Stderr = &c.out, &c.err
+	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // no terminal
+	return c
+}
+
+func (c *call) start() *call {
+	c.t.Helper()
+	if err := c.Cmd.Start(); err != nil {
+		c.t.Fatal(err)
+	}
+	go func() {
+		_ = c.Cmd.Wait()
+		close(c.ended)
+	}()
+	c.t.Cleanup(func() {
+		_ = c.Process.Kill()
+		<-c.ended
+	})
+	return c
+}
+
+// code waits for the end and returns the exit code; -1 after a signal.
+func (c *call) code() int {
+	c.t.Helper()
+	select {
+	case <-c.ended:
+	case <-time.After(time.Minute):
+		c.t.Fatalf("%v does not end: %s", c.Args[1:], c.err.String())
+	}
+	return c.ProcessState.ExitCode()
+}
+
+func (c *call) mustExit(want int) {
+	c.t.Helper()
+	if got := c.code(); got != want {
+		c.t.Errorf("%v: exit %d, want %d; it said %q", c.Args[1:], got, want, c.err.String())
+	}
+}
+
+// awaitFile returns what a command has written, when it is a whole line.
+func awaitFile(t *testing.T, file string) string {
+	t.Helper()
+	var text string
+	redistest.Eventually(t, file+" is written", func(context.Context) error {
+		b, err := os.ReadFile(file)
+		if err == nil && !strings.HasSuffix(string(b), "\n") {
+			err = errors.New("no whole line")
+		}
+		text = strings.TrimSpace(string(b))
+		return err
+	})
+	return text
+}
+
+func readReport(t *testing.T, file string) (r guard.Report) {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err == nil {
+		err = json.Unmarshal(b, &r)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// members are the permits of a semaphore in Redis, with their expiries.
+func members(t *testing.T, client *redis.Client, name string) []redis.Z {
+	t.Helper()
+	all, err := client.ZRangeWithScores(t.Context(), "passbuddy-"+name, 0, -1).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func temporary(t *testing.T, name string) string { return filepath.Join(t.TempDir(), name) }
