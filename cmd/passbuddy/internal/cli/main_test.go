@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,16 +22,26 @@ import (
 	"github.com/eqworks/passbuddy/internal/redistest"
 )
 
-// The test's own program is passbuddy, where the environment or the keeper's argument says so.
-const asPassbuddy = "TEST_AS_PASSBUDDY"
+// binary is the command line as its users run it.
+var binary string
 
 func TestMain(m *testing.M) {
 	logging.Disable()
-	if os.Getenv(asPassbuddy) != "" || len(os.Args) == 2 && os.Args[1] == keeperCommand {
-		os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
-	}
 	redistest.RunMoreInParallel()
-	os.Exit(m.Run())
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "passbuddy")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "passbuddy")
+	if out, err := exec.Command("go", "build", "-o", binary, "../..").CombinedOutput(); err != nil {
+		panic(fmt.Sprintf("build: %v\n%s", err, out))
+	}
+	return m.Run()
 }
 
 // A call is one run of the program.
@@ -64,12 +75,8 @@ func (c *call) said() string { return c.err.String() }
 // passbuddy makes a call that is not yet started.
 func passbuddy(t *testing.T, server *redistest.Server, args ...string) *call {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &call{t: t, Cmd: exec.Command(self, args...), ended: make(chan struct{})}
-	c.Env = append(os.Environ(), asPassbuddy+"=yes")
+	c := &call{t: t, Cmd: exec.Command(binary, args...), ended: make(chan struct{})}
+	c.Env = os.Environ()
 	if server != nil {
 		c.Env = append(c.Env, "REDIS_URL=redis://"+server.Addr())
 	}

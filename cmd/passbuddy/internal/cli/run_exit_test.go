@@ -124,12 +124,8 @@ func TestRunTellsTheCommandAboutItsLease(t *testing.T) {
 
 func TestRunInsideARunOfTheSameNameIsRefused(t *testing.T) {
 	server := redistest.Start(t)
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	inner := func(name string, more ...string) []string {
-		return append(append([]string{"run", "outer", "--capacity", "1", "--", self, "run", name, "--capacity", "1"}, more...), "--", "true")
+		return append(append([]string{"run", "outer", "--capacity", "1", "--", binary, "run", name, "--capacity", "1"}, more...), "--", "true")
 	}
 	passbuddy(t, server, inner("outer")...).start().mustExit(64)
 	passbuddy(t, server, inner("outer", "--allow-nested", "-n")...).start().mustExit(75)

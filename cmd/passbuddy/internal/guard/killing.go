@@ -31,9 +31,11 @@ func (c *command) kill(atMost time.Duration, reap func()) (left []process) {
 		if c.group > 0 {
 			_ = syscall.Kill(-c.group, syscall.SIGKILL)
 		}
-		left = c.processes(true)
-		for _, p := range left {
-			_ = syscall.Kill(p.pid, syscall.SIGKILL)
+		for _, deep := range []bool{false, true} { // those that are quickly found first
+			left = c.processes(deep)
+			for _, p := range left {
+				_ = syscall.Kill(p.pid, syscall.SIGKILL)
+			}
 		}
 		reap()
 		if len(left) == 0 || now() >= end {
