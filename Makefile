@@ -2,7 +2,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 SEEDS := 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help short test race servers bench compare sim mutants examples lint ci build
+.PHONY: help short test race servers bench compare sim mutants model examples lint ci build
 
 ## help: list the targets
 help:
@@ -44,6 +44,10 @@ mutants:
 ## build: build the command line, ./passbuddy
 build:
 	go build -o passbuddy ./cmd/passbuddy
+
+## model: search the Spin models of the protocol in full (make model FLAGS=-small for those that CI runs)
+model:
+	docs/model/run $(FLAGS)
 
 ## examples: run every example once
 examples:
