@@ -354,12 +354,14 @@ func TestNoFailoverGivesAPermitTwice(t *testing.T) {
 					users.gate.Lock() // nothing is held
 					p.replica.AwaitReplication(p.master)
 					p.replica.StopFollowing(p.master)
-					users.busy.Store(true)
+					over := make(chan struct{})
+					users.busy.Store(&over)
 					users.gate.Unlock()
 					time.Sleep(300 * time.Millisecond) // the replica has none of what happens now
 					p.master.Kill()
 					p.takeOver(p.master, p.replica)
-					users.busy.Store(false)
+					users.busy.Store(nil)
+					close(over)
 					p.replica.Follow()
 					p.master.Restart()
 					p.master, p.replica = p.replica, p.master
@@ -379,8 +381,8 @@ func TestNoFailoverGivesAPermitTwice(t *testing.T) {
 
 // users take the only permit, again and again, and count those grants that came while another lease lived.
 type users struct {
-	gate                    sync.RWMutex // who has it locked waits until nothing is held, and keeps everybody from asking
-	busy                    atomic.Bool  // who gets the permit keeps it for longer than a failover takes
+	gate                    sync.RWMutex                  // who has it locked waits until nothing is held, and keeps everybody from asking
+	busy                    atomic.Pointer[chan struct{}] // not nil: who gets the permit keeps it until this is closed
 	twice, granted, refused atomic.Int64
 
 	mu   sync.Mutex
@@ -403,14 +405,16 @@ func (u *users) use(ctx context.Context, s *lease.Semaphore) {
 		return
 	}
 	u.begin(l)
-	work := 10 * time.Millisecond
-	if u.busy.Load() {
-		work = time.Minute
+	var over <-chan struct{}
+	work := time.After(10 * time.Millisecond)
+	if busy := u.busy.Load(); busy != nil {
+		over, work = *busy, nil
 	}
 	select {
 	case <-l.Held().Done():
 	case <-ctx.Done():
-	case <-time.After(work):
+	case <-over:
+	case <-work:
 	}
 	u.mu.Lock()
 	delete(u.live, l)
