@@ -42,7 +42,7 @@ var limitMutants = []mutant{
 		edit{acquire, "redis.call('ZREM', callers, owner)", "local _ = owner"}),
 	script("a waiter's longer TTL is not known", "LongerTTL",
 		edit{acquire, "if added > 0 or flags % 2 == 1 then", "if added > 0 then"}),
-	fleet("what is held is renewed by a TTL that Redis does not know, in a fleet",
+	rare("what is held is renewed by a TTL that Redis does not know, in a fleet",
 		edit{stateGo, "if cfg.TTL > s.Config.TTL && !s.Idle() {", "if false {"}),
 	unit("an operator's tool declares a capacity of its own", "OperatorsNeed",
 		edit{"lease/operate.go", "			state.Capacity = int(r.OtherCapacity)\n", ""}),
