@@ -101,6 +101,6 @@ var clockMutants = []mutant{
 		edit{grantLua, "  if longest > says then\n", "  if false then\n"}),
 	fleet("in a fleet, a promotion when the memory is full begins with what takes memory",
 		edit{release, "  redis.call('ZREM', holders, '')\n", ""}),
-	rare("in a fleet, a short reply to an acquire is not noticed",
-		edit{repliesGo, "	if len(rest) != want {", "	if len(rest) > want {"}),
+	fleet("in a fleet, a short reply to an acquire is not noticed",
+		edit{repliesGo, "	if len(rest) < 2*ids {", "	if false {"}),
 }
