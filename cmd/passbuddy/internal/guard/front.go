@@ -207,6 +207,7 @@ func (f *front) startKeeper() error {
 	if f.keeper, err = newLine(os.NewFile(uintptr(pair[0]), "keeper")); err != nil {
 		return err
 	}
+	f.Settings.Front = os.Getpid()
 	f.keeper.send(f.Settings)
 	return nil
 }
@@ -411,7 +412,7 @@ func (f *front) rung() (inVain bool) {
 	switch {
 	case f.stopping == 0 && f.asked == 0 && now() >= f.until.add(-f.grace()):
 		// This process may have been stopped, and what the keeper has said meanwhile is still to be read.
-		f.asked = now().add(killBefore(f.granted.TTL) / 2)
+		f.asked = now().add(min(killBefore(f.granted.TTL)/2, time.Second))
 		f.keeper.send(order{Kind: orderTell})
 	case f.stopping == 0 && f.asked != 0 && now() >= f.asked:
 		f.lose(&Loss{Reason: "expired", Err: f.trouble})
@@ -482,7 +483,7 @@ func (f *front) signaled(s syscall.Signal) {
 		f.goOn()
 	case syscall.SIGINT, syscall.SIGQUIT:
 		if f.ints++; s == syscall.SIGINT && f.ints > 1 {
-			f.left = f.command.kill(2*time.Second, f.reap)
+			_ = f.command.kill(2*time.Second, f.reap) // the permit waits for what is left
 			return
 		}
 		if f.command.group == 0 && hasTerminal() {

@@ -238,13 +238,19 @@ func (k *keeper) until() *boottime {
 
 // hold keeps the permit until the front says that the command's last process is gone.
 func (k *keeper) hold(l *lease.Lease, ttl time.Duration) error {
-	c := &command{front: os.Getppid(), keeper: os.Getpid(), mark: mark(k.settings.Name, l.ID())}
+	c := &command{front: k.settings.Front, keeper: os.Getpid(), mark: mark(k.settings.Name, l.ID())}
 	bell, err := newAlarm()
 	if err != nil {
 		_ = l.Release()
 		return k.fail(err)
 	}
 	defer bell.stop()
+	kill := func(atMost time.Duration) []process {
+		if os.Getppid() != c.front { // it has ended: its id may be another's by now
+			c.front = 0
+		}
+		return c.kill(atMost, func() {})
+	}
 	var lost <-chan struct{} = l.Held().Done()
 	killed := false
 	for {
@@ -255,7 +261,7 @@ func (k *keeper) hold(l *lease.Lease, ttl time.Duration) error {
 		case o, open := <-k.orders:
 			switch {
 			case !open: // the front is gone: nobody else ends what it has started
-				left := c.kill(time.Minute, func() {})
+				left := kill(time.Minute)
 				if len(left) > 0 {
 					return fmt.Errorf("cannot kill %s", names(left)) // time takes the permit
 				}
@@ -279,7 +285,7 @@ func (k *keeper) hold(l *lease.Lease, ttl time.Duration) error {
 		case <-bell.C:
 			until := k.until()
 			if killed = now() >= until.add(-killBefore(ttl)); killed {
-				c.kill(now().until(*until), func() {}) // the front does the same, unless it is stopped
+				kill(now().until(*until)) // the front does the same, unless it is stopped
 				k.front.send(notice{Kind: noticeKilled, Loss: lossOf(l)})
 			}
 		}

@@ -7,7 +7,7 @@ import (
 
 // A command is what runs under the lease: the process that was started, and all that it has started.
 type command struct {
-	front  int    // its parent
+	front  int    // its parent; 0: that has ended
 	keeper int    // the front's other child, which is none of it
 	pid    int    // the process that was started
 	group  int    // its process group, if it has one of its own

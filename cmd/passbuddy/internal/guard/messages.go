@@ -26,7 +26,7 @@ type Settings struct {
 	MaxHold     time.Duration // 0: no bound
 	MinReplicas int
 	ShowQueue   bool // somebody looks at what the front prints
-	Held        string
+	Front       int  // the front's process id
 }
 
 // An order is what the front tells the keeper.
@@ -46,14 +46,13 @@ const (
 type notice struct {
 	Kind string
 
-	Queue   *queue     `json:",omitempty"`
-	Granted *granted   `json:",omitempty"`
-	Renewal *renewal   `json:",omitempty"`
-	Loss    *Loss      `json:",omitempty"`
-	Failure *Failure   `json:",omitempty"`
-	Until   *boottime  `json:",omitempty"` // when the trust window ends
-	Line    string     `json:",omitempty"` // for the log
-	When    *time.Time `json:",omitempty"`
+	Queue   *queue    `json:",omitempty"`
+	Granted *granted  `json:",omitempty"`
+	Renewal *renewal  `json:",omitempty"`
+	Loss    *Loss     `json:",omitempty"`
+	Failure *Failure  `json:",omitempty"`
+	Until   *boottime `json:",omitempty"` // when the trust window ends
+	Line    string    `json:",omitempty"` // for the log
 }
 
 const (

@@ -81,7 +81,10 @@ func (c *command) processes(deep bool) []process {
 		children[p.parent] = append(children[p.parent], p)
 	}
 	found := map[int]process{}
-	next := []int{c.front}
+	var next []int
+	if c.front != 0 { // else it would be the parent of all
+		next = []int{c.front}
+	}
 	for len(next) > 0 {
 		parent := next[0]
 		next = next[1:]
