@@ -519,11 +519,11 @@ func (f *front) reap() {
 	}
 }
 
-// suspend stops this process too: so the shell sees that the job has stopped. The keeper goes on.
+// suspend stops this process too: so the shell sees that the job has stopped. The keeper goes on. CONT comes as every signal
+// does, and not here: another thread may take the STOP, and this one run on for a moment.
 func (f *front) suspend() {
 	f.terminal.takeBack()
 	_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
-	f.goOn()
 }
 
 // goOn continues the command, in the foreground if this process is there.
