@@ -72,21 +72,9 @@ func (j *job) gone() time.Time {
 	}
 }
 
-// keeper is the process that renews for j.
+// keeper is the process that renews for j: a child of one of its threads.
 func (j *job) keeper() int {
 	j.t.Helper()
-	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", j.Process.Pid))
-	if err != nil {
-		j.t.Fatal(err)
-	}
-	for _, child := range strings.Fields(string(children)) {
-		line, _ := os.ReadFile("/proc/" + child + "/cmdline")
-		if strings.Contains(string(line), keeperCommand) {
-			pid, _ := strconv.Atoi(child)
-			return pid
-		}
-	}
-	// The front starts it on whatever thread it runs on.
 	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", j.Process.Pid))
 	for _, file := range threads {
 		children, _ := os.ReadFile(file)

@@ -30,7 +30,10 @@ type screen struct {
 func openScreen(t *testing.T, server *redistest.Server) *screen {
 	t.Helper()
 	if _, err := exec.LookPath("bash"); err != nil {
-		t.Skip("there is no bash, the shell of these tests")
+		if os.Getenv("CI") != "" {
+			t.Fatal(err)
+		}
+		t.Skip("bash not found: install it to run this test; it is the shell that has job control")
 	}
 	s := &screen{t: t, dir: t.TempDir()}
 	if err := os.Symlink(binary, filepath.Join(s.dir, "pb")); err != nil {
@@ -70,6 +73,13 @@ func (s *screen) sees(text string) {
 	})
 }
 
+// begins types a line, and waits until its command is in the foreground.
+func (s *screen) begins(line, name string) (pid int) {
+	s.t.Helper()
+	s.typed(line + "\n")
+	return s.awaitForeground(name)
+}
+
 const (
 	ctrlC = "\x03"
 	ctrlZ = "\x1a"
@@ -78,9 +88,7 @@ const (
 func TestControlCEndsTheCommand(t *testing.T) {
 	server := redistest.Start(t)
 	s := openScreen(t, server)
-	s.typed("pb run job --capacity 1 -- sleep 1000\n")
-	redistest.Eventually(t, "it is held", heldBy(server, "job", 1))
-	s.awaitForeground("sleep")
+	s.begins("pb run job --capacity 1 -- sleep 1000", "sleep")
 	s.typed(ctrlC)
 	s.typed("echo code $?\n")
 	s.sees("code 130")
@@ -114,9 +122,7 @@ func (s *screen) awaitForeground(name string) (pid int) {
 func TestAStoppedJobGoesOnInTheForegroundAndInTheBackground(t *testing.T) {
 	server := redistest.Start(t)
 	s := openScreen(t, server)
-	s.typed("pb run job --capacity 1 --ttl 1s -- sleep 1000\n")
-	redistest.Eventually(t, "it is held", heldBy(server, "job", 1))
-	pid := s.awaitForeground("sleep")
+	pid := s.begins("pb run job --capacity 1 --ttl 1s -- sleep 1000", "sleep")
 	s.typed(ctrlZ)
 	s.sees("Stopped")
 	if !isStopped(pid) {
@@ -162,9 +168,7 @@ func isStopped(pid int) bool {
 func TestAJobThatLosesItsLeaseWhileItIsStoppedIsKilled(t *testing.T) {
 	server := redistest.Start(t)
 	s := openScreen(t, server)
-	s.typed("pb run job --capacity 1 --ttl 1s -- sleep 1000\n")
-	redistest.Eventually(t, "it is held", heldBy(server, "job", 1))
-	pid := s.awaitForeground("sleep")
+	pid := s.begins("pb run job --capacity 1 --ttl 1s -- sleep 1000", "sleep")
 	s.typed(ctrlZ)
 	s.sees("Stopped")
 	server.Pause()
@@ -183,9 +187,7 @@ func TestAJobThatLosesItsLeaseWhileItIsStoppedIsKilled(t *testing.T) {
 func TestTheCommandReadsFromTheTerminal(t *testing.T) {
 	server := redistest.Start(t)
 	s := openScreen(t, server)
-	s.typed("pb run job --capacity 1 -- sh -c 'read line; echo got $line'\n")
-	redistest.Eventually(t, "it is held", heldBy(server, "job", 1))
-	s.awaitForeground("sh")
+	s.begins("pb run job --capacity 1 -- sh -c 'read line; echo got $line'", "sh")
 	s.typed("a line\n")
 	s.sees("got a line")
 	s.typed("echo code $?\n")
@@ -195,9 +197,7 @@ func TestTheCommandReadsFromTheTerminal(t *testing.T) {
 func TestAPipelineKeepsItsGroup(t *testing.T) {
 	server := redistest.Start(t)
 	s := openScreen(t, server)
-	s.typed("pb run job --capacity 1 -- sleep 1000 | cat\n")
-	redistest.Eventually(t, "it is held", heldBy(server, "job", 1))
-	s.awaitForeground("sleep")
+	s.begins("pb run job --capacity 1 -- sleep 1000 | cat", "sleep")
 	s.typed(ctrlC)
 	s.typed("echo code ${PIPESTATUS[0]}\n")
 	s.sees("code 130")

@@ -72,6 +72,9 @@ type node struct {
 	client *redis.Client
 	info   map[string]string // of INFO
 	err    error             // why there is no info
+
+	samples []sample // of its clock, when it has been watched
+	watched error    // why there are no more
 }
 
 // checks in their order. The first decides whether there is anything to look at.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -19,24 +20,22 @@ type sample struct {
 	server         time.Time
 }
 
-// watch reads the server's clock for as long as the plan says, each time by a script.
-func (x *examination) watch(ctx context.Context, n *node) (samples []sample, err error) {
+// watch reads the server's clock for as long as the plan says, each time by a script. It does so once for all checks.
+func (x *examination) watch(ctx context.Context, n *node) ([]sample, error) {
+	if n.samples == nil && n.watched == nil {
+		n.samples, n.watched = x.readClock(ctx, n)
+	}
+	return n.samples, n.watched
+}
+
+func (x *examination) readClock(ctx context.Context, n *node) (samples []sample, err error) {
 	const script = `local t = redis.call('TIME') return {t[1], t[2]}`
 	pause := min(x.Duration/100, 10*time.Millisecond)
 	for end := time.Now().Add(x.Duration); time.Now().Before(end); {
-		call, cancel := x.bound(ctx)
-		s := sample{sent: time.Now()}
-		var reply []int64
-		reply, err = n.client.Eval(call, script, nil).Int64Slice()
-		cancel()
+		s, err := x.sample(ctx, n, script)
 		if err != nil {
 			return samples, err
 		}
-		s.received = time.Now()
-		if len(reply) != 2 {
-			return samples, errors.New("TIME: the reply is too short")
-		}
-		s.server = time.Unix(reply[0], reply[1]*1000)
 		samples = append(samples, s)
 		select {
 		case <-time.After(pause):
@@ -45,6 +44,21 @@ func (x *examination) watch(ctx context.Context, n *node) (samples []sample, err
 		}
 	}
 	return samples, nil
+}
+
+func (x *examination) sample(ctx context.Context, n *node, script string) (s sample, err error) {
+	ctx, cancel := x.bound(ctx)
+	defer cancel()
+	s.sent = time.Now()
+	reply, err := n.client.Eval(ctx, script, nil).Int64Slice()
+	s.received = time.Now()
+	if err == nil && len(reply) != 2 {
+		err = errors.New("TIME: the reply is too short")
+	}
+	if err == nil {
+		s.server = time.Unix(reply[0], reply[1]*1000)
+	}
+	return s, err
 }
 
 func roundTrip(ctx context.Context, x *examination) []Finding {
@@ -184,7 +198,7 @@ func pushes(ctx context.Context, x *examination) []Finding {
 	ttl := max(x.TTL, 2*time.Second)
 	ctx, cancel := context.WithTimeout(ctx, x.Timeout+ttl)
 	defer cancel()
-	other, err := lease.Open(x.URL, lease.Options{Prefix: x.Prefix})
+	other, err := lease.Open(x.URL, lease.Options{Prefix: x.Prefix, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return unknown("%v", err)
 	}
