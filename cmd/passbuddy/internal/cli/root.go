@@ -32,7 +32,8 @@ type program struct {
 	quiet   bool
 	verbose bool
 
-	code int // of a command that ran another, and has said all
+	began bool // the line was understood
+	code  int  // of a command that ran another, and has said all
 }
 
 // Main runs the command line and returns the exit code. stdout gets data, stderr all else.
@@ -60,7 +61,10 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if err == nil {
 		return p.code
 	}
-	f := failureOf(err)
+	if ctx.Err() != nil {
+		return 128 + int(syscall.SIGINT) // or by TERM: whoever sent it knows why
+	}
+	f := p.failureOf(err)
 	if f.text != "" {
 		p.say("%s", f.text)
 	}
@@ -81,11 +85,12 @@ func (p *program) root() *cobra.Command {
 		Short: "Leases on permits of a fleet-wide semaphore on Redis",
 		Long: `passbuddy runs commands under leases of a semaphore that a fleet of machines shares through Redis, and shows and changes
 who holds what.`,
-		Example:       examplesOfRoot,
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Example:          examplesOfRoot,
+		SilenceErrors:    true,
+		SilenceUsage:     true,
+		Args:             cobra.NoArgs,
+		PersistentPreRun: func(*cobra.Command, []string) { p.began = true },
+		RunE:             func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	flags := root.PersistentFlags()
 	flags.StringVar(&p.url, "url", "", "where Redis is: redis://, rediss://, unix://, Sentinel and Cluster as in lease.Open\n(default $PASSBUDDY_URL, $REDIS_URL, or redis://127.0.0.1:6379)")
@@ -116,15 +121,15 @@ func failed(code int, format string, args ...any) error {
 
 func usagef(format string, args ...any) error { return failed(guard.ExitUsage, format, args...) }
 
-func failureOf(err error) *failure {
+func (p *program) failureOf(err error) *failure {
 	var f *failure
 	if errors.As(err, &f) {
 		return f
 	}
-	known := guard.FailureOf(err)
-	if known.Exit == guard.ExitInternal {
-		return &failure{guard.ExitUsage, err.Error() + " (see passbuddy --help)"} // cobra's own are about arguments
+	if !p.began { // cobra's own errors are about the line
+		return &failure{guard.ExitUsage, err.Error() + " (see passbuddy --help)"}
 	}
+	known := guard.FailureOf(err)
 	return &failure{known.Exit, known.Text}
 }
 

@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/eqworks/passbuddy/lease"
 )
@@ -115,10 +112,6 @@ func (k *keeper) config(m *lease.Manager) (lease.Config, error) {
 
 // DefaultTTL is the library's.
 const DefaultTTL = 15 * time.Second
-
-type usageError struct{ text string }
-
-func (e usageError) Error() string { return e.text }
 
 // acquire waits for the permit. It returns nil when the front is gone.
 func (k *keeper) acquire(m *lease.Manager, sem *lease.Semaphore) (*lease.Lease, error) {
@@ -321,42 +314,6 @@ func (k *keeper) fail(err error) error {
 	return nil
 }
 
-// FailureOf says how a run ends that could not begin.
-func FailureOf(err error) Failure {
-	var (
-		usage    usageError
-		option   *lease.OptionError
-		deadlock *lease.DeadlockError
-		heavy    *lease.CapacityError
-		differs  *lease.DisagreementError
-		fromRed  *lease.RedisError
-	)
-	switch {
-	case errors.Is(err, lease.ErrAtCapacity):
-		return Failure{ExitNoPermit, "no_permit", err.Error()}
-	case errors.As(err, &usage), errors.As(err, &option), errors.As(err, &deadlock), errors.As(err, &heavy), errors.As(err, &differs):
-		return Failure{ExitUsage, "usage", err.Error()}
-	case isRefused(err):
-		return Failure{ExitRefused, "refused", err.Error()}
-	case errors.As(err, &fromRed), errors.Is(err, context.DeadlineExceeded):
-		return Failure{ExitUnreachable, "unreachable", err.Error()}
-	}
-	return Failure{ExitInternal, "internal", err.Error()}
-}
-
-// isRefused reports whether the server refuses the user.
-func isRefused(err error) bool {
-	if redis.IsAuthError(err) || redis.IsPermissionError(err) {
-		return true
-	}
-	for _, prefix := range []string{"NOAUTH", "WRONGPASS", "NOPERM", "ERR ACL failure"} {
-		if strings.Contains(err.Error(), prefix) {
-			return true
-		}
-	}
-	return false
-}
-
 // renewals tells the front of each renewal.
 type renewals struct {
 	lease.NopTracer
@@ -380,5 +337,3 @@ func (w lines) Write(p []byte) (int, error) {
 	w.keeper.front.send(notice{Kind: noticeQueue, Line: strings.TrimSuffix(string(p), "\n")})
 	return len(p), nil
 }
-
-var _ io.Writer = lines{}
