@@ -28,7 +28,7 @@ type job struct {
 const stubborn = `trap '' TERM INT
 sleep 1000 &
 echo $! > child
-setsid sh -c 'trap "" TERM; echo $$ > distant; while :; do sleep 1000; done' &
+setsid sh -c 'trap "" TERM; echo $$ > distant; exec sleep 1000' &
 while [ ! -s distant ]; do sleep 0.01; done
 echo $$ > first
 wait`
