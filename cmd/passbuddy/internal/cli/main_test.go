@@ -81,7 +81,7 @@ func passbuddy(t *testing.T, server *redistest.Server, args ...string) *call {
 		c.Env = append(c.Env, "REDIS_URL=redis://"+server.Addr())
 	}
 	c.Stdout, c.Stderr = &c.out, &c.err
-	c.WaitDelay = 5 * time.Second // for what a broken program leaves behind, which may write to them
+	c.WaitDelay = 5 * time.Second                      // for what a broken program leaves behind, which may write to them
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // no terminal
 	return c
 }
