@@ -59,7 +59,7 @@ func ExampleSemaphore_Inspect() {
 		log.Fatal(err)
 	}
 	fmt.Printf("%d of %d held, %d wait\n", state.Held, state.Capacity, len(state.Waiters))
-	err = gpu.Resize(ctx, 12)                  // Pause, ResetCapacity
+	err = gpu.Resize(ctx, 12)                  // Pause, Resume, ResetCapacity
 	err = gpu.Revoke(ctx, state.Holders[0].ID) // its contexts end; the permit stays until it is released
 	if err != nil {
 		log.Fatal(err)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/eqworks/passbuddy/internal/protocol"
 	"github.com/eqworks/passbuddy/lease/scripts"
@@ -67,30 +69,54 @@ func (m *Manager) Inspect(ctx context.Context, name string) (*State, error) {
 }
 
 // Resize is Semaphore.Resize by name.
-func (m *Manager) Resize(ctx context.Context, name string, n int) error {
+func (m *Manager) Resize(ctx context.Context, name string, n int, opts ...ChangeOption) error {
 	s, err := m.named(name)
 	if err != nil {
 		return err
 	}
-	return s.Resize(ctx, n)
+	return s.Resize(ctx, n, opts...)
 }
 
 // Pause is Semaphore.Pause by name.
-func (m *Manager) Pause(ctx context.Context, name string) error { return m.Resize(ctx, name, 0) }
+func (m *Manager) Pause(ctx context.Context, name string, opts ...ChangeOption) error {
+	s, err := m.named(name)
+	if err != nil {
+		return err
+	}
+	return s.Pause(ctx, opts...)
+}
+
+// Resume is Semaphore.Resume by name. What comes free by it goes to those who wait, as with ResetCapacity.
+func (m *Manager) Resume(ctx context.Context, name string) error {
+	s, err := m.declared(ctx, name)
+	if err != nil {
+		return err
+	}
+	return s.Resume(ctx)
+}
 
 // ResetCapacity is Semaphore.ResetCapacity by name. What comes free by it goes to those who wait up to the capacity that
 // the process with the latest grant declares.
 func (m *Manager) ResetCapacity(ctx context.Context, name string) error {
-	state, err := m.Inspect(ctx, name)
+	s, err := m.declared(ctx, name)
 	if err != nil {
 		return err
 	}
+	return s.ResetCapacity(ctx)
+}
+
+// declared is a handle that declares what the process with the latest grant does.
+func (m *Manager) declared(ctx context.Context, name string) (*Semaphore, error) {
 	s, err := m.named(name)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s.keys = scripts.KeysOf(m.prefix, name, minTTL, max(state.OtherDeclared, 1))
-	return s.ResetCapacity(ctx)
+	all, err := m.Summaries(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	s.keys = scripts.KeysOf(m.prefix, name, minTTL, max(all[0].OtherDeclared, 1))
+	return s, nil
 }
 
 // Revoke is Semaphore.Revoke by name.
@@ -105,31 +131,74 @@ func (m *Manager) Revoke(ctx context.Context, name, id string) error {
 // Resize sets the capacity for the whole fleet, whatever the processes declare: each follows at its next
 // call. It lasts until ResetCapacity, through deploys and restarts. What it makes room for goes to
 // those who wait, at once; it takes nothing away: a capacity that shrinks is reached as holders release.
-// Requests that are heavier than n are refused. Zero pauses the semaphore, as Pause does.
-func (s *Semaphore) Resize(ctx context.Context, n int) error {
+// Requests that are heavier than n are refused. Zero stops the fleet as Pause does, but Resume does not know what was before.
+func (s *Semaphore) Resize(ctx context.Context, n int, opts ...ChangeOption) error {
 	if n < 0 || n > maxCapacity {
 		return &OptionError{"capacity", n, fmt.Sprintf("must be from 0 to %d; 0 pauses", maxCapacity)}
 	}
 	if s.made() == nil && s.cfg.Slots && n > maxSlots {
 		return &OptionError{"capacity", n, fmt.Sprintf("must be at most %d with Slots", maxSlots)}
 	}
-	return s.resize(ctx, n)
+	reason, err := reasonOf(opts)
+	if err != nil {
+		return err
+	}
+	return s.resize(ctx, func() []any { return scripts.ResizeArguments(n, s.manager.owner, reason) })
 }
 
-// Pause stops the fleet from taking new permits, until Resize or ResetCapacity. Who holds one keeps it;
+// Pause stops the fleet from taking new permits, until Resume, Resize or ResetCapacity. Who holds one keeps it;
 // who waits goes on waiting.
-func (s *Semaphore) Pause(ctx context.Context) error { return s.Resize(ctx, 0) }
+func (s *Semaphore) Pause(ctx context.Context, opts ...ChangeOption) error {
+	reason, err := reasonOf(opts)
+	if err != nil {
+		return err
+	}
+	return s.resize(ctx, func() []any { return scripts.PauseArguments(s.manager.owner, reason) })
+}
 
-// ResetCapacity removes what Resize has set: the capacity that processes declare counts again.
-func (s *Semaphore) ResetCapacity(ctx context.Context) error { return s.resize(ctx, -1) }
+// Resume ends a Pause: the capacity is again what it was before, by an earlier Resize or as processes declare it. Where
+// nothing is paused it changes nothing.
+func (s *Semaphore) Resume(ctx context.Context) error {
+	return s.resize(ctx, func() []any { return scripts.ResumeArguments(s.manager.owner) })
+}
 
-func (s *Semaphore) resize(ctx context.Context, to int) error {
+// ResetCapacity removes what Resize and Pause have set: the capacity that processes declare counts again.
+func (s *Semaphore) ResetCapacity(ctx context.Context) error {
+	return s.resize(ctx, scripts.ResetArguments)
+}
+
+// A ChangeOption says more of what an operator changes.
+type ChangeOption func(*changeOptions)
+
+type changeOptions struct{ reason string }
+
+// Reason says why, for whoever looks later: Inspect shows it. 200 bytes at most.
+func Reason(text string) ChangeOption { return func(o *changeOptions) { o.reason = text } }
+
+func reasonOf(opts []ChangeOption) (string, error) {
+	var o changeOptions
+	for _, opt := range opts {
+		if opt == nil {
+			return "", &OptionError{"option", "nil", "leave it out"}
+		}
+		opt(&o)
+	}
+	if len(o.reason) > 200 || !utf8.ValidString(o.reason) || strings.ContainsFunc(o.reason, unicode.IsControl) {
+		return "", &OptionError{"reason", o.reason, "at most 200 bytes of UTF-8 without control characters"}
+	}
+	return o.reason, nil
+}
+
+func (s *Semaphore) resize(ctx context.Context, arguments func() []any) error {
+	if err := s.made(); err != nil {
+		return err
+	}
 	for {
 		status := scripts.Status(0)
 		err := s.run(ctx, scripts.Resize, func(reply []any) (err error) {
 			status, err = scripts.ResizeReply(reply)
 			return err
-		}, scripts.ResizeArguments(to)...)
+		}, arguments()...)
 		if err != nil || !status.Has(scripts.More) {
 			return err
 		}
@@ -172,9 +241,11 @@ type State struct {
 	Name       string
 	ServerTime time.Time // by the server's clock, as are the other times, unless they say otherwise
 
-	Capacity int  // in force
-	Resized  bool // by Resize or Pause; otherwise it is the declared one
-	Held     int  // permits that count against it
+	Capacity int      // in force
+	Resized  bool     // by Resize or Pause; otherwise it is the declared one
+	Paused   bool     // Resized to 0
+	Override Override // where Resized
+	Held     int      // permits that count against it
 
 	Declared      int           // the capacity in this handle's Config; 0: of Manager.Inspect
 	DeclaredTTL   time.Duration // and its TTL
@@ -184,6 +255,22 @@ type State struct {
 	Holders []Holder         // by expiry
 	Waiters []Waiter         // in order of arrival
 	Waiting []WaitingProcess // in the order of their first place
+}
+
+// An Override is what an operator has set.
+type Override struct {
+	By     string    // the Owner of the manager that set it; empty, as the others: an older version did
+	At     time.Time // by the server's clock
+	Reason string
+	Before int // while Paused, what Resume will set again; negative: what the processes declare
+}
+
+func overrideOf(c scripts.Change) Override {
+	o := Override{By: c.By, Reason: c.Reason, Before: int(c.Before)}
+	if c.At > 0 {
+		o.At = time.UnixMicro(c.At)
+	}
+	return o
 }
 
 // A Holder is a grant that counts.
@@ -241,7 +328,7 @@ func (s *Semaphore) Inspect(ctx context.Context) (*State, error) {
 		state.ServerTime = time.UnixMicro(r.ServerTime)
 		switch {
 		case r.Override >= 0:
-			state.Capacity, state.Resized = int(r.Override), true
+			state.Capacity, state.Resized, state.Paused, state.Override = int(r.Override), true, r.Override == 0, overrideOf(r.Change)
 		case s.cfg.Capacity == 0: // an operator's handle
 			state.Capacity = int(r.OtherCapacity)
 		}
@@ -321,10 +408,7 @@ func (s *Semaphore) run(ctx context.Context, v scripts.Verb, read func(reply []a
 		return err
 	}
 	m := s.manager
-	m.mu.Lock()
-	closed := m.closed
-	m.mu.Unlock()
-	if closed {
+	if m.isClosed() {
 		return ErrClosed
 	}
 	reply, err := m.transport.Script(ctx, s.keys, v, args...)

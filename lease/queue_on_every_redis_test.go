@@ -267,6 +267,7 @@ func testOperator(t *testing.T, p *deployment, name string) {
 	if err == nil && (state.Capacity != 0 || !state.Resized || state.Held != 2 || len(state.Holders) != 2 || len(state.Waiters) != 1) {
 		t.Errorf("%s: %+v", name, state)
 	}
+	mustSummarize(t, p.process(t, 1), state)
 	must(operator.Revoke(ctx, first.ID()))
 	<-first.Context().Done()
 	var lost *lease.LostError

@@ -98,6 +98,12 @@ func (m *Manager) drainedLocked() {
 	}
 }
 
+func (m *Manager) isClosed() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.closed
+}
+
 func (m *Manager) isDraining() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

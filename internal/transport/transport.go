@@ -10,6 +10,7 @@ package transport
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -140,6 +141,37 @@ func (t *Transport) Script(ctx context.Context, keys *scripts.Keys, v scripts.Ve
 		return nil, explain(v, err)
 	}
 	return reply, nil
+}
+
+// Scripts runs v once for each of keys, in pipelines, and calls read with each reply, or with why there is none. It waits
+// as Script does.
+func (t *Transport) Scripts(ctx context.Context, all []*scripts.Keys, v scripts.Verb, read func(i int, reply []any, err error)) {
+	const atATime = 200
+	for first := 0; first < len(all); first += atATime {
+		part := all[first:min(first+atATime, len(all))]
+		cmds := make([]*redis.SliceCmd, len(part))
+		run := func(source bool) {
+			pipe := t.client.Pipeline()
+			for i, keys := range part {
+				if cmds[i] == nil || redis.HasErrorPrefix(cmds[i].Err(), "NOSCRIPT") {
+					cmds[i] = routed(redis.NewSliceCmd(ctx, keys.Command(nil, v, source, false, false)...))
+					_ = pipe.Process(ctx, cmds[i])
+				}
+			}
+			_, _ = pipe.Exec(ctx)
+		}
+		run(false)
+		if slices.ContainsFunc(cmds, func(cmd *redis.SliceCmd) bool { return redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") }) {
+			run(true)
+		}
+		for i, cmd := range cmds {
+			reply, err := cmd.Result()
+			if err != nil {
+				err = explain(v, err)
+			}
+			read(first+i, reply, err)
+		}
+	}
 }
 
 // Check runs each command that the scripts need, on the keys of a semaphore that nobody uses, and returns an error that

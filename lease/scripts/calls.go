@@ -23,7 +23,7 @@ func (k *Keys) Queue() any { return k[3] }
 // Command begins the arguments of a command that runs v: with the script's name, or its source where the server does
 // not know it. What is particular to the verb is to be appended; what differs from call to call goes in as a pointer,
 // which go-redis follows, so that nothing has to be boxed. callers and slots say that the call has to do with these keys, as
-// an inspect and a resize always have.
+// an inspect, a summary and a resize always have.
 func (k *Keys) Command(args []any, v Verb, withSource, callers, slots bool) []any {
 	if withSource {
 		args = append(args, "eval", all[v].source)
@@ -36,7 +36,7 @@ func (k *Keys) Command(args []any, v Verb, withSource, callers, slots bool) []an
 		return append(args, 1, k[1], k[6], k[7])
 	}
 	switch {
-	case slots || v == Inspect || v == Resize:
+	case slots || v == Inspect || v == Resize || v == Summarize:
 		return append(append(append(args, 7), k[1:6]...), k[8], k[9], k[6], k[7])
 	case callers:
 		return append(append(append(args, 6), k[1:6]...), k[8], k[6], k[7])
@@ -66,13 +66,17 @@ func AppendAgain(args []any, id *string) []any { return append(args, id, "=") }
 // how many of each.
 func InspectArguments(holders, waiters, count int) []any { return []any{holders, waiters, count} }
 
-// ResizeArguments set the capacity for the fleet; negative: none, what processes declare counts again.
-func ResizeArguments(capacity int) []any {
-	if capacity < 0 {
-		return []any{""}
-	}
-	return []any{capacity}
-}
+// ResizeArguments set the capacity for the fleet, as by says and for a reason.
+func ResizeArguments(capacity int, by, reason string) []any { return []any{capacity, by, reason} }
+
+// PauseArguments set it to 0 until it is resumed.
+func PauseArguments(by, reason string) []any { return []any{"pause", by, reason} }
+
+// ResumeArguments set it to what it was before it was paused.
+func ResumeArguments(by string) []any { return []any{"resume", by, ""} }
+
+// ResetArguments remove what was set: what processes declare counts again.
+func ResetArguments() []any { return []any{"", "", ""} }
 
 // RevokeArguments name the grant to take away.
 func RevokeArguments(id string) []any { return []any{id} }

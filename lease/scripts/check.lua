@@ -4,7 +4,7 @@
 -- ARGV  1 ttl, 2 capacity
 -- Reply: two strings for each command that failed: its name, and the error.
 -- Writes queue and alive, and leaves nothing behind. What only operators, slots or notifications need is left out: HSET, HDEL,
--- PERSIST, PUBLISH.
+-- HMGET, ZCOUNT, PERSIST, PUBLISH.
 
 -- @include "shared": holders, fence, queue, alive, config
 

@@ -16,18 +16,18 @@ func TestPromise11ResizeWinsAndTakesNothingAway(t *testing.T) {
 		me := s.channelOf("me~1")
 		s.acquire(10*second, 2, 0, "a", "b")
 		s.poll(10*second, 2, my(1), second)
-		s.operate(Resize, 2, "3")
+		s.operate(Resize, 2, "3", "op", "")
 		if p := s.mustHear(me); p.ID != my(1) {
 			t.Errorf("the notification is %+v", p)
 		}
-		s.operate(Resize, 2, "1")
+		s.operate(Resize, 2, "1", "op", "")
 		if n := s.client.ZCard(context.Background(), s.holders).Val(); n != 3 {
 			t.Errorf("%d held after the capacity shrank, want all 3", n)
 		}
 		if r := s.acquire(10*second, 5, 0, "c"); r[4] != 1 || r[2] != 0 {
 			t.Errorf("a process that declares more got more: %v", r)
 		}
-		s.operate(Resize, 2, "0")
+		s.operate(Resize, 2, "0", "op", "")
 		s.release(2, "a", "b", my(1))
 		if r := s.poll(10*second, 2, my(2), 0); r[4] != 0 || r[2] != 0 {
 			t.Errorf("granted while paused: %v", r)
@@ -35,7 +35,7 @@ func TestPromise11ResizeWinsAndTakesNothingAway(t *testing.T) {
 		if r := s.poll(10*second, 2, my(3)+"#2", 0); r[2] != 0 {
 			t.Errorf("refused because of a pause: %v", r)
 		}
-		s.operate(Resize, 2, "")
+		s.operate(Resize, 2, "", "op", "")
 		if p := s.mustHear(me); p.ID != my(2) {
 			t.Errorf("the notification is %+v", p)
 		}
@@ -151,7 +151,7 @@ func TestInspectScriptShowsWhatThereIsAndWritesNothing(t *testing.T) {
 		ctx := context.Background()
 		s.acquire(20*second, 3, 0, my(1)+"#2", "node")
 		s.poll(10*second, 3, your(1), second)
-		s.operate(Resize, 3, "2")
+		s.operate(Resize, 3, "2", "op", "")
 		before := s.client.Keys(ctx, "*").Val()
 		r := s.operate(Inspect, 3, 0, 0, 500)
 		if integer(r, 1) != 2 || integer(r, 2) != 3 || integer(r, 3) != 10_000 && integer(r, 3) != 20_000 || integer(r, 4) != 3 || integer(r, 5) != 1 {

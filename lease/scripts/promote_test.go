@@ -38,7 +38,7 @@ func TestPromoteRefusesRequestsHeavierThanTheCapacity(t *testing.T) {
 		s.acquire(10*second, 3, 0, "a", "b", "c")
 		s.poll(10*second, 3, your(1)+"#3", 2*second)
 		s.poll(10*second, 3, my(1), second)
-		s.operate(Resize, 3, "2")
+		s.operate(Resize, 3, "2", "op", "")
 		s.release(3, "a", "b")
 		if p := s.mustHear(you); p.Notice != Refused || p.ID != your(1)+"#3" || p.Expiry != 2 {
 			t.Errorf("the notification is %+v", p)

@@ -84,7 +84,7 @@ func TestReleaseScriptKeepsAHeadThatDoesNotFitWaiting(t *testing.T) {
 				s.acquire(10*second, 3, 0, "a", "b", "c")
 				s.poll(10*second, 3, test.id, 0)
 				if test.override != "" {
-					s.operate(Resize, 3, test.override)
+					s.operate(Resize, 3, test.override, "op", "")
 				}
 				s.release(test.capacity, "a")
 				if got := s.waiting(); !slices.Equal(got, []string{test.id}) {

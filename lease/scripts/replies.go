@@ -154,6 +154,29 @@ type Inspected struct {
 	Members       []Member
 	Waiters       []Queued
 	Slots         map[string]int // by the name of the member that got it last
+	Change        Change
+}
+
+// A Change is what is known of an override.
+type Change struct {
+	By, Reason string
+	At         int64 // µs; 0: not known
+	Before     int64 // the override that a pause interrupts; negative: none
+}
+
+// A Summary is the reply to a summarize.
+type Summary struct {
+	ServerTime    int64 // µs
+	Override      int64 // the operator's; negative: none
+	OtherCapacity int64 // that the caller of the latest grant declared; 0: none
+	OtherTTL      int64 // ms
+	Held          int64
+	NextExpiry    int64 // ms; 0: none
+	Places        int64 // in the queue
+	Callers       int64 // that wait
+	FirstArrival  int64 // µs, of the first who is alive; 0: nobody
+	FirstWeight   int64
+	Change        Change
 }
 
 // A Failing is a command that a user or a server cannot run.
@@ -176,16 +199,18 @@ func CheckReply(reply []any) ([]Failing, error) {
 func InspectReply(reply []any) (Inspected, error) {
 	err := unexpected(Inspect, reply)
 	n, isWhole := integers(reply, 6)
-	if !isWhole || len(reply) != 9 {
+	if !isWhole || len(reply) != 10 {
 		return Inspected{}, err
 	}
 	r := Inspected{ServerTime: n[0], Override: n[1], OtherCapacity: n[2], OtherTTL: n[3]}
 	members, isList := texts(reply[6], 2)
 	waiters, isToo := texts(reply[7], 4)
 	slots, isOne := texts(reply[8], 2)
-	if !isList || !isToo || !isOne {
+	change, isChange := changeOf(reply[9])
+	if !isList || !isToo || !isOne || !isChange {
 		return Inspected{}, err
 	}
+	r.Change = change
 	for i := 0; i < len(members); i += 2 {
 		expiry, isNumber := score(members[i+1])
 		if !isNumber {
@@ -213,6 +238,36 @@ func InspectReply(reply []any) (Inspected, error) {
 		r.Slots[slots[i+1]] = slot
 	}
 	return r, nil
+}
+
+// changeOf reads what is known of an override.
+func changeOf(reply any) (Change, bool) {
+	list, isList := texts(reply, 4)
+	if !isList || len(list) != 4 {
+		return Change{}, false
+	}
+	c := Change{By: list[0], Reason: list[2], Before: -1}
+	var err1, err2 error
+	if list[1] != "" {
+		c.At, err1 = strconv.ParseInt(list[1], 10, 64)
+	}
+	if list[3] != "" {
+		c.Before, err2 = strconv.ParseInt(list[3], 10, 64)
+	}
+	return c, err1 == nil && err2 == nil
+}
+
+// SummarizeReply reads it.
+func SummarizeReply(reply []any) (Summary, error) {
+	n, isWhole := integers(reply, 10)
+	if !isWhole || len(reply) != 11 {
+		return Summary{}, unexpected(Summarize, reply)
+	}
+	change, isChange := changeOf(reply[10])
+	if !isChange {
+		return Summary{}, unexpected(Summarize, reply)
+	}
+	return Summary{n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], change}, nil
 }
 
 // ResizeReply reads the reply to a resize.

@@ -48,7 +48,9 @@ func TestAnOperatorsReplyThatIsNotWhatWasPromisedIsAnErrorThatNamesTheVerb(t *te
 		{Resize, func(r []any) error { _, err := ResizeReply(r); return err }, []any{int64(1), int64(0)}},
 		{Revoke, func(r []any) error { _, err := RevokeReply(r); return err }, []any{int64(1), int64(0)}},
 		{Inspect, func(r []any) error { _, err := InspectReply(r); return err },
-			[]any{int64(1), int64(-1), int64(0), int64(0), int64(1), int64(1), page, []any{"id", "1", "2", "3"}, []any{"0", "id"}}},
+			[]any{int64(1), int64(-1), int64(0), int64(0), int64(1), int64(1), page, []any{"id", "1", "2", "3"}, []any{"0", "id"}, []any{"me", "1", "why", "2"}}},
+		{Summarize, func(r []any) error { _, err := SummarizeReply(r); return err },
+			[]any{int64(1), int64(-1), int64(0), int64(0), int64(1), int64(1), int64(1), int64(1), int64(1), int64(1), []any{"me", "1", "why", "2"}}},
 	} {
 		var bad [][]any
 		for n := range tc.whole {

@@ -3,7 +3,9 @@
 --
 -- KEYS  as shared
 -- ARGV  1 ttl, 2 capacity
---       3 override  0 pauses; empty: removed
+--       3 override  the capacity; pause: 0, until resume; resume: what was before the pause; empty: removed
+--       4 by        who changes it
+--       5 reason    why; may be empty
 -- Reply integers: now in µs, status (as shared).
 -- Writes config; queue, holders and fence where it grants.
 
@@ -17,11 +19,31 @@
 -- @include "publish": say, publish
 -- @include "promote": promote, override
 
-if ARGV[3] == '' then
-  redis.call('HDEL', config, 'capacity')
+local to = ARGV[3]
+local known = redis.call('HMGET', config, 'capacity', 'before')
+local current, before = known[1], known[2] -- before: what a pause interrupts
+if to == 'resume' then
+  to = current == '0' and (before or '') or current or '' -- nothing to resume: it stays
+  before = false
+elseif to == 'pause' then
+  before = current ~= '0' and current or before
+  to = '0'
+else
+  before = false
+end
+if to == '' then
+  redis.call('HDEL', config, 'capacity', 'before', 'by', 'at', 'reason')
   redis.call('PEXPIRE', config, keep) -- what revoke has left there
 else
-  redis.call('HSET', config, 'capacity', ARGV[3])
+  if not before then
+    redis.call('HDEL', config, 'before')
+  end
+  if before or to ~= current or ARGV[3] ~= 'resume' then
+    redis.call('HSET', config, 'capacity', to, 'by', ARGV[4], 'at', seconds .. micros, 'reason', ARGV[5])
+  end
+  if before then
+    redis.call('HSET', config, 'before', before)
+  end
   redis.call('PERSIST', config)
 end
 

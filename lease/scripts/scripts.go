@@ -28,11 +28,12 @@ const (
 	Resize
 	Revoke
 	Check
+	Summarize
 	verbs
 )
 
 func (v Verb) String() string {
-	return [...]string{"release", "renew", "acquire", "inspect", "resize", "revoke", "check"}[v]
+	return [...]string{"release", "renew", "acquire", "inspect", "resize", "revoke", "check", "summarize"}[v]
 }
 
 //go:embed *.lua include/*.lua

@@ -133,7 +133,7 @@ func TestAPromotionTellsTheSlots(t *testing.T) {
 	for verb, promote := range map[string]func(*scriptTest, int){
 		"release": func(s *scriptTest, n int) { s.runWithSlots(Release, 3, 2) },
 		"acquire": func(s *scriptTest, n int) { s.take(3, false, []any{my(9)}, nil) },
-		"resize":  func(s *scriptTest, n int) { s.operate(Resize, 3, ResizeArguments(3)...) },
+		"resize":  func(s *scriptTest, n int) { s.operate(Resize, 3, ResizeArguments(3, "op", "")...) },
 	} {
 		t.Run(verb, func(t *testing.T) {
 			onEach(t, func(s *scriptTest) {

@@ -135,9 +135,9 @@ func TestAStrictWaiterIsRefusedAtItsPoll(t *testing.T) {
 func TestAnOverrideEndsADisagreement(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
 		s.mustGrant(s.acquire(10*second, 2, 0, your(1)))
-		s.operate(Resize, 2, ResizeArguments(4)...)
+		s.operate(Resize, 2, ResizeArguments(4, "op", "")...)
 		s.mustGrant(s.strictly(10*second, 3, my(1)))
-		s.operate(Resize, 2, ResizeArguments(-1)...)
+		s.operate(Resize, 2, ResetArguments()...)
 		s.mustGrant(s.acquire(10*second, 3, 0, your(2)))
 		s.mustGrant(s.acquire(10*second, 4, 0, your(3)))
 		s.mustDisagree(s.strictly(10*second, 3, my(2)), 4, 10*second)

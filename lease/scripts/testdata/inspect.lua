@@ -8,7 +8,8 @@
 -- Reply: now in µs, the override (-1: none), capacity and TTL in ms that the caller of the latest grant
 --       declared (0: none), how many members holders and queue have, then the page of holders as a list
 --       (member, score, …), then that of waiters (id, arrival, the owner's alive-until in ms, how many of its
---       callers wait if that is more than have a place, …), then the slots (slot, the member that got it last, …).
+--       callers wait if that is more than have a place, …), then the slots (slot, the member that got it last, …),
+--       then of the override: who set it, when in µs, why, and what it was before a pause (each empty: not known).
 
 -- What the keys and the first arguments are, for all verbs. A part makes no function that the usual way through a
 -- script does not need: Redis makes them all anew for each call.
@@ -18,7 +19,8 @@
 --                   then the longest TTL of those who may hold or wait, where that is longer
 --       3 queue     sorted set: member = id, score = arrival in µs
 --       4 alive     sorted set: member = owner that waits, score = alive until, in ms
---       5 config    hash: capacity = the operator's override
+--       5 config    hash: capacity = the operator's override; by, at (µs), reason = who set it, when and why; before = the
+--                   override that a pause interrupts; revoked = until when, in ms, there are revoked permits
 --       6 callers   sorted set: member = owner, score = how many of its callers wait, where more wait than have a place
 --                   in the queue; only where a call has to do with it
 --       7 slots     hash: slot = member that got it last; only with Config.Slots. Who is not in holders any more has none
@@ -54,7 +56,8 @@ if #micros < 6 then
   micros = string.sub('00000' .. micros, -6)
 end
 
-local override = tonumber(redis.call('HGET', config, 'capacity') or '') or -1
+local set = redis.call('HMGET', config, 'capacity', 'by', 'at', 'reason', 'before')
+local override = tonumber(set[1] or '') or -1
 local latest = redis.call('GET', fence) or ''
 local theirs, ms = string.match(latest, '^%d+ (%d+) (%d+)')
 local function page(key, from)
@@ -77,5 +80,5 @@ for i = 1, #found, 2 do
 end
 return {
   now, override, (theirs or 0) + 0, (ms or 0) + 0, redis.call('ZCARD', holders), redis.call('ZCARD', queue),
-  page(holders, ARGV[3] + 0), waiters, redis.call('HGETALL', slots),
+  page(holders, ARGV[3] + 0), waiters, redis.call('HGETALL', slots), {set[2] or '', set[3] or '', set[4] or '', set[5] or ''},
 }

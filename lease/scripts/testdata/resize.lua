@@ -3,7 +3,9 @@
 --
 -- KEYS  as shared
 -- ARGV  1 ttl, 2 capacity
---       3 override  0 pauses; empty: removed
+--       3 override  the capacity; pause: 0, until resume; resume: what was before the pause; empty: removed
+--       4 by        who changes it
+--       5 reason    why; may be empty
 -- Reply integers: now in µs, status (as shared).
 -- Writes config; queue, holders and fence where it grants.
 
@@ -15,7 +17,8 @@
 --                   then the longest TTL of those who may hold or wait, where that is longer
 --       3 queue     sorted set: member = id, score = arrival in µs
 --       4 alive     sorted set: member = owner that waits, score = alive until, in ms
---       5 config    hash: capacity = the operator's override
+--       5 config    hash: capacity = the operator's override; by, at (µs), reason = who set it, when and why; before = the
+--                   override that a pause interrupts; revoked = until when, in ms, there are revoked permits
 --       6 callers   sorted set: member = owner, score = how many of its callers wait, where more wait than have a place
 --                   in the queue; only where a call has to do with it
 --       7 slots     hash: slot = member that got it last; only with Config.Slots. Who is not in holders any more has none
@@ -423,11 +426,31 @@ local function promote(own, me)
   return status
 end
 
-if ARGV[3] == '' then
-  redis.call('HDEL', config, 'capacity')
+local to = ARGV[3]
+local known = redis.call('HMGET', config, 'capacity', 'before')
+local current, before = known[1], known[2] -- before: what a pause interrupts
+if to == 'resume' then
+  to = current == '0' and (before or '') or current or '' -- nothing to resume: it stays
+  before = false
+elseif to == 'pause' then
+  before = current ~= '0' and current or before
+  to = '0'
+else
+  before = false
+end
+if to == '' then
+  redis.call('HDEL', config, 'capacity', 'before', 'by', 'at', 'reason')
   redis.call('PEXPIRE', config, keep) -- what revoke has left there
 else
-  redis.call('HSET', config, 'capacity', ARGV[3])
+  if not before then
+    redis.call('HDEL', config, 'before')
+  end
+  if before or to ~= current or ARGV[3] ~= 'resume' then
+    redis.call('HSET', config, 'capacity', to, 'by', ARGV[4], 'at', seconds .. micros, 'reason', ARGV[5])
+  end
+  if before then
+    redis.call('HSET', config, 'before', before)
+  end
   redis.call('PERSIST', config)
 end
 

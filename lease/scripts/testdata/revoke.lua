@@ -18,7 +18,8 @@
 --                   then the longest TTL of those who may hold or wait, where that is longer
 --       3 queue     sorted set: member = id, score = arrival in µs
 --       4 alive     sorted set: member = owner that waits, score = alive until, in ms
---       5 config    hash: capacity = the operator's override
+--       5 config    hash: capacity = the operator's override; by, at (µs), reason = who set it, when and why; before = the
+--                   override that a pause interrupts; revoked = until when, in ms, there are revoked permits
 --       6 callers   sorted set: member = owner, score = how many of its callers wait, where more wait than have a place
 --                   in the queue; only where a call has to do with it
 --       7 slots     hash: slot = member that got it last; only with Config.Slots. Who is not in holders any more has none

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/eqworks/passbuddy/cmd/passbuddy/internal/guard"
+	"github.com/eqworks/passbuddy/internal/view"
 	"github.com/eqworks/passbuddy/lease"
 )
 
@@ -24,8 +25,8 @@ type change struct {
 	Undo   string `json:"undo,omitempty"`
 }
 
-// changed carries out what changes the capacity in force, and says what it has changed.
-func (p *program) changed(cmd *cobra.Command, name, did string, must bool, act func(context.Context, *lease.Manager) error) error {
+// changed carries out what changes the capacity in force, and says what it has changed. check may refuse.
+func (p *program) changed(cmd *cobra.Command, name, did string, check func(before view.Semaphore) error, act func(context.Context, *lease.Manager) error) error {
 	m, err := p.open()
 	if err != nil {
 		return err
@@ -33,25 +34,30 @@ func (p *program) changed(cmd *cobra.Command, name, did string, must bool, act f
 	defer m.Close()
 	ctx, cancel := context.WithTimeout(cmd.Context(), p.timeout)
 	defer cancel()
-	before, err := m.Inspect(ctx, name)
+	before, err := p.summary(ctx, m, name)
+	if err == nil && check != nil {
+		err = check(before)
+	}
 	if err != nil {
 		return err
-	}
-	if must && !viewOf(before).permanent {
-		return failed(1, "there is no semaphore %q under the prefix %q; passbuddy ls lists what there is", name, p.prefix)
 	}
 	if err := act(ctx, m); err != nil {
 		return err
 	}
-	after, err := m.Inspect(ctx, name)
+	after, err := p.summary(ctx, m, name)
 	if err != nil {
 		return fmt.Errorf("it is done; what it has changed is not known: %w", err)
 	}
-	c := change{1, name, did, before.Capacity, after.Capacity, "passbuddy resume " + quoted(name)}
-	if before.Resized {
+	c := change{view.Schema, name, did, before.Capacity, after.Capacity, ""}
+	switch {
+	case after.Override != nil && after.State == view.Paused && before.State != view.Paused:
+		c.Undo = "passbuddy resume " + quoted(name)
+	case before.State == view.Paused && after.State != view.Paused:
+		c.Undo = "passbuddy pause " + quoted(name)
+	case before.Override != nil:
 		c.Undo = fmt.Sprintf("passbuddy resize %s %d", quoted(name), before.Capacity)
-	} else if did == "resume" {
-		c.Undo = ""
+	case after.Override != nil:
+		c.Undo = "passbuddy resize " + quoted(name) + " --reset"
 	}
 	if p.json {
 		return p.printJSON(c)
@@ -62,6 +68,23 @@ func (p *program) changed(cmd *cobra.Command, name, did string, must bool, act f
 	}
 	if c.Undo != "" && c.Before != c.After && !p.quiet {
 		p.say("to undo it: %s", c.Undo)
+	}
+	return nil
+}
+
+// summary looks at one semaphore.
+func (p *program) summary(ctx context.Context, m *lease.Manager, name string) (view.Semaphore, error) {
+	all, err := m.Summaries(ctx, name)
+	if err != nil {
+		return view.Semaphore{}, err
+	}
+	return view.OfSummary(all[0]), nil
+}
+
+// mustExist refuses a name that nobody has used.
+func (p *program) mustExist(s view.Semaphore) error {
+	if !s.Known {
+		return failed(1, "there is no semaphore %q under the prefix %q; passbuddy ls lists what there is", s.Name, p.prefix)
 	}
 	return nil
 }
@@ -77,43 +100,76 @@ func quoted(name string) string {
 }
 
 func (p *program) resize() *cobra.Command {
-	return &cobra.Command{
+	var reason string
+	var reset bool
+	cmd := &cobra.Command{
 		Use:   "resize NAME CAPACITY",
 		Short: "Set the capacity for all, whatever the processes declare",
-		Long: `resize sets the capacity for all processes, whatever they declare, until passbuddy resume. Who waits is served at once where
-there is room now; a permit that is held stays held.`,
-		Example: "  passbuddy resize gpu 12",
-		Args:    cobra.ExactArgs(2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			n, err := strconv.Atoi(args[1])
-			if err != nil || n < 0 {
-				return usagef("the capacity %q: a whole number", args[1])
-			}
-			return p.changed(cmd, args[0], "resize", false, func(ctx context.Context, m *lease.Manager) error { return m.Resize(ctx, args[0], n) })
-		},
+		Long: `resize sets the capacity for all processes, whatever they declare, until passbuddy resize NAME --reset. Who waits is served
+at once where there is room now; a permit that is held stays held.`,
+		Example: "  passbuddy resize gpu 12 --reason 'four more since Monday'\n  passbuddy resize gpu --reset",
+		Args:    cobra.RangeArgs(1, 2),
 	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for who looks later")
+	cmd.Flags().BoolVar(&reset, "reset", false, "the capacity is what the processes declare again")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		name := args[0]
+		if reset {
+			if len(args) > 1 || reason != "" {
+				return usagef("--reset goes without a capacity and without a reason: passbuddy resize %s --reset", quoted(name))
+			}
+			return p.changed(cmd, name, "reset", p.mustExist, func(ctx context.Context, m *lease.Manager) error { return m.ResetCapacity(ctx, name) })
+		}
+		if len(args) < 2 {
+			return usagef("say the capacity: passbuddy resize %s CAPACITY, or --reset", quoted(name))
+		}
+		n, err := strconv.Atoi(args[1])
+		if err != nil || n < 0 {
+			return usagef("the capacity %q: a whole number", args[1])
+		}
+		return p.changed(cmd, name, "resize", nil, func(ctx context.Context, m *lease.Manager) error {
+			return m.Resize(ctx, name, n, lease.Reason(reason))
+		})
+	}
+	return cmd
 }
 
 func (p *program) pause() *cobra.Command {
-	return &cobra.Command{
+	var reason string
+	cmd := &cobra.Command{
 		Use:     "pause NAME",
 		Short:   "Grant no permit any more; those that are held stay so",
-		Example: "  passbuddy pause gpu",
+		Example: "  passbuddy pause gpu --reason 'driver upgrade'",
 		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return p.changed(cmd, args[0], "pause", false, func(ctx context.Context, m *lease.Manager) error { return m.Pause(ctx, args[0]) })
-		},
 	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for who looks later")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return p.changed(cmd, args[0], "pause", nil, func(ctx context.Context, m *lease.Manager) error {
+			return m.Pause(ctx, args[0], lease.Reason(reason))
+		})
+	}
+	return cmd
 }
 
 func (p *program) resume() *cobra.Command {
 	return &cobra.Command{
-		Use:     "resume NAME",
-		Short:   "End a pause or a resize: the capacity is what the processes declare",
+		Use:   "resume NAME",
+		Short: "End a pause",
+		Long: `resume ends a pause: the capacity is again what it was before, as an earlier resize has set it or as the processes declare
+it.`,
 		Example: "  passbuddy resume gpu",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return p.changed(cmd, args[0], "resume", true, func(ctx context.Context, m *lease.Manager) error { return m.ResetCapacity(ctx, args[0]) })
+			paused := func(s view.Semaphore) error {
+				if err := p.mustExist(s); err != nil || s.State == view.Paused {
+					return err
+				}
+				if s.Override != nil {
+					return failed(1, "%s is not paused; it is resized to %d, and passbuddy resize %s --reset ends that", s.Name, s.Capacity, quoted(s.Name))
+				}
+				return failed(1, "%s is not paused", s.Name)
+			}
+			return p.changed(cmd, args[0], "resume", paused, func(ctx context.Context, m *lease.Manager) error { return m.Resume(ctx, args[0]) })
 		},
 	}
 }
@@ -148,7 +204,7 @@ the latest when its TTL is over. An ID may be the begin of one, if no other begi
 			return err
 		}
 		defer m.Close()
-		state, _, err := p.inspected(cmd.Context(), m, args[0])
+		state, _, err := p.inspected(cmd.Context(), m, args[0], false)
 		if err != nil {
 			return err
 		}
@@ -269,7 +325,7 @@ func (p *program) revoked(name string, chosen []lease.Holder, free bool) error {
 			Name    string   `json:"name"`
 			Revoked []string `json:"revoked"`
 			Free    bool     `json:"free"`
-		}{1, name, ids, free})
+		}{view.Schema, name, ids, free})
 	}
 	for i, h := range chosen {
 		fmt.Fprintf(p.out, "%s: took %s away from %s\n", printable(name), printable(ids[i]), printable(dash(h.Owner)))

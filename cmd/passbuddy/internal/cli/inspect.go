@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/eqworks/passbuddy/internal/view"
 	"github.com/eqworks/passbuddy/lease"
 )
 
@@ -30,58 +32,53 @@ func (p *program) inspect() *cobra.Command {
 			return err
 		}
 		defer m.Close()
-		state, view, err := p.inspected(cmd.Context(), m, args[0])
+		state, d, err := p.inspected(cmd.Context(), m, args[0], all)
 		if err != nil {
 			return err
 		}
-		holders, waiters := holdersOf(state), waitersOf(state)
-		if !all {
-			holders, waiters = holders[:min(len(holders), shown)], waiters[:min(len(waiters), shown)]
-		}
 		if p.json {
-			return p.printJSON(struct {
-				Schema int `json:"schema"`
-				semaphoreView
-				ServerTime  time.Time     `json:"server_time"`
-				Leases      int           `json:"leases"`
-				Queue       int           `json:"queue"`
-				Holders     []holderView  `json:"holders"`
-				Waiters     []waiterView  `json:"waiters"`
-				WaitingWith []processView `json:"waiting_processes"`
-			}{1, view, state.ServerTime, len(state.Holders), len(state.Waiters), holders, waiters, processesOf(state)})
+			return p.printJSON(d)
 		}
-		p.describe(state, view, holders, waiters)
+		p.describe(state.OtherTTL, d)
 		return nil
 	}
 	return cmd
 }
 
 // inspected fails where there is no such semaphore.
-func (p *program) inspected(ctx context.Context, m *lease.Manager, name string) (*lease.State, semaphoreView, error) {
+func (p *program) inspected(ctx context.Context, m *lease.Manager, name string, all bool) (*lease.State, view.Detail, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
 	state, err := m.Inspect(ctx, name)
 	if err != nil {
-		return nil, semaphoreView{}, err
+		return nil, view.Detail{}, err
 	}
-	view := viewOf(state)
-	if !view.permanent {
-		return nil, view, failed(1, "there is no semaphore %q under the prefix %q; passbuddy ls lists what there is", name, p.prefix)
+	atMost := shown
+	if all {
+		atMost = math.MaxInt
 	}
-	return state, view, nil
+	d := view.OfState(state, atMost)
+	if !d.Known {
+		return nil, d, failed(1, "there is no semaphore %q under the prefix %q; passbuddy ls lists what there is", name, p.prefix)
+	}
+	return state, d, nil
 }
 
-func (p *program) describe(s *lease.State, v semaphoreView, holders []holderView, waiters []waiterView) {
-	fmt.Fprintf(p.out, "%s: %d of %d held, %d waiting, %s\n", printable(v.Name), v.Held, v.Capacity, v.Waiting, v.stateText())
-	if v.Declared > 0 {
-		fmt.Fprintf(p.out, "The fleet declares a capacity of %d and a TTL of %v.\n", v.Declared, s.OtherTTL)
+func (p *program) describe(ttl time.Duration, d view.Detail) {
+	now := d.ServerTime
+	fmt.Fprintf(p.out, "%s: %d of %d held, %d waiting, %s\n", printable(d.Name), d.Held, d.Capacity, d.Waiting, d.StateText())
+	if d.Declared > 0 {
+		fmt.Fprintf(p.out, "The fleet declares a capacity of %d and a TTL of %v.\n", d.Declared, ttl)
 	}
-	if len(holders) > 0 {
-		p.rows("OWNER\tLABEL\tWT\tSLOTS\tASKED\tEXPIRES\tID", len(s.Holders)-len(holders), "holders", func(w io.Writer) {
-			for _, h := range holders {
-				asked, expires := "-", "in "+brief(h.Expires.Sub(s.ServerTime))
+	if o := d.Override; o != nil && o.At != nil {
+		fmt.Fprintf(p.out, "%s set it to %d %s ago%s.\n", printable(o.By), o.Capacity, view.Brief(now.Sub(*o.At)), printable(because(o.Reason)))
+	}
+	if len(d.Holders) > 0 {
+		p.rows("OWNER\tLABEL\tWT\tSLOTS\tASKED\tEXPIRES\tID", d.Leases-len(d.Holders), "holders", func(w io.Writer) {
+			for _, h := range d.Holders {
+				asked, expires := "-", "in "+view.Brief(h.Expires.Sub(now))
 				if h.Asked != nil {
-					asked = brief(s.ServerTime.Sub(*h.Asked)) + " ago"
+					asked = view.Brief(now.Sub(*h.Asked)) + " ago"
 				}
 				if h.Revoked {
 					expires += ", revoked"
@@ -90,24 +87,32 @@ func (p *program) describe(s *lease.State, v semaphoreView, holders []holderView
 			}
 		})
 	}
-	if len(waiters) > 0 {
-		p.rows("PLACE\tOWNER\tLABEL\tWT\tWAITS\tALIVE", len(s.Waiters)-len(waiters), "waiters", func(w io.Writer) {
-			for _, q := range waiters {
+	if len(d.Waiters) > 0 {
+		p.rows("PLACE\tOWNER\tLABEL\tWT\tWAITS\tALIVE", d.Queue-len(d.Waiters), "waiters", func(w io.Writer) {
+			for _, q := range d.Waiters {
 				alive := "yes"
 				if !q.Alive {
 					alive = "no: it is passed over"
 				}
-				fmt.Fprintf(w, "%d\t%s\t%s\t%d\t%s\t%s\n", q.Place, printable(dash(q.Owner)), printable(dash(q.Label)), q.Weight, brief(s.ServerTime.Sub(q.Since)), alive)
+				fmt.Fprintf(w, "%d\t%s\t%s\t%d\t%s\t%s\n", q.Place, printable(dash(q.Owner)), printable(dash(q.Label)), q.Weight, view.Brief(now.Sub(q.Since)), alive)
 			}
 		})
 	}
-	if len(s.Waiting) > 0 {
+	if len(d.Processes) > 0 {
 		p.rows("PROCESS\tCALLERS THAT WAIT", 0, "", func(w io.Writer) {
-			for _, q := range s.Waiting {
+			for _, q := range d.Processes {
 				fmt.Fprintf(w, "%s\t%d\n", printable(dash(q.Owner)), q.Callers)
 			}
 		})
 	}
+}
+
+// because is a reason, where there is one.
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + reason
 }
 
 // rows prints a table under an empty line, and how much more there is.

@@ -102,7 +102,7 @@ func TestLsShowsAllSemaphores(t *testing.T) {
 	queue(t, server, gpu)
 	api := semaphore(t, server, lease.Config{Name: "api-1", Capacity: 8})
 	hold(t, api)
-	calls(server, "resize", "api-1", "12").must(t, 0, "api-1: capacity 8 → 12", "passbuddy resume api-1")
+	calls(server, "resize", "api-1", "12").must(t, 0, "api-1: capacity 8 → 12", "passbuddy resize api-1 --reset")
 	db := semaphore(t, server, lease.Config{Name: "api-2", Capacity: 1})
 	_ = hold(t, db).Release()
 	calls(server, "pause", "api-2").must(t, 0, "capacity 1 → 0", "passbuddy resume api-2")
@@ -173,12 +173,26 @@ func TestOperatorsCommandsSayWhatTheyChanged(t *testing.T) {
 	server := redistest.Start(t)
 	s := semaphore(t, server, lease.Config{Name: "my gpu", Capacity: 2})
 	hold(t, s, lease.Weight(2))
-	calls(server, "resize", "my gpu", "3").must(t, 0, "my gpu: capacity 2 → 3, 2 held\n", "to undo it: passbuddy resume 'my gpu'")
-	v := calls(server, "pause", "my gpu", "--json").decode(t)
-	if v["capacity_before"] != 3.0 || v["capacity_after"] != 0.0 || v["undo"] != "passbuddy resize 'my gpu' 3" {
+	calls(server, "resize", "my gpu", "3").must(t, 0, "my gpu: capacity 2 → 3, 2 held\n", "to undo it: passbuddy resize 'my gpu' --reset")
+	calls(server, "resume", "my gpu").must(t, 1, "", "it is resized to 3, and passbuddy resize 'my gpu' --reset ends that")
+	v := calls(server, "pause", "my gpu", "--json", "--reason", "new driver").decode(t)
+	if v["capacity_before"] != 3.0 || v["capacity_after"] != 0.0 || v["undo"] != "passbuddy resume 'my gpu'" {
 		t.Errorf("JSON: %v", v)
 	}
-	calls(server, "-q", "resume", "my gpu").must(t, 0, "my gpu: capacity 0 → 2, 2 held\n", "")
+	calls(server, "inspect", "my gpu").must(t, 0, "set it to 0 ", "")
+	if out := calls(server, "inspect", "my gpu").out; !strings.Contains(out, "ago: new driver.\n") {
+		t.Errorf("no reason in\n%s", out)
+	}
+	o := calls(server, "inspect", "my gpu", "--json").decode(t)["override"].(map[string]any)
+	if o["reason"] != "new driver" || o["before_pause"] != 3.0 || o["by"] == "" || o["at"] == "" {
+		t.Errorf("JSON: %v", o)
+	}
+	calls(server, "-q", "resume", "my gpu").must(t, 0, "my gpu: capacity 0 → 3, 2 held\n", "")
+	calls(server, "resize", "my gpu", "--reset").must(t, 0, "my gpu: capacity 3 → 2, 2 held\n", "to undo it: passbuddy resize 'my gpu' 3")
+	calls(server, "resume", "my gpu").must(t, 1, "", "my gpu is not paused")
+	calls(server, "resize", "my gpu").must(t, 64, "", "--reset")
+	calls(server, "resize", "my gpu", "3", "--reset").must(t, 64, "", "--reset goes without a capacity")
+	calls(server, "pause", "my gpu", "--reason", "a\nb").must(t, 64, "", "reason")
 	calls(server, "resume", "nobody").must(t, 1, "", "there is no semaphore")
 	calls(server, "resize", "my gpu", "many").must(t, 64, "", `the capacity "many"`)
 	calls(server, "resize", "my gpu", "-1").must(t, 64, "", "-1")

@@ -10,13 +10,10 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 
+	"github.com/eqworks/passbuddy/internal/view"
 	"github.com/eqworks/passbuddy/lease"
 )
-
-// atATime is how many semaphores are looked at together.
-const atATime = 16
 
 func (p *program) ls() *cobra.Command {
 	var order string
@@ -58,17 +55,17 @@ capacity; stuck: permits are free, and somebody waits.`,
 		if err != nil {
 			return err
 		}
-		slices.SortFunc(all, func(a, b semaphoreView) int { return cmp.Or(compare(a, b), cmp.Compare(a.Name, b.Name)) })
+		slices.SortFunc(all, func(a, b view.Semaphore) int { return cmp.Or(compare(a, b), cmp.Compare(a.Name, b.Name)) })
 		found := len(all)
 		if limit > 0 && found > limit {
 			all = all[:limit]
 		}
 		if p.json {
 			return p.printJSON(struct {
-				Schema     int             `json:"schema"`
-				Semaphores []semaphoreView `json:"semaphores"`
-				Found      int             `json:"found"`
-			}{1, all, found})
+				Schema     int              `json:"schema"`
+				Semaphores []view.Semaphore `json:"semaphores"`
+				Found      int              `json:"found"`
+			}{view.Schema, all, found})
 		}
 		if found == 0 && !p.quiet {
 			p.say("no semaphore matches %q: the keys begin with %q (--prefix), and are kept for a day", pattern, p.prefix)
@@ -82,11 +79,11 @@ capacity; stuck: permits are free, and somebody waits.`,
 	return cmd
 }
 
-var orders = map[string]func(a, b semaphoreView) int{
-	"name": func(a, b semaphoreView) int { return 0 },
-	"held": func(a, b semaphoreView) int { return b.Held - a.Held },
-	"wait": func(a, b semaphoreView) int { return cmp.Compare(orZero(b.Oldest), orZero(a.Oldest)) },
-	"expiry": func(a, b semaphoreView) int {
+var orders = map[string]func(a, b view.Semaphore) int{
+	"name": func(a, b view.Semaphore) int { return 0 },
+	"held": func(a, b view.Semaphore) int { return b.Held - a.Held },
+	"wait": func(a, b view.Semaphore) int { return cmp.Compare(orZero(b.Oldest), orZero(a.Oldest)) },
+	"expiry": func(a, b view.Semaphore) int {
 		switch {
 		case a.Expires == nil && b.Expires == nil:
 			return 0
@@ -106,8 +103,8 @@ func orZero(f *float64) float64 {
 	return *f
 }
 
-// look inspects the semaphores whose names match.
-func (p *program) look(ctx context.Context, m *lease.Manager, pattern string) ([]semaphoreView, error) {
+// look sums up the semaphores whose names match.
+func (p *program) look(ctx context.Context, m *lease.Manager, pattern string) ([]view.Semaphore, error) {
 	scan, cancel := context.WithTimeout(ctx, 10*p.timeout) // a large keyspace takes a while
 	defer cancel()
 	names, err := m.Names(scan)
@@ -115,24 +112,20 @@ func (p *program) look(ctx context.Context, m *lease.Manager, pattern string) ([
 		return nil, err
 	}
 	names = slices.DeleteFunc(names, func(name string) bool { ok, _ := path.Match(pattern, name); return !ok })
-	all := make([]semaphoreView, len(names))
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(atATime)
-	for i, name := range names {
-		group.Go(func() error {
-			ctx, cancel := context.WithTimeout(ctx, p.timeout)
-			defer cancel()
-			state, err := m.Inspect(ctx, name)
-			if err == nil {
-				all[i] = viewOf(state)
-			}
-			return err
-		})
+	ctx, end := context.WithTimeout(ctx, p.timeout)
+	defer end()
+	found, err := m.Summaries(ctx, names...)
+	if err != nil {
+		return nil, err
 	}
-	return all, group.Wait()
+	all := make([]view.Semaphore, len(found))
+	for i, one := range found {
+		all[i] = view.OfSummary(one)
+	}
+	return all, nil
 }
 
-func (p *program) table(all []semaphoreView) {
+func (p *program) table(all []view.Semaphore) {
 	if len(all) == 0 {
 		return
 	}
@@ -141,9 +134,13 @@ func (p *program) table(all []semaphoreView) {
 	for _, v := range all {
 		expiry := "-"
 		if v.Expires != nil {
-			expiry = brief(v.Expires.Sub(v.asOf).Round(time.Millisecond))
+			expiry = view.Brief(v.Expires.Sub(v.ServerTime).Round(time.Millisecond))
 		}
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%s\t%s\t%s\n", printable(v.Name), v.Capacity, v.Held, v.Waiting, seconds(v.Oldest), expiry, v.stateText())
+		if v.Error != "" {
+			fmt.Fprintf(w, "%s\t-\t-\t-\t-\t-\t%s\n", printable(v.Name), printable(v.Error))
+			continue
+		}
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%s\t%s\t%s\n", printable(v.Name), v.Capacity, v.Held, v.Waiting, seconds(v.Oldest), expiry, v.StateText())
 	}
 	_ = w.Flush()
 }

@@ -385,10 +385,10 @@ func (x *examination) semaphore(ctx context.Context, name string) (found []Findi
 			found = append(found, Finding{Level: Failure, Found: fmt.Sprintf("%s: %d of %d held, and somebody waits", name, again.Held, again.Capacity), Why: "permits are free, and the queue does not move", Do: "passbuddy inspect " + name + "; look into the log of who waits first"})
 		}
 	}
-	if state.Held > state.Capacity && !(state.Resized && state.Capacity == 0) {
+	if state.Held > state.Capacity && !state.Paused {
 		found = append(found, Finding{Level: Warning, Found: fmt.Sprintf("%s: %d of %d held", name, state.Held, state.Capacity), Why: "processes declare different capacities, or it was resized while more was held", Do: "deploy one Config everywhere"})
 	}
-	if state.Resized && state.Capacity == 0 {
+	if state.Paused {
 		found = append(found, Finding{Level: Info, Found: name + ": paused", Do: "passbuddy resume " + name})
 	}
 	for _, h := range state.Holders {
