@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/eqworks/passbuddy/internal/redistest"
@@ -87,6 +88,13 @@ func TestSummariesSayWhatInspectSays(t *testing.T) {
 		kill.Kill()
 		time.Sleep(2 * worldTTL)
 		if got := look("the dead one's are over, and it is paused"); got.Held != 4 || !got.Paused {
+			w.Errorf("%+v", got)
+		}
+		w.net.Look(func(r *miniredis.Miniredis) { // what the next acquire would take out
+			_, _ = r.ZAdd("passbuddy-gpu", float64(time.Now().Add(-time.Second).UnixMilli()), "expired")
+			_, _ = r.ZAdd(queueKey, 1, "who-waits@and-is-dead~1#7")
+		})
+		if got := look("an expired permit, and a dead waiter who is first"); got.Held != 4 || got.FirstWeight != 1 {
 			w.Errorf("%+v", got)
 		}
 		if err := operator.Resume(ctx, "gpu"); err != nil {
