@@ -45,7 +45,7 @@ var limitMutants = []mutant{
 	rare("what is held is renewed by a TTL that Redis does not know, in a fleet",
 		edit{stateGo, "if cfg.TTL > s.Config.TTL && !s.Idle() {", "if false {"}),
 	unit("an operator's tool declares a capacity of its own", "OperatorsNeed",
-		edit{"lease/operate.go", "			state.Capacity = int(r.OtherCapacity)\n", ""}),
+		edit{"lease/inspect.go", "			state.Capacity = int(r.OtherCapacity)\n", ""}),
 
 	unit("a smaller handle's poll refuses a larger one's caller", "HeavyCallerOfALarger",
 		edit{acquire, "flags % 16 < 8 and not disagreed", "not disagreed"}),

@@ -22,7 +22,7 @@ var operatorMutants = []mutant{
 	unit("a summary counts places in place of callers", "SummariesSay",
 		edit{summarizeLua, "calling = calling + math.max", "calling = calling + 0 * math.max"}),
 	real("one name's trouble is that of all", "SummariesOfMany",
-		edit{"lease/summary.go", "failed > 0 && failed == len(names)", "failed > 0"}),
+		edit{"lease/inspect.go", "failed > 0 && failed == len(names)", "failed > 0"}),
 	real("a server that does not know a script is not told", "SummariesOfMany",
 		edit{"internal/transport/transport.go", "		if slices.ContainsFunc(cmds, func(cmd *redis.SliceCmd) bool", "		if false && slices.ContainsFunc(cmds, func(cmd *redis.SliceCmd) bool"}),
 }

@@ -5,7 +5,7 @@ const (
 	holdingGo   = "lease/holding.go"
 	use         = "lease/context.go"
 	extend      = "lease/renewer.go"
-	bind        = "lease/bind.go"
+	bind        = "lease/permit.go"
 	group       = "lease/group.go"
 	semaphoreGo = "lease/semaphore.go"
 	limitGo     = "lease/leasehttp/limit.go"
