@@ -149,38 +149,6 @@ func Example_migrationAtStartUp() {
 	// all started
 }
 
-// Whoever has the permit leads. The token keeps out what an old leader still has on its way.
-func Example_leaderLoop() {
-	m, stop := newManager()
-	defer stop()
-	leader := mustSemaphore(m, lease.Config{Name: "leader", Capacity: 1})
-
-	lead := func(ctx context.Context, token int64) error {
-		fmt.Println("leads, with a token:", token > 0)
-		return errors.New("the tour is over")
-	}
-	campaign := func(ctx context.Context) {
-		for ctx.Err() == nil {
-			l, err := leader.Acquire(ctx)
-			if err != nil {
-				log.Print(err) // no Redis, or ctx ended
-				time.Sleep(time.Second)
-				continue
-			}
-			err = lead(l.Context(), l.Token())
-			reason := l.Err()
-			_ = l.Release()
-			fmt.Println("steps down:", errors.Join(reason, err))
-			return // a real one goes on
-		}
-	}
-
-	campaign(context.Background())
-	// Output:
-	// leads, with a token: true
-	// steps down: the tour is over
-}
-
 // SIGTERM ends the work. The permit stays until the teardown is done.
 func Example_sigtermWithTeardown() {
 	m, stop := newManager()

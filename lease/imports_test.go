@@ -19,6 +19,8 @@ func TestArrowsRunOneWay(t *testing.T) {
 		"internal/transport": {"internal/backoff", "internal/protocol", "lease/scripts", "go-redis"},
 		"lease":              {"internal/hooks", "internal/protocol", "internal/transport", "lease/scripts", "go-redis"},
 		"lease/leasehttp":    {"lease"},
+		"lease/leader":       {"internal/backoff", "lease"},
+		"internal/view":      {"lease"},
 		"lease/leasetest":    {"internal/hooks", "internal/sim", "lease", "go-redis"},
 	}
 	free := []string{"internal/mutants", "internal/redistest", "internal/sim"} // which serve tests

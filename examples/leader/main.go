@@ -1,4 +1,4 @@
-// Command leader shows a leader loop. Three nodes compete for a semaphore with one permit; who has it
+// Command leader shows package leader at work. Three nodes compete for a semaphore with one permit; who has it
 // leads, and writes to a store that refuses older fencing tokens. The leader's network stalls: it steps
 // down before another node is elected, and the write that was on its way is refused when it arrives. The
 // next leader resigns in good order, and is followed at once.
@@ -62,7 +62,7 @@ func run(ctx context.Context, out io.Writer) error {
 	defer end(nil)
 	var all sync.WaitGroup
 	for i := range nodes {
-		n := &node{name: fmt.Sprintf("node %d", i+1), election: e}
+		n := &node{name: fmt.Sprintf("node %d", i+1), election: e, resigns: make(chan error, 1)}
 		client, network := server.Machine()
 		defer client.Close()
 		n.network = network
@@ -123,7 +123,7 @@ func (e *election) story(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	demo.Sleep(ctx, 700*time.Millisecond)
-	second.resign(errResign)
+	second.resigns <- errResign
 	if _, err := e.next(ctx); err != nil {
 		return err
 	}

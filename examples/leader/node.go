@@ -9,6 +9,7 @@ import (
 
 	"github.com/eqworks/passbuddy/examples/internal/demo"
 	"github.com/eqworks/passbuddy/lease"
+	"github.com/eqworks/passbuddy/lease/leader"
 )
 
 // A node is a candidate for as long as it runs, and a leader now and then.
@@ -17,49 +18,43 @@ type node struct {
 	election  *election
 	semaphore *lease.Semaphore
 	network   *demo.Network // between this node and everything else
-
-	mu     sync.Mutex
-	cancel context.CancelCauseFunc // of the present term
+	resigns   chan error    // gets why the leader is to give it up
 }
 
-// run is the leader loop.
+// run campaigns until ctx ends, also after it has resigned.
 func (n *node) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		term, cancel := context.WithCancelCause(ctx)
-		l, err := n.semaphore.Acquire(term)
-		if err != nil {
-			cancel(nil)
-			demo.Sleep(ctx, config.RetryInterval) // no Redis: candidates have time
-			continue
-		}
-		n.mu.Lock()
-		n.cancel = cancel
-		n.mu.Unlock()
-		n.lead(ctx, l)
-		cancel(nil)
-		if ctx.Err() == nil {
-			demo.Sleep(ctx, config.TTL/3) // let another have it
-		}
+		_ = leader.Run(ctx, n.semaphore, n.lead, leader.Options{Elected: n.elected, Ended: n.ended})
 	}
 }
 
-// lead writes until the lease's context ends, and then gives the permit back.
-func (n *node) lead(ctx context.Context, l *lease.Lease) {
-	defer l.Release()
+func (n *node) elected(l *lease.Lease) {
 	n.election.log.Say(n.name, "LEADS, token …%s", short(l.Token()))
 	n.election.leads <- n
-	var err error
-	for i := 1; err == nil && demo.Sleep(l.Context(), 300*time.Millisecond); i++ {
-		err = n.write(ctx, l, fmt.Sprintf("%s: %d", n.name, i))
-	}
+}
+
+func (n *node) ended(_ *lease.Lease, why error) {
 	var lost *lease.LostError
-	switch reason := l.Err(); {
-	case errors.As(reason, &lost):
+	if errors.As(why, &lost) {
 		n.election.log.Say(n.name, "STEPS DOWN: %v", lost.Reason)
-	case reason != nil:
-		n.election.log.Say(n.name, "resigns: %v", reason)
-	default:
-		n.election.log.Say(n.name, "resigns: %v", err)
+		return
+	}
+	n.election.log.Say(n.name, "resigns: %v", why)
+}
+
+// lead writes until it is told to resign, or its lease ends.
+func (n *node) lead(ctx context.Context) error {
+	for i := 1; ; i++ {
+		select {
+		case why := <-n.resigns:
+			return why
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(300 * time.Millisecond):
+		}
+		if err := n.write(ctx, lease.FromContext(ctx), fmt.Sprintf("%s: %d", n.name, i)); err != nil {
+			return err
+		}
 	}
 }
 
@@ -68,24 +63,18 @@ func (n *node) lead(ctx context.Context, l *lease.Lease) {
 func (n *node) write(ctx context.Context, l *lease.Lease, value string) error {
 	token := l.Token()
 	answer := make(chan error, 1)
+	sending := context.WithoutCancel(ctx)
 	go func() {
-		if n.network.Pass(ctx) == nil {
+		if n.network.Pass(sending) == nil {
 			answer <- n.election.store.write(token, value)
 		}
 	}()
 	select {
 	case err := <-answer:
 		return err
-	case <-l.Context().Done():
-		return context.Cause(l.Context())
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
-}
-
-// resign ends the present term.
-func (n *node) resign(why error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.cancel(why)
 }
 
 // A store keeps a value, and remembers the largest token that it was written with. Safe for concurrent

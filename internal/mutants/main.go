@@ -48,7 +48,7 @@ func main() {
 	flag.Parse()
 	chosen := regexp.MustCompile(*pattern)
 	var all []mutant
-	for _, m := range slices.Concat(mutants, clockMutants, edgeMutants, waitingMutants, truthMutants, limitMutants, tracerMutants, lingerMutants, labelMutants, slotMutants, replicaMutants, operatorMutants) {
+	for _, m := range slices.Concat(mutants, clockMutants, edgeMutants, waitingMutants, truthMutants, limitMutants, tracerMutants, lingerMutants, labelMutants, slotMutants, replicaMutants, operatorMutants, leaderMutants) {
 		if chosen.MatchString(m.name) {
 			all = append(all, m)
 		}
@@ -216,13 +216,13 @@ func (m mutant) overlay(dir string) (string, error) {
 
 // test runs m's tests, on the code as it is when overlay is empty.
 func (m mutant) test(overlay string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 25*time.Minute)
 	defer cancel()
-	timeout := "-timeout=5m"
+	timeout := "-timeout=20m"
 	if overlay != "" {
 		timeout = "-timeout=60s" // some turn in circles
 		if len(m.args) > 0 {
-			timeout = "-timeout=5m" // and a fleet may have to live often
+			timeout = "-timeout=15m" // and a fleet may have to live often
 		}
 	}
 	args := []string{"test", "-count=1", timeout, "-vet=off", "-failfast", "-ldflags=-s -w", "-run", m.run}

@@ -1,0 +1,26 @@
+package main
+
+const leaderGo = "lease/leader/leader.go"
+
+// elected are the tests of package leader.
+func elected(name, run string, edits ...edit) mutant {
+	return mutant{name: name, edits: edits, pkg: "./lease/leader", run: run}
+}
+
+// A leader.
+var leaderMutants = []mutant{
+	elected("a leader that is cut off gives up", "CutOff",
+		edit{leaderGo, "	case elected:\n		return true, nil\n", "	case elected:\n		return false, err\n"}),
+	elected("a leader that resigns campaigns again", "Resigns",
+		edit{leaderGo, "elected && ended == nil", "elected && ended == nil && err != nil"}),
+	elected("a candidate gives up after MaxWait", "Resigns",
+		edit{leaderGo, "[]lease.AcquireOption{lease.MaxWait(forever)}", "[]lease.AcquireOption{}"}),
+	elected("a term has no end", "ATermIsOver",
+		edit{leaderGo, "	if c.o.Term != 0 {\n", "	if false {\n"}),
+	elected("trouble with Redis ends a campaign", "OutlastsTrouble",
+		edit{leaderGo, "!elected && isMistake(err)", "!elected"}),
+	elected("two leaders are allowed", "DoesNotPass",
+		edit{leaderGo, "s.Config().Capacity != 1", "s.Config().Capacity < 1"}),
+	elected("a candidate whose manager is closed goes on", "OutlastsTrouble",
+		edit{leaderGo, "errors.Is(err, lease.ErrClosed), errors.Is(ended, lease.ErrClosed), ", ""}),
+}
