@@ -20,6 +20,28 @@
 //     [Permit.UseWithin] and [Permit.ReleaseAsync].
 //   - Package leasetest is for the tests of code that uses leases.
 //
+// # Options
+//
+// The defaults of [Config], and what they are for:
+//
+//	Name           required            with the prefix it is the Redis key: up to 512 bytes of printable UTF-8, no }
+//	Capacity       required            permits for all processes together
+//	TTL            15 s                how long a permit outlives its holder; 50 ms to 24 h
+//	Margin         TTL/20, 5 ms least  how much earlier than Redis a permit is no longer trusted; TTL/6 at most
+//	RetryInterval  500 ms              longest time between two polls of a waiter; TTL/3 at most
+//	MaxAttempts    no bound            refusals before a waiter gives up
+//	MaxWait        no bound            how long Acquire waits; negative: one attempt
+//	MaxHold        no bound            how long a lease is held
+//	Strict         no                  fail while another process declares another capacity or TTL
+//	Handover       5 ms                how long a permit may pass between callers of one process; negative: never
+//	Slots          no                  each lease has numbers that no other live lease has; Capacity is 1000 at most
+//	MinReplicas    0                   how many replicas must have acknowledged a grant or a renewal
+//	Linger         off                 how long a released permit may serve the next caller here; TTL/2 at most
+//
+// Those of [Options], for all semaphores of a manager: Prefix "passbuddy" starts every key, Owner host/pid stands in every
+// permit's id, Clock is the system's, Logger slog.Default at Warn, and there are no Tracers. An acquire may have a [Weight] (1), a
+// [Label], and a [MaxWait] and [MaxHold] in place of the Config's.
+//
 // # Life of a lease
 //
 // Acquire writes a permit to Redis, which expires after the TTL. While the lease is held, a renewer moves the expiry

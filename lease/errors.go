@@ -285,7 +285,7 @@ var hints = []struct {
 	do string
 }{
 	// First: the message may have the user's name, which can be any.
-	{transport.IsDenied, "the Redis user lacks a permission: the README lists what is needed"},
+	{transport.IsDenied, "the Redis user lacks a permission: docs/operations.md lists what is needed"},
 	{saying("WRONGTYPE"), "the semaphore's key holds something else: choose another Name or Prefix"},
 	{saying("WRONGPASS"), "check the user name and the password"},
 	// To a command that is long, as a script is, a server says the second before it has checked the password.

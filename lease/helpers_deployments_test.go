@@ -30,10 +30,10 @@ var deployments = map[string]func(*testing.T) *deployment{
 		server := redistest.Start(t)
 		return &deployment{url: "redis://" + server.Addr(), admin: server.Client(t), nodes: []*redis.Client{server.Client(t)}, names: []string{"gpu"}}
 	},
-	"just the permissions that the README lists": func(t *testing.T) *deployment {
+	"just the permissions that docs/operations.md lists": func(t *testing.T) *deployment {
 		server := redistest.Start(t)
 		admin := server.Client(t)
-		allowAsTheREADMESays(t, admin)
+		allowAsDocumented(t, admin)
 		return &deployment{url: "redis://leases:secret@" + server.Addr(), admin: admin, nodes: []*redis.Client{admin}, names: []string{"gpu"}}
 	},
 	"Sentinel": func(t *testing.T) *deployment {
@@ -46,11 +46,11 @@ var deployments = map[string]func(*testing.T) *deployment{
 		p.url = "redis://" + cluster.Addrs()[0] + "?cluster=true"
 		return p
 	},
-	"Cluster, just the permissions that the README lists": func(t *testing.T) *deployment {
+	"Cluster, just the permissions that docs/operations.md lists": func(t *testing.T) *deployment {
 		cluster := redistest.StartCluster(t)
 		p := clusterDeployment(t, cluster)
 		for _, node := range p.nodes {
-			allowAsTheREADMESays(t, node, "+cluster|slots")
+			allowAsDocumented(t, node, "+cluster|slots")
 		}
 		p.url = "redis://leases:secret@" + cluster.Addrs()[0] + "?cluster=true"
 		p.names = p.names[:3]
@@ -84,11 +84,11 @@ func clusterDeployment(t *testing.T, cluster *redistest.Cluster) *deployment {
 	return p
 }
 
-// allowAsTheREADMESays makes the user that the README tells to make.
-func allowAsTheREADMESays(t *testing.T, admin *redis.Client, more ...any) {
+// allowAsDocumented makes the user that docs/operations.md tells to make.
+func allowAsDocumented(t *testing.T, admin *redis.Client, more ...any) {
 	t.Helper()
 	var args []any
-	for _, rule := range readmeRules(t) {
+	for _, rule := range documentedRules(t) {
 		args = append(args, rule)
 	}
 	if err := admin.Do(t.Context(), append(args, more...)...).Err(); err != nil {
@@ -96,16 +96,16 @@ func allowAsTheREADMESays(t *testing.T, admin *redis.Client, more ...any) {
 	}
 }
 
-func readmeRules(t *testing.T) []string {
+func documentedRules(t *testing.T) []string {
 	t.Helper()
-	readme, err := os.ReadFile("../README.md")
+	readme, err := os.ReadFile("../docs/operations.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, rules, found := strings.Cut(string(readme), "```\nACL SETUSER ")
 	rules, _, closed := strings.Cut(rules, "```")
 	if !found || !closed {
-		t.Fatal("the README has no block that begins with ACL SETUSER")
+		t.Fatal("docs/operations.md has no block that begins with ACL SETUSER")
 	}
 	return append([]string{"ACL", "SETUSER"}, strings.Fields(rules)...)
 }

@@ -61,12 +61,12 @@ func TestQueueOnEveryKindOfRedis(t *testing.T) {
 				}
 			}
 			if kind == "single server" {
-				// What the README lists is needed. PING is sent over a subscription that hears nothing for
+				// What docs/operations.md lists is needed. PING is sent over a subscription that hears nothing for
 				// some seconds.
-				for _, rule := range readmeRules(t) {
+				for _, rule := range documentedRules(t) {
 					command, is := strings.CutPrefix(rule, "+")
 					if is && command != "ping" && command != "client" && calls(t, p.nodes[0], command) == 0 {
-						t.Errorf("the README lists %s, which was never needed", command)
+						t.Errorf("docs/operations.md lists %s, which was never needed", command)
 					}
 				}
 			}

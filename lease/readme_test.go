@@ -27,7 +27,7 @@ func TestTheREADMEsCodeComesFromTheExamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	blocks := regexp.MustCompile("(?ms)^```go\n(.*?)^```$").FindAllSubmatch(readme, -1)
-	if len(blocks) < 5 {
+	if len(blocks) == 0 {
 		t.Fatalf("found %d Go blocks", len(blocks))
 	}
 	for _, block := range blocks {

@@ -127,7 +127,7 @@ func permissions(ctx context.Context, x *examination) []Finding {
 	defer cancel()
 	if err := x.manager.Ping(ctx); err != nil {
 		x.forbidden = true
-		do := "give the user what README lists under Redis user"
+		do := "give the user what docs/operations.md lists under Permissions"
 		if !strings.Contains(err.Error(), "NOPERM") && !strings.Contains(err.Error(), "ACL") {
 			do = "see the text; docs/operations.md explains it"
 		}
