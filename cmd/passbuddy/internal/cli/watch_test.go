@@ -142,13 +142,13 @@ func TestAnOperatorActsInTheView(t *testing.T) {
 	v.typed("\r")
 	v.sees("train")
 	v.typed("x")
-	v.sees("Take " + l.ID())
+	v.sees("Take the permit " + l.ID()[:18])
 	v.typed("y")
 	<-l.Held().Done()
 	if !errors.Is(l.Err(), lease.ErrLost) {
 		t.Error(l.Err())
 	}
-	v.sees("took " + l.ID())
+	v.sees("took the permit " + l.ID()[:18])
 	v.typed("q")
 	v.mustRestore(0)
 }

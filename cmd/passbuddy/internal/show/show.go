@@ -57,6 +57,13 @@ func Dash(s string) string {
 	return s
 }
 
+// Owner is by what people recognise a process: its owner without the number that the library adds to tell managers of one
+// process apart.
+func Owner(owner string) string {
+	name, _, _ := strings.Cut(owner, "~")
+	return name
+}
+
 // Numbers lists the numbers of slots.
 func Numbers(list []int) string {
 	text := make([]string, len(list))

@@ -14,7 +14,7 @@ import (
 
 // Content draws the view: as many lines as the terminal has, none longer than it is wide.
 func (m Model) Content() string {
-	top := append([]string{m.title()}, m.status()...)
+	top := append([]string{m.heading()}, m.status()...)
 	bottom := m.footer()
 	height := max(0, m.height-len(top)-len(bottom))
 	var body []string
@@ -38,9 +38,9 @@ func (m Model) Content() string {
 	return strings.Join(lines, "\n")
 }
 
-// title says what is watched, and in which order.
-func (m Model) title() string {
-	left, right := bold.Render("passbuddy watch"), ""
+// heading says what is watched, and in which order.
+func (m Model) heading() string {
+	left, right := bold.Render(m.title), ""
 	if m.open == "" {
 		right = grey.Render("by " + show.Orders[m.order])
 	}

@@ -105,7 +105,8 @@ func semaphore(name string, capacity, waiting int, ttl time.Duration, holders ..
 	for i := range holders {
 		h := &s.Holders[i]
 		h.Weight = max(h.Weight, 1)
-		h.ID = fmt.Sprintf("018f3c%02x-7b1d@%s", 7*i+17, h.Owner)
+		h.Owner = fmt.Sprintf("%s~4f0a%02x7e", h.Owner, 31*i)
+		h.ID = fmt.Sprintf("019ad2c1-%02x40-7b1d-a6c0-1f2e3d4c5b%02x:%d@%s#%s", 7*i+17, i, h.Weight, h.Owner, h.Label)
 		h.Expires = noon.Add(ttl*time.Duration(60+9*i)/100 + 123*time.Millisecond)
 		h.AskedAt = noon.Add(-time.Duration(17*(len(holders)-i)) * time.Second)
 		s.Held += h.Weight
@@ -113,7 +114,7 @@ func semaphore(name string, capacity, waiting int, ttl time.Duration, holders ..
 	for i := range waiting {
 		owner := fmt.Sprintf("worker-%d", i+5)
 		s.Waiters = append(s.Waiters, lease.Waiter{
-			ID: fmt.Sprintf("018f3d%02x-9a20@%s", i, owner), Owner: owner, Label: "train", Weight: 1, Place: i + 1,
+			ID: fmt.Sprintf("019ad2c2-%02x40-7b1d-a6c0-1f2e3d4c5b6a:1@%s", i, owner), Owner: owner, Label: "train", Weight: 1, Place: i + 1,
 			Since: noon.Add(-time.Duration(2*(waiting-i))*time.Second - 300*time.Millisecond), AliveUntil: noon.Add(time.Second),
 		})
 		s.Waiting = append(s.Waiting, lease.WaitingProcess{Owner: owner, Places: 1, Callers: 1 + 3*(i%2)})

@@ -5,6 +5,7 @@
 package watch
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -28,6 +29,7 @@ type Config struct {
 	Fleet    Fleet
 	Patterns []string      // of names; none: all
 	Timeout  time.Duration // of one look or action; a scan for names may take ten times as long
+	Title    string        // of the view; empty: passbuddy watch
 	Where    string        // what people call the server
 }
 
@@ -41,6 +43,7 @@ type Model struct {
 	fleet   Fleet
 	looker  *show.Looker
 	timeout time.Duration
+	title   string
 	where   string
 
 	// what Redis has said
@@ -76,7 +79,7 @@ func New(ctx context.Context, cfg Config) (Model, error) {
 	if err != nil {
 		return Model{}, err
 	}
-	m := Model{ctx: ctx, fleet: cfg.Fleet, looker: looker, timeout: cfg.Timeout, where: cfg.Where, width: 80, height: 24, now: time.Now()}
+	m := Model{ctx: ctx, fleet: cfg.Fleet, looker: looker, timeout: cfg.Timeout, title: cmp.Or(cfg.Title, "passbuddy watch"), where: cfg.Where, width: 80, height: 24, now: time.Now()}
 	m.scanned = m.now
 	found := m.scan().(scanned)
 	if found.err != nil {

@@ -116,8 +116,8 @@ func TestActionsSayWhatTheyChanged(t *testing.T) {
 		{[]string{"z", "1", "backspace", "enter", "8", "enter"}, "resize to 8 gpu", "gpu: capacity 4 → 8"},
 		{[]string{"z", "d", "y"}, "reset gpu", "gpu: capacity 4 → 4"},
 		{[]string{"z", "d", "9", "y"}, "resize to 9 gpu", "gpu: capacity 4 → 9"},
-		{[]string{"enter", "down", "x", "y"}, "revoke 018f3c18-7b1d@worker-2 of gpu", "gpu: took 018f3c18-7b1d@worker-2 away from worker-2"},
-		{[]string{"enter", "x", "y"}, "revoke 018f3c11-7b1d@worker-1 of gpu", "took 018f3c11"},
+		{[]string{"enter", "down", "x", "y"}, "revoke 019ad2c1-1840-7b1d-a6c0-1f2e3d4c5b01:1@worker-2~4f0a1f7e#train of gpu", "gpu: took the permit 019ad2c1-1840-7b1d-a6c0… away from worker-2"},
+		{[]string{"enter", "x", "y"}, "revoke 019ad2c1-1140-7b1d-a6c0-1f2e3d4c5b00:1@worker-1~4f0a007e#train of gpu", "took the permit 019ad2c1-1140"},
 		{[]string{"enter", "p", "y", "r", "y"}, "resume gpu", "gpu: capacity 0 → 4, 4 held; to undo it: passbuddy pause gpu"},
 	} {
 		f := aFleet()

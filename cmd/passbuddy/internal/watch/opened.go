@@ -3,8 +3,6 @@ package watch
 import (
 	"fmt"
 
-	"github.com/charmbracelet/x/ansi"
-
 	"github.com/eqworks/passbuddy/cmd/passbuddy/internal/show"
 	"github.com/eqworks/passbuddy/internal/view"
 )
@@ -89,7 +87,7 @@ func holderRows(d view.Detail) (rows [][]text) {
 			expires = text{"revoked, " + expires.string, yellow}
 		}
 		rows = append(rows, []text{
-			{" ", plain}, {show.Line(show.Dash(h.Owner)), plain}, {show.Line(show.Dash(h.Label)), plain}, {fmt.Sprint(h.Weight), grey}, {show.Numbers(h.Slots), plain},
+			{" ", plain}, {show.Line(show.Dash(show.Owner(h.Owner))), plain}, {show.Line(show.Dash(h.Label)), plain}, {fmt.Sprint(h.Weight), grey}, {show.Numbers(h.Slots), plain},
 			{since, plain}, expires, {show.Line(h.ID), grey},
 		})
 	}
@@ -103,7 +101,7 @@ func waiterRows(d view.Detail) (rows [][]text) {
 			alive = text{"no", red}
 		}
 		rows = append(rows, []text{
-			{" ", plain}, {fmt.Sprint(w.Place), plain}, {show.Line(show.Dash(w.Owner)), plain}, {show.Line(show.Dash(w.Label)), plain}, {fmt.Sprint(w.Weight), grey},
+			{" ", plain}, {fmt.Sprint(w.Place), plain}, {show.Line(show.Dash(show.Owner(w.Owner))), plain}, {show.Line(show.Dash(w.Label)), plain}, {fmt.Sprint(w.Weight), grey},
 			{view.Brief(d.ServerTime.Sub(w.Since)), yellow}, alive,
 		})
 	}
@@ -112,7 +110,7 @@ func waiterRows(d view.Detail) (rows [][]text) {
 
 func processRows(d view.Detail) (rows [][]text) {
 	for _, p := range d.Processes {
-		rows = append(rows, []text{{" ", plain}, {show.Line(ansi.Truncate(show.Dash(p.Owner), 60, "…")), plain}, {fmt.Sprint(p.Callers), plain}})
+		rows = append(rows, []text{{" ", plain}, {show.Line(show.Dash(show.Owner(p.Owner))), plain}, {fmt.Sprint(p.Callers), plain}})
 	}
 	return rows
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/x/ansi"
 
 	"github.com/eqworks/passbuddy/cmd/passbuddy/internal/operate"
 	"github.com/eqworks/passbuddy/cmd/passbuddy/internal/show"
@@ -86,21 +87,25 @@ func (q *question) types(text string) { q.capacity, q.fresh, q.reset = text, fal
 // text is the question, and what the keys answer.
 func (q question) text() (text, keys string) {
 	name := show.Line(q.name)
-	const yesOrNo = "y yes  any other key no"
+	const yesOrNo = "y yes  n no"
 	switch q.verb {
 	case "pause":
 		return fmt.Sprintf("Pause %s? Nobody gets a permit until it is resumed. Who holds one keeps it.", name), yesOrNo
 	case "resume":
 		return fmt.Sprintf("Resume %s? Who waits is served.", name), yesOrNo
 	case "revoke":
-		return fmt.Sprintf("Take %s away from %s? Its holder is told to stop; the permit is free when it has.",
-			show.Line(q.holder.ID), show.Line(show.Dash(q.holder.Owner))), yesOrNo
+		return fmt.Sprintf("Take the permit %s of %s away? Its holder is told to stop; the permit is free when it has.", q.id(), q.owner()), yesOrNo
 	}
 	if q.reset {
 		return fmt.Sprintf("Set the capacity of %s from %d to what the fleet declares, %d?", name, q.before, q.declared), "enter yes  esc no  + - 0-9 change it"
 	}
 	return fmt.Sprintf("Set the capacity of %s from %d to %s, for the whole fleet?", name, q.before, q.capacity+"▁"), "enter yes  esc no  + - 0-9 change it  d as declared"
 }
+
+// id is so much of the holder's id as people compare.
+func (q question) id() string { return ansi.Truncate(show.Line(q.holder.ID), 24, "…") }
+
+func (q question) owner() string { return show.Line(show.Dash(show.Owner(q.holder.Owner))) }
 
 // answered takes a key while a question stands.
 func (m Model) answered(key tea.KeyPressMsg) (Model, tea.Cmd) {
@@ -144,7 +149,7 @@ func (m Model) act(q question) tea.Cmd {
 		defer cancel()
 		if q.verb == "revoke" {
 			err := m.fleet.Revoke(ctx, q.name, q.holder.ID)
-			return acted{fmt.Sprintf("%s: took %s away from %s", q.name, q.holder.ID, show.Dash(q.holder.Owner)), err}
+			return acted{fmt.Sprintf("%s: took the permit %s away from %s", q.name, q.id(), q.owner()), err}
 		}
 		done, err := operate.Capacity(ctx, m.fleet, q.name, q.verb, nil, func(ctx context.Context) error {
 			switch q.verb {
