@@ -2,7 +2,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 SEEDS := 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help short test race servers bench compare sim mutants model examples lint ci build
+.PHONY: help short test race servers bench compare sim mutants model examples lint ci build man dist
 
 ## help: list the targets
 help:
@@ -44,6 +44,14 @@ mutants:
 ## build: build the command line, ./passbuddy
 build:
 	go build -o passbuddy ./cmd/passbuddy
+
+## man: write the command line's manual and completion files to dist/
+man:
+	cd cmd/passbuddy && go run ./internal/tools/papers ../../dist "$$(git describe --tags --always --dirty)"
+
+## dist: build the command line for Linux and macOS, each as an archive with its manual, into dist/
+dist:
+	.ci/dist
 
 ## model: search the Spin models of the protocol in full (make model FLAGS=-small for those that CI runs)
 model:

@@ -201,8 +201,12 @@ func Brief(d time.Duration) string {
 		return d.Round(time.Millisecond).String()
 	case d < 10*time.Second:
 		return d.Round(100 * time.Millisecond).String()
-	case d < time.Hour:
+	case d < time.Minute:
 		return d.Round(time.Second).String()
+	case d < time.Hour:
+		if text := d.Round(time.Second).String(); !strings.HasSuffix(text, "m0s") {
+			return text
+		}
 	}
 	return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
 }

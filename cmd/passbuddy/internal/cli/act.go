@@ -11,19 +11,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/eqworks/passbuddy/cmd/passbuddy/internal/guard"
+	"github.com/eqworks/passbuddy/cmd/passbuddy/internal/operate"
+	"github.com/eqworks/passbuddy/cmd/passbuddy/internal/show"
 	"github.com/eqworks/passbuddy/internal/view"
 	"github.com/eqworks/passbuddy/lease"
 )
-
-// A change is what an operator's command has done.
-type change struct {
-	Schema int    `json:"schema"`
-	Name   string `json:"name"`
-	Did    string `json:"did"`
-	Before int    `json:"capacity_before"`
-	After  int    `json:"capacity_after"`
-	Undo   string `json:"undo,omitempty"`
-}
 
 // changed carries out what changes the capacity in force, and says what it has changed. check may refuse.
 func (p *program) changed(cmd *cobra.Command, name, did string, check func(before view.Semaphore) error, act func(context.Context, *lease.Manager) error) error {
@@ -34,36 +26,15 @@ func (p *program) changed(cmd *cobra.Command, name, did string, check func(befor
 	defer m.Close()
 	ctx, cancel := context.WithTimeout(cmd.Context(), p.timeout)
 	defer cancel()
-	before, err := p.summary(ctx, m, name)
-	if err == nil && check != nil {
-		err = check(before)
-	}
+	c, err := operate.Capacity(ctx, m, name, did, check, func(ctx context.Context) error { return act(ctx, m) })
 	if err != nil {
 		return err
-	}
-	if err := act(ctx, m); err != nil {
-		return err
-	}
-	after, err := p.summary(ctx, m, name)
-	if err != nil {
-		return fmt.Errorf("it is done; what it has changed is not known: %w", err)
-	}
-	c := change{view.Schema, name, did, before.Capacity, after.Capacity, ""}
-	switch {
-	case after.Override != nil && after.State == view.Paused && before.State != view.Paused:
-		c.Undo = "passbuddy resume " + quoted(name)
-	case before.State == view.Paused && after.State != view.Paused:
-		c.Undo = "passbuddy pause " + quoted(name)
-	case before.Override != nil:
-		c.Undo = fmt.Sprintf("passbuddy resize %s %d", quoted(name), before.Capacity)
-	case after.Override != nil:
-		c.Undo = "passbuddy resize " + quoted(name) + " --reset"
 	}
 	if p.json {
 		return p.printJSON(c)
 	}
-	fmt.Fprintf(p.out, "%s: capacity %d → %d, %d held\n", printable(name), c.Before, c.After, after.Held)
-	if after.Held > after.Capacity && !p.quiet {
+	fmt.Fprintln(p.out, c)
+	if c.Held > c.After && !p.quiet {
 		p.say("the permits that are held stay so until their holders return them")
 	}
 	if c.Undo != "" && c.Before != c.After && !p.quiet {
@@ -72,31 +43,12 @@ func (p *program) changed(cmd *cobra.Command, name, did string, check func(befor
 	return nil
 }
 
-// summary looks at one semaphore.
-func (p *program) summary(ctx context.Context, m *lease.Manager, name string) (view.Semaphore, error) {
-	all, err := m.Summaries(ctx, name)
-	if err != nil {
-		return view.Semaphore{}, err
-	}
-	return view.OfSummary(all[0]), nil
-}
-
 // mustExist refuses a name that nobody has used.
 func (p *program) mustExist(s view.Semaphore) error {
 	if !s.Known {
 		return failed(1, "there is no semaphore %q under the prefix %q; passbuddy ls lists what there is", s.Name, p.prefix)
 	}
 	return nil
-}
-
-// quoted is a name for a shell's line.
-func quoted(name string) string {
-	if strings.IndexFunc(name, func(r rune) bool {
-		return !strings.ContainsRune("-_.:/+@%", r) && (r < '0' || r > 'z' || r > '9' && r < 'A' || r > 'Z' && r < 'a')
-	}) < 0 && name != "" {
-		return name
-	}
-	return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
 }
 
 func (p *program) resize() *cobra.Command {
@@ -116,12 +68,12 @@ at once where there is room now; a permit that is held stays held.`,
 		name := args[0]
 		if reset {
 			if len(args) > 1 || reason != "" {
-				return usagef("--reset goes without a capacity and without a reason: passbuddy resize %s --reset", quoted(name))
+				return usagef("--reset goes without a capacity and without a reason: passbuddy resize %s --reset", show.Quoted(name))
 			}
 			return p.changed(cmd, name, "reset", p.mustExist, func(ctx context.Context, m *lease.Manager) error { return m.ResetCapacity(ctx, name) })
 		}
 		if len(args) < 2 {
-			return usagef("say the capacity: passbuddy resize %s CAPACITY, or --reset", quoted(name))
+			return usagef("say the capacity: passbuddy resize %s CAPACITY, or --reset", show.Quoted(name))
 		}
 		n, err := strconv.Atoi(args[1])
 		if err != nil || n < 0 {
@@ -165,7 +117,7 @@ it.`,
 					return err
 				}
 				if s.Override != nil {
-					return failed(1, "%s is not paused; it is resized to %d, and passbuddy resize %s --reset ends that", s.Name, s.Capacity, quoted(s.Name))
+					return failed(1, "%s is not paused; it is resized to %d, and passbuddy resize %s --reset ends that", s.Name, s.Capacity, show.Quoted(s.Name))
 				}
 				return failed(1, "%s is not paused", s.Name)
 			}
@@ -247,7 +199,7 @@ func choose(state *lease.State, ids []string, owner string) (chosen []lease.Hold
 		}
 	}
 	if owner != "" && len(chosen) == 0 {
-		return nil, failed(1, "%s: %q holds nothing; passbuddy inspect %s shows who does", state.Name, owner, quoted(state.Name))
+		return nil, failed(1, "%s: %q holds nothing; passbuddy inspect %s shows who does", state.Name, owner, show.Quoted(state.Name))
 	}
 	for _, id := range ids {
 		var found []lease.Holder
@@ -258,7 +210,7 @@ func choose(state *lease.State, ids []string, owner string) (chosen []lease.Hold
 		}
 		switch len(found) {
 		case 0:
-			return nil, failed(1, "%s: no permit's id begins with %q; it may be free by now (passbuddy inspect %s)", state.Name, id, quoted(state.Name))
+			return nil, failed(1, "%s: no permit's id begins with %q; it may be free by now (passbuddy inspect %s)", state.Name, id, show.Quoted(state.Name))
 		case 1:
 			chosen = append(chosen, found[0])
 		default:
@@ -274,7 +226,7 @@ func (p *program) ask(chosen []lease.Holder) error {
 		return usagef("nobody is there to confirm: say --yes")
 	}
 	for _, h := range chosen {
-		fmt.Fprintf(p.err, "  %s  %s  %s\n", printable(h.ID), printable(dash(h.Owner)), printable(h.Label))
+		fmt.Fprintf(p.err, "  %s  %s  %s\n", printable(h.ID), printable(show.Dash(h.Owner)), printable(h.Label))
 	}
 	fmt.Fprintf(p.err, "Take %d away? [y/N] ", len(chosen))
 	answer, _ := bufio.NewReader(p.in).ReadString('\n')
@@ -328,7 +280,7 @@ func (p *program) revoked(name string, chosen []lease.Holder, free bool) error {
 		}{view.Schema, name, ids, free})
 	}
 	for i, h := range chosen {
-		fmt.Fprintf(p.out, "%s: took %s away from %s\n", printable(name), printable(ids[i]), printable(dash(h.Owner)))
+		fmt.Fprintf(p.out, "%s: took %s away from %s\n", printable(name), printable(ids[i]), printable(show.Dash(h.Owner)))
 	}
 	return nil
 }

@@ -1,15 +1,18 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/eqworks/passbuddy/cmd/passbuddy/internal/show"
 	"github.com/eqworks/passbuddy/internal/view"
 	"github.com/eqworks/passbuddy/lease"
 )
@@ -18,31 +21,51 @@ import (
 const shown = 100
 
 func (p *program) inspect() *cobra.Command {
-	var all bool
+	var all, watch bool
 	cmd := &cobra.Command{
 		Use:     "inspect NAME",
 		Short:   "Show who holds a semaphore, and who waits",
-		Example: "  passbuddy inspect gpu\n  passbuddy inspect gpu --json | jq '.holders[].owner'",
+		Long:    "inspect shows who holds permits of a semaphore, who waits for them, and what an operator has set.\n\n" + aboutWatch,
+		Example: "  passbuddy inspect gpu\n  passbuddy inspect gpu --json | jq '.holders[].owner'\n  passbuddy inspect gpu --watch",
 		Args:    cobra.ExactArgs(1),
 	}
 	cmd.Flags().BoolVar(&all, "all", false, fmt.Sprintf("list all holders and waiters, and not the first %d", shown))
+	cmd.Flags().BoolVar(&watch, "watch", false, "show it again when it changes")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		m, err := p.open()
 		if err != nil {
 			return err
 		}
 		defer m.Close()
-		state, d, err := p.inspected(cmd.Context(), m, args[0], all)
+		look := func(ctx context.Context) (picture, error) {
+			_, d, err := p.inspected(ctx, m, args[0], all)
+			return picture{
+				json: d,
+				text: func(w io.Writer) { describe(w, d) },
+				same: facts(d),
+			}, err
+		}
+		if watch {
+			return p.follow(cmd.Context(), look)
+		}
+		found, err := look(cmd.Context())
 		if err != nil {
 			return err
 		}
-		if p.json {
-			return p.printJSON(d)
-		}
-		p.describe(state.OtherTTL, d)
-		return nil
+		return found.print(p.out, p.json)
 	}
 	return cmd
+}
+
+// facts are d without what changes as time passes.
+func facts(d view.Detail) view.Detail {
+	d.Semaphore = timeless(d.Semaphore)
+	d.Holders = slices.Clone(d.Holders)
+	for i := range d.Holders {
+		d.Holders[i].Expires = time.Time{}
+	}
+	slices.SortFunc(d.Holders, func(a, b view.Holder) int { return cmp.Compare(a.ID, b.ID) }) // they are listed by expiry
+	return d
 }
 
 // inspected fails where there is no such semaphore.
@@ -64,17 +87,17 @@ func (p *program) inspected(ctx context.Context, m *lease.Manager, name string, 
 	return state, d, nil
 }
 
-func (p *program) describe(ttl time.Duration, d view.Detail) {
+func describe(out io.Writer, d view.Detail) {
 	now := d.ServerTime
-	fmt.Fprintf(p.out, "%s: %d of %d held, %d waiting, %s\n", printable(d.Name), d.Held, d.Capacity, d.Waiting, d.StateText())
+	fmt.Fprintf(out, "%s: %d of %d held, %d waiting, %s\n", printable(d.Name), d.Held, d.Capacity, d.Waiting, d.StateText())
 	if d.Declared > 0 {
-		fmt.Fprintf(p.out, "The fleet declares a capacity of %d and a TTL of %v.\n", d.Declared, ttl)
+		fmt.Fprintf(out, "The fleet declares a capacity of %d and a TTL of %v.\n", d.Declared, time.Duration(d.TTL*float64(time.Second)))
 	}
 	if o := d.Override; o != nil && o.At != nil {
-		fmt.Fprintf(p.out, "%s set it to %d %s ago%s.\n", printable(o.By), o.Capacity, view.Brief(now.Sub(*o.At)), printable(because(o.Reason)))
+		fmt.Fprintf(out, "%s set it to %d %s ago%s.\n", printable(o.By), o.Capacity, view.Brief(now.Sub(*o.At)), printable(show.Because(o.Reason)))
 	}
 	if len(d.Holders) > 0 {
-		p.rows("OWNER\tLABEL\tWT\tSLOTS\tASKED\tEXPIRES\tID", d.Leases-len(d.Holders), "holders", func(w io.Writer) {
+		rows(out, "OWNER\tLABEL\tWT\tSLOTS\tASKED\tEXPIRES\tID", d.Leases-len(d.Holders), "holders", func(w io.Writer) {
 			for _, h := range d.Holders {
 				asked, expires := "-", "in "+view.Brief(h.Expires.Sub(now))
 				if h.Asked != nil {
@@ -83,46 +106,38 @@ func (p *program) describe(ttl time.Duration, d view.Detail) {
 				if h.Revoked {
 					expires += ", revoked"
 				}
-				fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\t%s\n", printable(dash(h.Owner)), printable(dash(h.Label)), h.Weight, numbers(h.Slots), asked, expires, printable(h.ID))
+				fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\t%s\n", printable(show.Dash(h.Owner)), printable(show.Dash(h.Label)), h.Weight, show.Numbers(h.Slots), asked, expires, printable(h.ID))
 			}
 		})
 	}
 	if len(d.Waiters) > 0 {
-		p.rows("PLACE\tOWNER\tLABEL\tWT\tWAITS\tALIVE", d.Queue-len(d.Waiters), "waiters", func(w io.Writer) {
+		rows(out, "PLACE\tOWNER\tLABEL\tWT\tWAITS\tALIVE", d.Queue-len(d.Waiters), "waiters", func(w io.Writer) {
 			for _, q := range d.Waiters {
 				alive := "yes"
 				if !q.Alive {
 					alive = "no: it is passed over"
 				}
-				fmt.Fprintf(w, "%d\t%s\t%s\t%d\t%s\t%s\n", q.Place, printable(dash(q.Owner)), printable(dash(q.Label)), q.Weight, view.Brief(now.Sub(q.Since)), alive)
+				fmt.Fprintf(w, "%d\t%s\t%s\t%d\t%s\t%s\n", q.Place, printable(show.Dash(q.Owner)), printable(show.Dash(q.Label)), q.Weight, view.Brief(now.Sub(q.Since)), alive)
 			}
 		})
 	}
 	if len(d.Processes) > 0 {
-		p.rows("PROCESS\tCALLERS THAT WAIT", 0, "", func(w io.Writer) {
+		rows(out, "PROCESS\tCALLERS THAT WAIT", 0, "", func(w io.Writer) {
 			for _, q := range d.Processes {
-				fmt.Fprintf(w, "%s\t%d\n", printable(dash(q.Owner)), q.Callers)
+				fmt.Fprintf(w, "%s\t%d\n", printable(show.Dash(q.Owner)), q.Callers)
 			}
 		})
 	}
 }
 
-// because is a reason, where there is one.
-func because(reason string) string {
-	if reason == "" {
-		return ""
-	}
-	return ": " + reason
-}
-
 // rows prints a table under an empty line, and how much more there is.
-func (p *program) rows(heading string, more int, of string, fill func(io.Writer)) {
-	fmt.Fprintln(p.out)
-	w := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
+func rows(out io.Writer, heading string, more int, of string, fill func(io.Writer)) {
+	fmt.Fprintln(out)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, heading)
 	fill(w)
 	_ = w.Flush()
 	if more > 0 {
-		fmt.Fprintf(p.out, "… and %d more %s (--all)\n", more, of)
+		fmt.Fprintf(out, "… and %d more %s (--all)\n", more, of)
 	}
 }

@@ -1,23 +1,23 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"path"
-	"slices"
+	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/eqworks/passbuddy/cmd/passbuddy/internal/show"
 	"github.com/eqworks/passbuddy/internal/view"
-	"github.com/eqworks/passbuddy/lease"
 )
 
 func (p *program) ls() *cobra.Command {
 	var order string
 	var limit int
+	var watch bool
 	cmd := &cobra.Command{
 		Use:   "ls [PATTERN]",
 		Short: "List the semaphores that have been used within a day",
@@ -25,24 +25,19 @@ func (p *program) ls() *cobra.Command {
 characters, ? for one, [abc] for one of them.
 
 STATE is ok; paused; resized, from what the fleet declares to what an operator has set; over: more is held than the
-capacity; stuck: permits are free, and somebody waits.`,
-		Example: "  passbuddy ls\n  passbuddy ls 'api-*' --sort wait\n  passbuddy ls --json",
+capacity; stuck: permits are free, and somebody waits.
+
+` + aboutWatch,
+		Example: "  passbuddy ls\n  passbuddy ls 'api-*' --sort wait\n  passbuddy ls --json\n  passbuddy ls --watch | tee semaphores.log",
 		Args:    cobra.MaximumNArgs(1),
 	}
 	cmd.Flags().StringVar(&order, "sort", "name", "name, held, wait, or expiry")
 	cmd.Flags().IntVar(&limit, "limit", 0, "list so many at most")
+	cmd.Flags().BoolVar(&watch, "watch", false, "print the list again when it changes")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		pattern := "*"
-		if len(args) > 0 {
-			pattern = args[0]
-		}
-		if _, err := path.Match(pattern, ""); err != nil {
-			return usagef("the pattern %q: %v", pattern, err)
-		}
-		compare, known := orders[order]
 		switch {
-		case !known:
-			return usagef("--sort %q: name, held, wait, or expiry", order)
+		case !show.Sort(nil, order):
+			return usagef("--sort %q: %s", order, strings.Join(show.Orders, ", "))
 		case limit < 0:
 			return usagef("--limit %d: it must be above zero", limit)
 		}
@@ -51,96 +46,104 @@ capacity; stuck: permits are free, and somebody waits.`,
 			return err
 		}
 		defer m.Close()
-		all, err := p.look(cmd.Context(), m, pattern)
+		looker, err := show.NewLooker(m, args...)
+		if err != nil {
+			return usagef("%v", err)
+		}
+		list := &list{program: p, looker: looker, pattern: strings.Join(args, ""), order: order, limit: limit}
+		if watch {
+			return p.follow(cmd.Context(), list.look)
+		}
+		found, err := list.look(cmd.Context())
 		if err != nil {
 			return err
 		}
-		slices.SortFunc(all, func(a, b view.Semaphore) int { return cmp.Or(compare(a, b), cmp.Compare(a.Name, b.Name)) })
-		found := len(all)
-		if limit > 0 && found > limit {
-			all = all[:limit]
-		}
-		if p.json {
-			return p.printJSON(struct {
-				Schema     int              `json:"schema"`
-				Semaphores []view.Semaphore `json:"semaphores"`
-				Found      int              `json:"found"`
-			}{view.Schema, all, found})
-		}
-		if found == 0 && !p.quiet {
-			p.say("no semaphore matches %q: the keys begin with %q (--prefix), and are kept for a day", pattern, p.prefix)
-		}
-		p.table(all)
-		if len(all) < found && !p.quiet {
-			p.say("%d more: --limit %d", found-len(all), found)
-		}
-		return nil
+		return found.print(p.out, p.json)
 	}
 	return cmd
 }
 
-var orders = map[string]func(a, b view.Semaphore) int{
-	"name": func(a, b view.Semaphore) int { return 0 },
-	"held": func(a, b view.Semaphore) int { return b.Held - a.Held },
-	"wait": func(a, b view.Semaphore) int { return cmp.Compare(orZero(b.Oldest), orZero(a.Oldest)) },
-	"expiry": func(a, b view.Semaphore) int {
-		switch {
-		case a.Expires == nil && b.Expires == nil:
-			return 0
-		case a.Expires == nil:
-			return 1
-		case b.Expires == nil:
-			return -1
+// A list is what ls shows.
+type list struct {
+	*program
+	looker  *show.Looker
+	pattern string
+	order   string
+	limit   int
+
+	names   []string
+	scanned time.Time
+}
+
+// look finds the names, unless it has done so within a minute, and sums up what they stand for.
+func (l *list) look(ctx context.Context) (picture, error) {
+	isFirst := l.scanned.IsZero()
+	if isFirst || time.Since(l.scanned) > show.RescanAfter {
+		scan, cancel := context.WithTimeout(ctx, 10*l.timeout) // a large keyspace takes a while
+		defer cancel()
+		names, err := l.looker.Names(scan)
+		if err != nil {
+			return picture{}, err
 		}
-		return a.Expires.Compare(*b.Expires)
-	},
-}
-
-func orZero(f *float64) float64 {
-	if f == nil {
-		return 0
+		l.names, l.scanned = names, time.Now()
 	}
-	return *f
-}
-
-// look sums up the semaphores whose names match.
-func (p *program) look(ctx context.Context, m *lease.Manager, pattern string) ([]view.Semaphore, error) {
-	scan, cancel := context.WithTimeout(ctx, 10*p.timeout) // a large keyspace takes a while
-	defer cancel()
-	names, err := m.Names(scan)
-	if err != nil {
-		return nil, err
-	}
-	names = slices.DeleteFunc(names, func(name string) bool { ok, _ := path.Match(pattern, name); return !ok })
-	ctx, end := context.WithTimeout(ctx, p.timeout)
+	ctx, end := context.WithTimeout(ctx, l.timeout)
 	defer end()
-	found, err := m.Summaries(ctx, names...)
+	all, err := l.looker.Look(ctx, l.names)
 	if err != nil {
-		return nil, err
+		return picture{}, err
 	}
-	all := make([]view.Semaphore, len(found))
-	for i, one := range found {
-		all[i] = view.OfSummary(one)
+	show.Sort(all, l.order)
+	found := len(all)
+	if l.limit > 0 && found > l.limit {
+		all = all[:l.limit]
 	}
-	return all, nil
+	if found == 0 && isFirst && !l.quiet && !l.json {
+		l.say("no semaphore matches %q: the keys begin with %q (--prefix), and are kept for a day", orAll(l.pattern), l.prefix)
+	}
+	if len(all) < found && isFirst && !l.quiet && !l.json {
+		l.say("%d more: --limit %d", found-len(all), found)
+	}
+	same := make([]view.Semaphore, len(all))
+	for i, v := range all {
+		same[i] = timeless(v)
+	}
+	return picture{
+		json: struct {
+			Schema     int              `json:"schema"`
+			Semaphores []view.Semaphore `json:"semaphores"`
+			Found      int              `json:"found"`
+		}{view.Schema, all, found},
+		text: func(w io.Writer) { table(w, all) },
+		same: same,
+	}, nil
 }
 
-func (p *program) table(all []view.Semaphore) {
+func orAll(pattern string) string {
+	if pattern == "" {
+		return "*"
+	}
+	return pattern
+}
+
+// timeless is v without what changes as time passes.
+func timeless(v view.Semaphore) view.Semaphore {
+	v.Oldest, v.Expires, v.ServerTime = nil, nil, time.Time{}
+	return v
+}
+
+func table(out io.Writer, all []view.Semaphore) {
 	if len(all) == 0 {
 		return
 	}
-	w := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tCAP\tHELD\tWAIT\tOLDEST WAIT\tNEXT EXPIRY\tSTATE")
 	for _, v := range all {
-		expiry := "-"
-		if v.Expires != nil {
-			expiry = view.Brief(v.Expires.Sub(v.ServerTime).Round(time.Millisecond))
-		}
 		if v.Error != "" {
 			fmt.Fprintf(w, "%s\t-\t-\t-\t-\t-\t%s\n", printable(v.Name), printable(v.Error))
 			continue
 		}
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%s\t%s\t%s\n", printable(v.Name), v.Capacity, v.Held, v.Waiting, seconds(v.Oldest), expiry, v.StateText())
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%s\t%s\t%s\n", printable(v.Name), v.Capacity, v.Held, v.Waiting, show.Seconds(v.Oldest), show.Expiry(v), v.StateText())
 	}
 	_ = w.Flush()
 }

@@ -74,10 +74,15 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 // The keeper of a run is this program with one argument that nobody types.
 const keeperCommand = "keep-lease-of-parent"
 
+// Command is the command line without its input and output: for the manual.
+func Command() *cobra.Command { return new(program).root() }
+
 const examplesOfRoot = `  passbuddy run nightly --capacity 1 -n -- ./backup.sh    a cron job, once in the fleet
   passbuddy ls                                            all semaphores
   passbuddy inspect gpu                                   who holds it, who waits
-  passbuddy pause gpu                                     grant none until passbuddy resume gpu`
+  passbuddy watch                                         the same, live
+  passbuddy pause gpu                                     grant none until passbuddy resume gpu
+  passbuddy demo                                          what all this is, in a minute`
 
 func (p *program) root() *cobra.Command {
 	root := &cobra.Command{
@@ -103,7 +108,8 @@ who holds what.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%v (see %s --help)", err, cmd.CommandPath())
 	})
-	root.AddCommand(p.run(), p.ls(), p.inspect(), p.resize(), p.pause(), p.resume(), p.revoke(), p.doctor(), p.version())
+	root.AddCommand(p.run(), p.ls(), p.inspect(), p.watch(), p.resize(), p.pause(), p.resume(), p.revoke(), p.doctor(), p.demo(), p.version())
+	p.completed(root)
 	return root
 }
 

@@ -1,0 +1,177 @@
+// Package demo is a small fleet that shows in a minute what leases are: workers that compete, wait, crash and stall, and an
+// operator, on a Redis inside this program. What it tells has happened.
+package demo
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+
+	"github.com/eqworks/passbuddy/lease"
+)
+
+const (
+	gpu     = "gpu"
+	report  = "nightly-report"
+	permits = 3
+	workers = 5
+	ttl     = 3 * time.Second
+	margin  = ttl / 6 // large, for people to see it
+
+	// Lasts is for how long the demo plays where nobody can end it.
+	Lasts = time.Minute
+)
+
+// A Config is a Demo's.
+type Config struct {
+	// Page makes the page of the fleet that a manager sees. It is served on a free port of the loopback interface while the
+	// demo lasts. Nil: there is no page.
+	Page func(*lease.Manager) http.Handler
+	// Pace is how long everything takes, of what people need to follow it; 0: as people need it.
+	Pace float64
+}
+
+// A Demo is a Redis with a fleet. It is made by Start.
+type Demo struct {
+	*story
+	Began    time.Time
+	Addr     string         // of the Redis
+	Operator *lease.Manager // of a process that holds nothing
+	PageURL  string         // empty: there is no page
+
+	pace     float64
+	redis    *miniredis.Miniredis
+	operator *process
+	page     *http.Server
+	served   chan struct{} // closed when the page is no longer served
+
+	mu         sync.Mutex
+	crew       map[string]*worker
+	processes  []*process
+	holding    map[*worker]*lease.Lease
+	lastIn     [permits]string // by slot
+	jobs       int
+	mostAtOnce int
+}
+
+// Start starts the Redis, the operator's process and the page.
+func Start(cfg Config) (*Demo, error) {
+	d := &Demo{story: newStory(), Began: time.Now(), pace: cfg.Pace, crew: map[string]*worker{}, holding: map[*worker]*lease.Lease{}}
+	if d.pace == 0 {
+		d.pace = 1
+	}
+	var err error
+	if d.redis, err = miniredis.Run(); err != nil {
+		return nil, fmt.Errorf("start the embedded Redis: %w", err)
+	}
+	d.Addr = d.redis.Addr()
+	if d.operator, err = d.process("operator"); err == nil {
+		d.Operator = d.operator.manager
+		err = d.servePage(cfg.Page)
+	}
+	if err != nil {
+		d.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// servePage serves the page, where there is one.
+func (d *Demo) servePage(page func(*lease.Manager) http.Handler) error {
+	if page == nil {
+		return nil
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("serve the page: %w", err)
+	}
+	d.PageURL = "http://" + listener.Addr().String()
+	d.page = &http.Server{Handler: page(d.Operator), ReadHeaderTimeout: 10 * time.Second}
+	d.served = make(chan struct{})
+	go func() {
+		defer close(d.served)
+		_ = d.page.Serve(listener) // until Close
+	}()
+	return nil
+}
+
+// Close ends everything at once, and waits for it. The story ends.
+func (d *Demo) Close() {
+	if d.page != nil {
+		_ = d.page.Close()
+		<-d.served
+	}
+	d.mu.Lock()
+	crew, processes := d.crew, d.processes
+	d.crew = nil
+	d.mu.Unlock()
+	for _, w := range crew {
+		w.killed.Store(true)
+		w.link.become(dead)
+		w.stop()
+		<-w.gone
+	}
+	for _, p := range processes {
+		p.die()
+	}
+	d.redis.Close()
+	d.end()
+}
+
+// span is how long something takes at the demo's pace.
+func (d *Demo) span(asPeopleNeedIt time.Duration) time.Duration {
+	return time.Duration(float64(asPeopleNeedIt) * d.pace)
+}
+
+// process starts a process.
+func (d *Demo) process(name string) (*process, error) {
+	p, err := newProcess(name, d.Addr)
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.processes = append(d.processes, p)
+	return p, nil
+}
+
+// hire starts a worker.
+func (d *Demo) hire(number int) error {
+	name := fmt.Sprintf("worker-%d", number)
+	p, err := d.process(name)
+	if err != nil {
+		return err
+	}
+	s, err := p.manager.Semaphore(lease.Config{Name: gpu, Capacity: permits, TTL: d.span(ttl), Margin: d.span(margin), Slots: true})
+	if err != nil {
+		return err
+	}
+	w := &worker{process: p, demo: d, gpu: s, number: number, gone: make(chan struct{})}
+	ctx, stop := context.WithCancel(context.Background())
+	w.stop = stop
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.crew == nil { // Close came first
+		stop()
+		return lease.ErrClosed
+	}
+	d.crew[name] = w
+	go w.work(ctx)
+	return nil
+}
+
+// Summary says what has happened so far.
+func (d *Demo) Summary() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return fmt.Sprintf("In %.0f seconds the workers did %d jobs on the %d permits of %s, and never more than %d at once.",
+		time.Since(d.Began).Seconds(), d.jobs, permits, gpu, d.mostAtOnce)
+}
+
+// Next waits for the event of that number, from 0. There is none when ctx ends, or after Close.
+func (d *Demo) Next(ctx context.Context, number int) (Event, bool) { return d.next(ctx, number) }
