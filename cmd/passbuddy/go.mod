@@ -5,10 +5,10 @@ go 1.26.0
 require (
 	github.com/creack/pty v1.1.24
 	github.com/eqworks/passbuddy v0.0.0
+	github.com/eqworks/passbuddy/extra/leaseweb v0.0.0
 	github.com/google/uuid v1.6.0
 	github.com/redis/go-redis/v9 v9.23.0
 	github.com/spf13/cobra v1.10.2
-	golang.org/x/sync v0.24.0
 	golang.org/x/sys v0.48.0
 	golang.org/x/term v0.38.0
 )
@@ -21,4 +21,7 @@ require (
 	go.uber.org/atomic v1.12.0 // indirect
 )
 
-replace github.com/eqworks/passbuddy => ../..
+replace (
+	github.com/eqworks/passbuddy => ../..
+	github.com/eqworks/passbuddy/extra/leaseweb => ../../extra/leaseweb
+)

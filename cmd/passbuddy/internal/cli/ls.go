@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"path"
@@ -39,7 +38,7 @@ capacity; stuck: permits are free, and somebody waits.`,
 		if _, err := path.Match(pattern, ""); err != nil {
 			return usagef("the pattern %q: %v", pattern, err)
 		}
-		compare, known := orders[order]
+		compare, known := view.Orders[order]
 		switch {
 		case !known:
 			return usagef("--sort %q: name, held, wait, or expiry", order)
@@ -55,17 +54,13 @@ capacity; stuck: permits are free, and somebody waits.`,
 		if err != nil {
 			return err
 		}
-		slices.SortFunc(all, func(a, b view.Semaphore) int { return cmp.Or(compare(a, b), cmp.Compare(a.Name, b.Name)) })
+		slices.SortFunc(all, compare)
 		found := len(all)
 		if limit > 0 && found > limit {
 			all = all[:limit]
 		}
 		if p.json {
-			return p.printJSON(struct {
-				Schema     int              `json:"schema"`
-				Semaphores []view.Semaphore `json:"semaphores"`
-				Found      int              `json:"found"`
-			}{view.Schema, all, found})
+			return p.printJSON(view.List{Schema: view.Schema, Semaphores: all, Found: found})
 		}
 		if found == 0 && !p.quiet {
 			p.say("no semaphore matches %q: the keys begin with %q (--prefix), and are kept for a day", pattern, p.prefix)
@@ -77,30 +72,6 @@ capacity; stuck: permits are free, and somebody waits.`,
 		return nil
 	}
 	return cmd
-}
-
-var orders = map[string]func(a, b view.Semaphore) int{
-	"name": func(a, b view.Semaphore) int { return 0 },
-	"held": func(a, b view.Semaphore) int { return b.Held - a.Held },
-	"wait": func(a, b view.Semaphore) int { return cmp.Compare(orZero(b.Oldest), orZero(a.Oldest)) },
-	"expiry": func(a, b view.Semaphore) int {
-		switch {
-		case a.Expires == nil && b.Expires == nil:
-			return 0
-		case a.Expires == nil:
-			return 1
-		case b.Expires == nil:
-			return -1
-		}
-		return a.Expires.Compare(*b.Expires)
-	},
-}
-
-func orZero(f *float64) float64 {
-	if f == nil {
-		return 0
-	}
-	return *f
 }
 
 // look sums up the semaphores whose names match.

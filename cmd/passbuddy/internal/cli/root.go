@@ -103,7 +103,7 @@ who holds what.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%v (see %s --help)", err, cmd.CommandPath())
 	})
-	root.AddCommand(p.run(), p.ls(), p.inspect(), p.resize(), p.pause(), p.resume(), p.revoke(), p.doctor(), p.version())
+	root.AddCommand(p.run(), p.ls(), p.inspect(), p.resize(), p.pause(), p.resume(), p.revoke(), p.doctor(), p.serve(), p.version())
 	return root
 }
 
