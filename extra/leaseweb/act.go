@@ -139,7 +139,7 @@ func nowText(v view.Semaphore) string {
 func doneText(a action, before, after view.Semaphore) string {
 	held := ""
 	if after.Held > after.Capacity {
-		held = fmt.Sprintf(" The %d permits that are held stay so until their holders give them back.", after.Held)
+		held = fmt.Sprintf(" Permits that are held stay so until their holders give them back (%d now).", after.Held)
 	}
 	switch a.verb {
 	case "revoke":

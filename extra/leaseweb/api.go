@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"path"
 	"slices"
 	"strconv"
 	"time"
@@ -46,7 +45,7 @@ func (h *Handler) apiList(w http.ResponseWriter, r *http.Request) {
 		order, known = view.Orders["name"], true
 	}
 	limit, err := strconv.Atoi("0" + q.Get("limit"))
-	_, badPattern := path.Match(pattern, "")
+	_, badPattern := view.Match(pattern, "")
 	switch {
 	case badPattern != nil:
 		apiError(w, http.StatusBadRequest, "pattern %q: %v", pattern, badPattern)
@@ -60,7 +59,7 @@ func (h *Handler) apiList(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), h.opts.Timeout)
 	defer cancel()
-	all, err := h.source.all(ctx, func(name string) bool { ok, _ := path.Match(pattern, name); return ok })
+	all, err := h.source.all(ctx, func(name string) bool { ok, _ := view.Match(pattern, name); return ok })
 	if err != nil {
 		apiError(w, http.StatusServiceUnavailable, "%v", err)
 		return

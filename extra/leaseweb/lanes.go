@@ -15,13 +15,14 @@ type lanes struct {
 	past   []*span          // that have ended, by their end
 	looked []period         // by the server's clock
 	taken  []bool           // lane → a span of live has it
-	queued map[string]bool  // who stood in the queue when it was looked at last
+	colors map[string]int   // of owners, in the order in which they were seen
 }
 
 // A span is one lease.
 type span struct {
 	lease.Holder
-	Lanes   []int     // ascending
+	Lanes   []int // ascending
+	Color   int
 	From    time.Time // by the server's clock, unless Guessed
 	Guessed bool      // it was held when somebody looked first; From is when it was asked for, by the holder's clock
 	Seen    time.Time // last
@@ -52,9 +53,9 @@ func (l *lanes) observe(s *lease.State) {
 	now := s.ServerTime
 	n := len(l.looked)
 	watched := n > 0 && now.Sub(l.looked[n-1].to) < gap && !now.Before(l.looked[n-1].to)
-	before := now
+	change := now // when what has changed since the last look did so, about
 	if watched {
-		before = l.looked[n-1].to
+		change = now.Add(-now.Sub(l.looked[n-1].to) / 2)
 		l.looked[n-1].to = now
 	} else {
 		l.looked = append(l.looked, period{now, now})
@@ -62,13 +63,14 @@ func (l *lanes) observe(s *lease.State) {
 	if l.live == nil {
 		l.live = map[string]*span{}
 	}
+	l.color(s)
 	held := make(map[string]bool, len(s.Holders))
 	for _, h := range s.Holders {
 		held[h.ID] = true
 	}
 	for id, one := range l.live {
 		if !held[id] {
-			l.end(one, s.OtherTTL, now)
+			l.end(one, s.OtherTTL, change, now)
 		}
 	}
 	slices.SortFunc(l.past, func(a, b *span) int { return a.End.Compare(b.End) })
@@ -76,31 +78,43 @@ func (l *lanes) observe(s *lease.State) {
 	for _, withSlots := range []bool{true, false} { // whose lane is given, first
 		for _, h := range s.Holders {
 			if (len(h.Slots) > 0) == withSlots {
-				l.see(h, now, before, watched)
+				l.see(h, change, now, watched)
 			}
 		}
 	}
-	l.queued = make(map[string]bool, len(s.Waiters))
+}
+
+// color gives each process a colour.
+func (l *lanes) color(s *lease.State) {
+	if l.colors == nil || len(l.colors) > 10*colors+len(s.Holders)+len(s.Waiters) { // most have gone
+		l.colors = map[string]int{}
+	}
+	see := func(owner string) {
+		if _, known := l.colors[owner]; !known {
+			l.colors[owner] = len(l.colors) % colors
+		}
+	}
+	for _, h := range s.Holders {
+		see(h.Owner)
+	}
 	for _, w := range s.Waiters {
-		l.queued[w.ID] = true
+		see(w.Owner)
 	}
 }
 
 // see notes a holder that holds now.
-func (l *lanes) see(h lease.Holder, now, before time.Time, watched bool) {
+func (l *lanes) see(h lease.Holder, change, now time.Time, watched bool) {
 	one := l.live[h.ID]
 	if one == nil {
-		one = &span{From: now}
+		one = &span{From: change, Color: l.colors[h.Owner]}
 		switch {
 		case !watched:
 			one.Guessed = true
 			if !h.AskedAt.IsZero() && h.AskedAt.Before(now) {
 				one.From = h.AskedAt
 			}
-		case l.queued[h.ID] || h.AskedAt.IsZero():
-			one.From = before // it came between the two looks
-		case h.AskedAt.Before(now):
-			one.From = later(h.AskedAt, before)
+		case h.AskedAt.After(change) && h.AskedAt.Before(now):
+			one.From = h.AskedAt
 		}
 		l.live[h.ID] = one
 		one.Lanes = l.assign(h)
@@ -116,10 +130,10 @@ func (l *lanes) see(h lease.Holder, now, before time.Time, watched bool) {
 
 // end notes that a span is over. It was lost where its renewals had stopped and its time is up. What is not this library's
 // renews nothing, so that says nothing.
-func (l *lanes) end(one *span, ttl time.Duration, now time.Time) {
+func (l *lanes) end(one *span, ttl time.Duration, change, now time.Time) {
 	l.free(one)
 	delete(l.live, one.ID)
-	one.End = now
+	one.End = later(change, one.From)
 	switch {
 	case !one.Revoked.IsZero():
 		one.How = revoked

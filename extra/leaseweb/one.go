@@ -49,10 +49,12 @@ type holderRow struct {
 	Trust    float64 // hundredths of the TTL that are left
 	Renewals string  // empty: they come
 	Color    int
+	Short    string // of the id: what is not the label and the owner
 }
 
 type waiterRow struct {
 	view.Waiter
+	Short string
 	Waits string
 	Color int
 }
@@ -105,7 +107,7 @@ func (h *Handler) oneModel(p page) oneModel {
 	waiters, number := cut(d.Waiters, p.queue, perPage)
 	m.Queue = pagerOf("places", number, perPage, len(d.Waiters), to(func(q *page, n int) { q.queue = n }))
 	for _, one := range waiters {
-		m.Waiters = append(m.Waiters, waiterRow{one, view.Brief(v.ServerTime.Sub(one.Since).Round(100 * time.Millisecond)), colorOf(one.Owner)})
+		m.Waiters = append(m.Waiters, waiterRow{one, short(one.ID), view.Brief(v.ServerTime.Sub(one.Since).Round(100 * time.Millisecond)), r.lanes.colors[one.Owner]})
 	}
 	m.Processes = d.Processes[:min(len(d.Processes), perProcesses)]
 	m.Others = len(d.Processes) - len(m.Processes)
@@ -124,7 +126,7 @@ func byLane(holders []view.Holder, l *lanes) {
 }
 
 func holderOf(h view.Holder, v view.Semaphore, r *record) holderRow {
-	row := holderRow{Holder: h, Color: colorOf(h.Owner), Expires: view.Brief(h.Expires.Sub(v.ServerTime).Round(100 * time.Millisecond))}
+	row := holderRow{Holder: h, Short: short(h.ID), Color: r.lanes.colors[h.Owner], Expires: view.Brief(h.Expires.Sub(v.ServerTime).Round(100 * time.Millisecond))}
 	if one := r.lanes.live[h.ID]; one != nil {
 		row.Lanes = numbers(one.Lanes)
 	}
@@ -138,6 +140,14 @@ func holderOf(h view.Holder, v view.Semaphore, r *record) holderRow {
 		row.Renewals = "renewal overdue"
 	}
 	return row
+}
+
+// short is the part of an id that is neither label nor owner.
+func short(id string) string {
+	if end := strings.IndexAny(id, ":@"); end > 0 {
+		return id[:end]
+	}
+	return id
 }
 
 // numbers are lanes for people: 1–3, 5.

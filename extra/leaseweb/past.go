@@ -20,8 +20,11 @@ type sample struct {
 
 func (p *past) add(v view.Semaphore) {
 	at := v.ServerTime.UnixMilli()
-	if n := len(p.samples); n > 0 && p.samples[n-1].at >= at { // the server's clock has stepped back, or another server answers
-		p.samples = p.samples[:0]
+	switch n := len(p.samples); {
+	case n > 0 && at < p.samples[n-1].at-time.Second.Milliseconds(): // the server's clock has stepped back, or another server answers
+		p.samples = nil
+	case n > 0 && at <= p.samples[n-1].at: // seen by the list and by its own page
+		p.samples = p.samples[:n-1]
 	}
 	first := 0
 	for first < len(p.samples) && p.samples[first].at < at-trendSpan.Milliseconds() {

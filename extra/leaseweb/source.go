@@ -3,7 +3,6 @@ package leaseweb
 import (
 	"context"
 	"maps"
-	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -83,7 +82,11 @@ func (s *source) refresh(ctx context.Context, pages []page) {
 	for _, p := range pages {
 		if p.name == "" {
 			s.lookForNames(ctx)
-			names = append(names, s.shown(p)...)
+			shown := s.shown(p)
+			if len(shown) == 0 {
+				shown = []string{readyName} // the list says whether Redis answers all the same
+			}
+			names = append(names, shown...)
 		}
 	}
 	slices.Sort(names)
@@ -115,8 +118,8 @@ func (s *source) matching(search string) []string {
 		return s.names
 	}
 	fits := func(name string) bool { return strings.Contains(strings.ToLower(name), strings.ToLower(search)) }
-	if _, err := path.Match(search, ""); err == nil && strings.ContainsAny(search, "*?[") {
-		fits = func(name string) bool { ok, _ := path.Match(search, name); return ok }
+	if _, err := view.Match(search, ""); err == nil && strings.ContainsAny(search, "*?[") {
+		fits = func(name string) bool { ok, _ := view.Match(search, name); return ok }
 	}
 	var names []string
 	for _, name := range s.names {
@@ -167,9 +170,6 @@ func (s *source) scanNames() {
 		return
 	}
 	s.names, s.scan.known, s.scan.last, s.scan.took = names, true, now, now.Sub(s.scan.began)
-	if len(names) == 0 {
-		s.answered(now)
-	}
 	maps.DeleteFunc(s.records, func(_ string, r *record) bool { return now.Sub(r.wanted) > forgetAfter })
 }
 

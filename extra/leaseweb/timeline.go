@@ -2,7 +2,6 @@ package leaseweb
 
 import (
 	"fmt"
-	"hash/fnv"
 	"time"
 
 	"github.com/eqworks/passbuddy/internal/view"
@@ -136,7 +135,9 @@ func blockOf(one *span, x axis, now time.Time, ttl time.Duration, lane, lanes in
 	b := block{
 		Key: fmt.Sprintf("%s/%d", one.ID, lane), X: at.X, Width: max(at.Width, 0.25),
 		Y: laneTop + laneHeight*lane + 2, Height: laneHeight*lanes - 4,
-		Class: fmt.Sprintf("c%d", colorOf(one.Owner)), Label: labelOf(one),
+		Class: fmt.Sprintf("c%d", one.Color)}
+	if b.Width > 3 { // else there is no room
+		b.Label = labelOf(one)
 	}
 	said := "since "
 	if one.Guessed {
@@ -227,9 +228,3 @@ func orDash(s string) string {
 
 // colors is how many colours there are for processes; page.css has them.
 const colors = 6
-
-func colorOf(owner string) int {
-	f := fnv.New32a()
-	_, _ = f.Write([]byte(owner))
-	return int(f.Sum32() % colors)
-}

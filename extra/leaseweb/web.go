@@ -19,6 +19,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/eqworks/passbuddy/lease"
 )
@@ -70,6 +72,11 @@ func New(manager *lease.Manager, opts Options) (*Handler, error) {
 	case strings.ContainsAny(opts.BasePath, "?#{} \"<>\\%") || strings.Contains(opts.BasePath, "//"):
 		return nil, fmt.Errorf("leaseweb: Options.BasePath %q: pass a plain path, such as /leases", opts.BasePath)
 	}
+	for _, name := range opts.Metrics {
+		if name == "" || strings.Contains(name, "}") || strings.ContainsFunc(name, unicode.IsControl) || !utf8.ValidString(name) {
+			return nil, fmt.Errorf("leaseweb: Options.Metrics %q: it is no name of a semaphore", name)
+		}
+	}
 	if err := checkTokens(opts.Tokens); err != nil {
 		return nil, err
 	}
@@ -89,7 +96,13 @@ func New(manager *lease.Manager, opts Options) (*Handler, error) {
 }
 
 // ServeHTTP serves the page and all that it needs, below BasePath.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.routes.ServeHTTP(w, r) }
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == h.opts.BasePath && r.URL.Path != "" {
+		http.Redirect(w, r, h.opts.BasePath+"/", http.StatusPermanentRedirect)
+		return
+	}
+	h.routes.ServeHTTP(w, r)
+}
 
 // Shutdown ends all streams and asks Redis nothing any more. It waits until the streams and the poller have ended, or
 // until ctx ends; then they end by themselves, in five seconds or what Timeout allows. Call it before, or while,

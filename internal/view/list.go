@@ -1,6 +1,10 @@
 package view
 
-import "cmp"
+import (
+	"cmp"
+	"path"
+	"strings"
+)
 
 // A List is many semaphores, as a command or an address gives them.
 type List struct {
@@ -36,4 +40,11 @@ func orZero(f *float64) float64 {
 		return 0
 	}
 	return *f
+}
+
+// Match reports whether a name matches a pattern as path.Match has them, except that * and ? stand for a slash too: a
+// name is no path.
+func Match(pattern, name string) (bool, error) {
+	const instead = "\x00" // no name has one
+	return path.Match(strings.ReplaceAll(pattern, "/", instead), strings.ReplaceAll(name, "/", instead))
 }

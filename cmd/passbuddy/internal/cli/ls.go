@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"path"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -35,7 +34,7 @@ capacity; stuck: permits are free, and somebody waits.`,
 		if len(args) > 0 {
 			pattern = args[0]
 		}
-		if _, err := path.Match(pattern, ""); err != nil {
+		if _, err := view.Match(pattern, ""); err != nil {
 			return usagef("the pattern %q: %v", pattern, err)
 		}
 		compare, known := view.Orders[order]
@@ -82,7 +81,7 @@ func (p *program) look(ctx context.Context, m *lease.Manager, pattern string) ([
 	if err != nil {
 		return nil, err
 	}
-	names = slices.DeleteFunc(names, func(name string) bool { ok, _ := path.Match(pattern, name); return !ok })
+	names = slices.DeleteFunc(names, func(name string) bool { ok, _ := view.Match(pattern, name); return !ok })
 	ctx, end := context.WithTimeout(ctx, p.timeout)
 	defer end()
 	found, err := m.Summaries(ctx, names...)

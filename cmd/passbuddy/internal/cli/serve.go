@@ -143,11 +143,6 @@ func (s serving) options() (leaseweb.Options, error) {
 		}
 		opts.Hosts = append(opts.Hosts, name)
 	}
-	for _, name := range s.metrics {
-		if name == "" || strings.Contains(name, "}") {
-			return opts, usagef("--metrics %q: it is no name of a semaphore", name)
-		}
-	}
 	if s.tokenFile != "" {
 		if opts.Tokens, err = readTokens(s.tokenFile); err != nil {
 			return opts, err
