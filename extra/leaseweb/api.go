@@ -78,7 +78,9 @@ func (s *source) all(ctx context.Context, fits func(string) bool) ([]view.Semaph
 	s.mu.Lock()
 	names := slices.DeleteFunc(slices.Clone(s.names), func(name string) bool { return !fits(name) })
 	s.mu.Unlock()
-	s.lookAt(ctx, names)
+	if s.lookAt(ctx, names); len(names) == 0 {
+		s.lookAt(ctx, []string{readyName})
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.trouble(s.scan.known, s.seen, s.failure); err != nil {

@@ -40,6 +40,9 @@ func TestTheJSONIsThatOfTheCommands(t *testing.T) {
 	if one.Name != "a/b full?" || one.Leases != 1 || one.Queue != 1 || one.Holders[0].Label != "work" || one.Waiters[0].Place != 1 || one.Processes[0].Callers != 1 {
 		t.Errorf("%+v", one)
 	}
+	if list := decode[view.List](t, s.ask(t, "GET", "/api/v1/semaphores?pattern=none*", "").must(t, 200, "")); list.Found != 0 || list.Semaphores == nil {
+		t.Errorf("%+v", list)
+	}
 	s.ask(t, "GET", "/api/v1/semaphores/none", "").must(t, 404, "there is no semaphore")
 	s.ask(t, "GET", "/api/v1/semaphores?sort=age", "").must(t, 400, `sort \"age\"`)
 	s.ask(t, "GET", "/api/v1/semaphores?limit=-1", "").must(t, 400, "limit")
