@@ -99,7 +99,7 @@ func (s *source) trouble(known bool, seen time.Time, failure error) error {
 	case failure != nil:
 		return failure
 	case !known || time.Since(seen) > slow:
-		return errors.New("Redis has not answered in time; try again")
+		return errors.New("no answer of Redis in time; try again")
 	}
 	return nil
 }

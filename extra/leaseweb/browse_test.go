@@ -103,7 +103,7 @@ func TestThePageShowsWhatRedisSays(t *testing.T) {
 	}
 
 	quiet()
-	want := fmt.Sprintf("[{alpha ok 0 2 0} {beta ok 0 3 0} {steady ok 2 3 0}]")
+	want := "[{alpha ok 0 2 0} {beta ok 0 3 0} {steady ok 2 3 0}]"
 	redistest.Eventually(t, "the page shows the quiet fleet", func(ctx context.Context) error {
 		var got []string
 		for _, r := range eval[[]counts](b, readRows) {

@@ -2,7 +2,6 @@ package leaseweb
 
 import (
 	"context"
-	"fmt"
 	"net/url"
 	"os"
 	"os/exec"
@@ -84,7 +83,7 @@ func (b *browser) note(event any, host string) {
 		b.failures = append(b.failures, "exception: "+e.ExceptionDetails.Text)
 	case *runtime.EventConsoleAPICalled:
 		if e.Type == runtime.ConsoleAPICalledTypeError || e.Type == runtime.ConsoleAPICalledTypeWarning {
-			b.failures = append(b.failures, "console: "+fmt.Sprintf("%s", e.Args[0].Value))
+			b.failures = append(b.failures, "console: "+e.Args[0].Value.String())
 		}
 	case *log.EventEntryAdded:
 		if !b.errorsOK && (e.Entry.Level == log.EntryLevelError || e.Entry.Level == log.EntryLevelWarning) {

@@ -2,6 +2,7 @@ package leaseweb
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -99,8 +100,9 @@ func byState(a, b view.Semaphore) int {
 
 // A stale picture is old: Redis does not answer.
 type stale struct {
-	Ago   string // empty: it has never answered
-	Error string
+	Ago     string // empty: it has never answered
+	Error   string
+	Refuses bool // it answers, with an error
 }
 
 // slow is for how long Redis may take before what is known counts as old.
@@ -113,6 +115,8 @@ func staleOf(seen time.Time, failure error) *stale {
 	s := &stale{Error: "no answer yet"}
 	if failure != nil {
 		s.Error = failure.Error()
+		var reply interface{ RedisError() }
+		s.Refuses = errors.As(failure, &reply)
 	}
 	if !seen.IsZero() {
 		s.Ago = ago(time.Since(seen))

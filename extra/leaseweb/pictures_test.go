@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -76,27 +77,61 @@ func smallFleet(t testing.TB, server *redistest.Server, pace time.Duration) *lea
 	return machines[0]
 }
 
-// TestPicturesForTheReadme makes the pictures again:
+// TestPicturesForTheReadme makes the pictures again, in two minutes:
 //
 //	go test -run PicturesForTheReadme . -pictures ../../docs/images
+//
+// Without a directory it makes them of a fleet that has just begun, and sees that they are small.
 func TestPicturesForTheReadme(t *testing.T) {
-	if *pictures == "" {
-		t.Skip("-pictures names no directory")
+	t.Parallel()
+	dir, pace, watched := t.TempDir(), 100*time.Millisecond, 3*time.Second
+	if *pictures != "" {
+		dir, pace, watched = *pictures, time.Second, 100*time.Second
 	}
 	server := redistest.Start(t)
-	m := smallFleet(t, server, time.Second)
+	m := smallFleet(t, server, pace)
 	s := serve(t, m, Options{AllowActions: true})
-	b := chromium(t, strings.TrimPrefix(s.URL, "http://"))
-	for _, name := range []string{"", "s/gpu"} { // have both looked at for a while
-		v, _ := s.poller.join(pageFor(name, true))
+	b := chromium(t, hostIn(s))
+	for _, path := range []string{"", "s/gpu"} {
+		v, _ := s.poller.join(pageFor(path, true))
 		defer s.poller.leave(v)
 	}
-	limit := time.After(100 * time.Second)
-	<-limit
+	s.lookedFor(t, watched*4/5)
+	state, err := m.Inspect(t.Context(), "gpu")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range state.Holders[3:5] { // some may end at this moment
+		if err := m.Revoke(t.Context(), "gpu", h.ID); err == nil {
+			break
+		}
+	}
+	s.lookedFor(t, watched)
 	for name, path := range map[string]string{"list": "/", "semaphore": "/s/gpu"} {
-		b.look(1180, map[string]int64{"list": 400, "semaphore": 860}[name], "light")
+		b.look(1120, map[string]int64{"list": 400, "semaphore": 700}[name], "light")
 		b.open(s.URL + path)
-		b.pictureTo(filepath.Join(*pictures, name+".png"))
+		file := filepath.Join(dir, name+".png")
+		b.pictureTo(file)
+		if info, err := os.Stat(file); err != nil || info.Size() > 150_000 {
+			t.Errorf("%s: %v, %v", file, info.Size(), err)
+		}
+	}
+}
+
+// lookedFor waits until the page of gpu has been looked at for so long.
+func (s *site) lookedFor(t *testing.T, d time.Duration) {
+	t.Helper()
+	for tick := time.NewTicker(100 * time.Millisecond); ; <-tick.C {
+		s.source.mu.Lock()
+		looked := s.source.record("gpu").lanes.looked
+		enough := len(looked) > 0 && looked[len(looked)-1].to.Sub(looked[0].from) >= d
+		s.source.mu.Unlock()
+		if enough {
+			return
+		}
+		if t.Context().Err() != nil {
+			t.Fatal("the test has ended")
+		}
 	}
 }
 

@@ -31,6 +31,7 @@ type poller struct {
 type viewer struct {
 	page    page
 	mailbox chan []byte // of one snapshot; only the poller puts one in
+	asked   bool        // for it; what was known before may be old. Only the poller's
 }
 
 func newPoller(source *source, render func(page) []byte) *poller {
@@ -78,7 +79,7 @@ func (p *poller) run() {
 	tick := time.NewTicker(p.every)
 	defer tick.Stop()
 	var (
-		answered  = make(chan struct{}, 1)
+		answered  = make(chan []page, 1)
 		began     time.Time // of the poll that is under way; zero: none is
 		notBefore time.Time
 	)
@@ -92,17 +93,19 @@ func (p *poller) run() {
 			began = now
 			p.wg.Go(func() {
 				p.source.refresh(p.ctx, pages)
-				answered <- struct{}{}
+				answered <- pages
 			})
+		case time.Since(began) > slow && !began.IsZero():
+			p.publish(pages)
 		default:
-			p.publish()
+			p.publish(nil)
 		}
 		for waiting := true; waiting; {
 			select {
-			case <-answered:
+			case pages := <-answered:
 				notBefore = time.Now().Add(time.Since(began))
 				began = time.Time{}
-				p.publish()
+				p.publish(pages)
 			case <-tick.C:
 				waiting = false
 			case <-p.ctx.Done():
@@ -127,12 +130,15 @@ func (p *poller) watched(mayEnd bool) (pages []page, some bool) {
 	return slices.Collect(maps.Keys(distinct)), true
 }
 
-// publish renders each page once, for all who look at it.
-func (p *poller) publish() {
+// publish renders each page once, for all who look at it. Redis has been asked for those in asked; who looks at another,
+// and has just come, waits.
+func (p *poller) publish(asked []page) {
 	p.mu.Lock()
 	by := map[page][]*viewer{}
 	for v := range p.viewers {
-		by[v.page] = append(by[v.page], v)
+		if v.asked = v.asked || slices.Contains(asked, v.page); v.asked {
+			by[v.page] = append(by[v.page], v)
+		}
 	}
 	p.mu.Unlock()
 	for of, viewers := range by {

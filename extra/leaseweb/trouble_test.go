@@ -74,6 +74,16 @@ func TestAServerThatIsAwayFromTheStartIsSaid(t *testing.T) {
 	})
 }
 
+func TestARedisThatRefusesIsToldFromOneThatIsAway(t *testing.T) {
+	t.Parallel()
+	server, m := fleetOfOne(t)
+	if err := server.Client(t).Set(t.Context(), "passbuddy-text", "x", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, m, Options{})
+	s.ask(t, "GET", "/s/text", "").must(t, 200, "Redis answers with an error: never seen").must(t, 200, "holds something else")
+}
+
 // pipes is a listener whose connections keep nothing: what is written waits until it is read.
 type pipes struct {
 	accept chan net.Conn
