@@ -16,6 +16,7 @@ short:
 test:
 	go test ./...
 	cd cmd/passbuddy && go test ./...
+	cd extra/leaseweb && go test ./...
 
 ## race: run the tests under the race detector, soaks in full; a real Redis is required
 race:
@@ -64,7 +65,7 @@ examples:
 ## lint: gofmt, go vet, staticcheck, go mod tidy
 lint:
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not gofmt'ed: $$unformatted"; exit 1; }
-	@for module in . bench cmd/passbuddy; do (cd $$module && go vet ./... && go run $(STATICCHECK) ./... && go mod tidy -diff) || exit 1; done
+	@for module in . bench cmd/passbuddy extra/leaseweb; do (cd $$module && go vet ./... && go run $(STATICCHECK) ./... && go mod tidy -diff) || exit 1; done
 
 ## ci: all that CI runs
 ci:

@@ -10,6 +10,7 @@ require (
 	github.com/charmbracelet/x/ansi v0.11.9
 	github.com/creack/pty v1.1.24
 	github.com/eqworks/passbuddy v0.0.0
+	github.com/eqworks/passbuddy/extra/leaseweb v0.0.0
 	github.com/google/uuid v1.6.0
 	github.com/redis/go-redis/v9 v9.23.0
 	github.com/spf13/cobra v1.10.2
@@ -41,4 +42,7 @@ require (
 	golang.org/x/sync v0.25.0 // indirect
 )
 
-replace github.com/eqworks/passbuddy => ../..
+replace (
+	github.com/eqworks/passbuddy => ../..
+	github.com/eqworks/passbuddy/extra/leaseweb => ../../extra/leaseweb
+)

@@ -21,7 +21,9 @@ type Pick func(ctx context.Context, method string) (*lease.Semaphore, error)
 func Unary(s *lease.Semaphore, o Options) grpc.UnaryServerInterceptor { return UnaryBy(always(s), o) }
 
 // Stream is Unary for streams, which hold their permits until their handlers return.
-func Stream(s *lease.Semaphore, o Options) grpc.StreamServerInterceptor { return StreamBy(always(s), o) }
+func Stream(s *lease.Semaphore, o Options) grpc.StreamServerInterceptor {
+	return StreamBy(always(s), o)
+}
 
 // UnaryBy is Unary with the semaphore that pick chooses for each call. A nil pick is a panic with a *lease.OptionError.
 func UnaryBy(pick Pick, o Options) grpc.UnaryServerInterceptor {

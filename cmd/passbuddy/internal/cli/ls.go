@@ -109,11 +109,7 @@ func (l *list) look(ctx context.Context) (picture, error) {
 		same[i] = timeless(v)
 	}
 	return picture{
-		json: struct {
-			Schema     int              `json:"schema"`
-			Semaphores []view.Semaphore `json:"semaphores"`
-			Found      int              `json:"found"`
-		}{view.Schema, all, found},
+		json: view.List{Schema: view.Schema, Semaphores: all, Found: found},
 		text: func(w io.Writer) { table(w, all) },
 		same: same,
 	}, nil

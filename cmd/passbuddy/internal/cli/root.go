@@ -108,7 +108,7 @@ who holds what.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%v (see %s --help)", err, cmd.CommandPath())
 	})
-	root.AddCommand(p.run(), p.ls(), p.inspect(), p.watch(), p.resize(), p.pause(), p.resume(), p.revoke(), p.doctor(), p.demo(), p.version())
+	root.AddCommand(p.run(), p.ls(), p.inspect(), p.watch(), p.resize(), p.pause(), p.resume(), p.revoke(), p.doctor(), p.demo(), p.serve(), p.version())
 	p.completed(root)
 	return root
 }

@@ -3,7 +3,6 @@ package show
 import (
 	"context"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -37,7 +36,7 @@ func NewLooker(source Source, patterns ...string) (*Looker, error) {
 	l := &Looker{source: source, patterns: patterns}
 	several := false
 	for _, p := range patterns {
-		if _, err := path.Match(p, ""); err != nil {
+		if _, err := view.Match(p, ""); err != nil {
 			return nil, fmt.Errorf("the pattern %q: %w (passbuddy ls --help says what one may have)", p, err)
 		}
 		several = several || strings.ContainsAny(p, `*?[\`)
@@ -61,7 +60,7 @@ func (l *Looker) Names(ctx context.Context) ([]string, error) {
 }
 
 func (l *Looker) matches(name string) bool {
-	return slices.ContainsFunc(l.patterns, func(p string) bool { ok, _ := path.Match(p, name); return ok })
+	return slices.ContainsFunc(l.patterns, func(p string) bool { ok, _ := view.Match(p, name); return ok })
 }
 
 // Look sums up these semaphores, in one pipeline.
