@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -235,31 +234,5 @@ func TestThereIsNoRedis(t *testing.T) {
 		if text := errs.String(); code != 69 || strings.Count(text, "\n") != 1 || strings.Contains(text, "secret") || !strings.Contains(text, "127.0.0.1:1") {
 			t.Errorf("%v: code %d: %s", args, code, text)
 		}
-	}
-}
-
-// What the README shows has the right flags.
-func TestTheREADMEsCallsAreUnderstood(t *testing.T) {
-	readme, err := os.ReadFile("../../../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	shown := 0
-	for line := range strings.Lines(string(readme)) {
-		call, _, _ := strings.Cut(line, " #")
-		args, is := strings.CutPrefix(call, "passbuddy ")
-		if !is {
-			continue
-		}
-		shown++
-		args, _, _ = strings.Cut(args, " -- ")
-		list := strings.Fields(args)
-		var out, errs bytes.Buffer
-		if code := Main(append(list, "--help"), strings.NewReader(""), &out, &errs); code != 0 || !strings.Contains(out.String(), "passbuddy "+list[0]) {
-			t.Errorf("%s: code %d: %s", call, code, errs.String())
-		}
-	}
-	if shown < 5 {
-		t.Errorf("the README shows %d calls", shown)
 	}
 }
