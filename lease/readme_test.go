@@ -13,7 +13,7 @@ import (
 // line by line, in an example of this package or of those below it, or in one of the examples' programs.
 func TestTheREADMEsCodeComesFromTheExamples(t *testing.T) {
 	var sources [][]string
-	for _, pattern := range []string{"example*_test.go", "leasehttp/example*_test.go", "leasetest/*_test.go", "../examples/*/*.go"} {
+	for _, pattern := range []string{"example*_test.go", "leasehttp/example*_test.go", "leasetest/*_test.go", "../examples/*/*.go", "../extra/*/example*_test.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: %v, %v", pattern, files, err)

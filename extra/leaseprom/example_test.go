@@ -14,7 +14,7 @@ import (
 
 // A worker with its own metrics, and those of the fleet, on /metrics.
 func Example() {
-	tracer := leaseprom.New(leaseprom.Options{})
+	tracer := leaseprom.New(leaseprom.Options{}) // or leaseotel.New, for OpenTelemetry and its spans
 	m, err := lease.Open("redis://localhost:6379", lease.Options{Tracers: []lease.Tracer{tracer}})
 	if err != nil {
 		log.Fatal(err)
@@ -24,7 +24,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fleet, err := leaseprom.NewFleet(m, leaseprom.FleetOptions{Semaphores: []*lease.Semaphore{gpu}})
+	fleet, err := leaseprom.NewFleet(m, leaseprom.FleetOptions{Semaphores: []*lease.Semaphore{gpu}}) // of all processes
 	if err != nil {
 		log.Fatal(err)
 	}
