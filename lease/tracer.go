@@ -40,7 +40,7 @@ type Tracer interface {
 	TraceDisagreement(Disagreement)
 	// TraceRecovery is called when Redis answers for a semaphore again.
 	TraceRecovery(Recovery)
-	// TraceDropped is called when calls were left out.
+	// TraceDropped is called when calls were left out, once for each semaphore that they were about.
 	TraceDropped(Dropped)
 }
 
@@ -117,11 +117,12 @@ type Recovery struct {
 	Outage time.Duration // since the first attempt failed
 }
 
-// Dropped says what a tracer was not told because it was slow.
+// Dropped says what a tracer was not told of a semaphore because it was slow.
 type Dropped struct {
-	Calls   int // in all
-	Leases  int // of these, ends of leases
-	Permits int // that these leases had
+	Name    string // of the semaphore; empty: of those after the first 10,000
+	Calls   int    // in all
+	Leases  int    // of these, ends of leases
+	Permits int    // that these leases had
 }
 
 // An Outcome is how an acquire ended.

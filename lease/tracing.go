@@ -124,7 +124,7 @@ type notifier struct {
 	mu        sync.Mutex
 	pending   []call
 	notifying bool
-	dropped   Dropped
+	dropped   map[string]Dropped // by semaphore
 }
 
 // A call is what the tracers are told next: the end of a lease, or an event of a semaphore.
@@ -145,11 +145,7 @@ func (n *notifier) add(c call) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if len(n.pending) >= maxPendingCalls {
-		n.dropped.Calls++
-		if c.end != nil {
-			n.dropped.Leases++
-			n.dropped.Permits += c.end.Lease.Weight
-		}
+		n.drop(c)
 		return
 	}
 	n.pending = append(n.pending, c)
@@ -157,6 +153,29 @@ func (n *notifier) add(c call) {
 		n.notifying = true
 		go n.run()
 	}
+}
+
+// drop counts a call that is left out. n.mu is held.
+func (n *notifier) drop(c call) {
+	name := c.name
+	if c.end != nil {
+		name = c.end.Lease.Name
+	}
+	d, known := n.dropped[name]
+	if !known && len(n.dropped) >= maxPendingCalls {
+		name = ""
+		d = n.dropped[name]
+	}
+	d.Name = name
+	d.Calls++
+	if c.end != nil {
+		d.Leases++
+		d.Permits += c.end.Lease.Weight
+	}
+	if n.dropped == nil {
+		n.dropped = map[string]Dropped{}
+	}
+	n.dropped[name] = d
 }
 
 // quiet reports whether the tracers have been told everything.
@@ -169,20 +188,18 @@ func (n *notifier) quiet() bool {
 func (n *notifier) run() {
 	for {
 		n.mu.Lock()
-		var dropped Dropped
-		dropped, n.dropped = n.dropped, dropped
-		now := n.pending
-		n.pending = nil
-		n.notifying = len(now) > 0 || dropped.Calls > 0
+		now, dropped := n.pending, n.dropped
+		n.pending, n.dropped = nil, nil
+		n.notifying = len(now)+len(dropped) > 0
 		n.mu.Unlock()
-		if len(now) == 0 && dropped.Calls == 0 {
+		if len(now)+len(dropped) == 0 {
 			return
 		}
 		for _, c := range now {
 			n.tell(c)
 		}
-		if dropped.Calls > 0 {
-			n.tracer.TraceDropped(dropped)
+		for _, d := range dropped {
+			n.tracer.TraceDropped(d)
 		}
 	}
 }

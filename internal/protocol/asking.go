@@ -67,10 +67,31 @@ func (s *State) addRequests(now Instant, batch *Batch) {
 // tellCallers has a poll tell Redis how many callers wait here, for people, where these are more than have a place in the
 // queue; and once more when that is over.
 func (s *State) tellCallers(batch *Batch, asking int) {
-	more := s.Waiting.Len > asking
-	if last := len(batch.Calls) - 1; (more || s.moreCallers) && last >= 0 && batch.Calls[last].Verb == Acquire {
-		batch.Calls[last].Callers = s.Waiting.Len
+	last := len(batch.Calls) - 1
+	if last < 0 || batch.Calls[last].Verb != Acquire {
+		return
 	}
+	switch c := &batch.Calls[last]; {
+	case s.Waiting.Len > asking:
+		c.Callers = s.Waiting.Len
+		s.moreCallers = true // until an answer says otherwise: Redis may have heard it although the answer is lost
+	case s.moreCallers:
+		c.Callers = allHavePlaces
+	}
+}
+
+// allHavePlaces is told when no more callers wait than have a place in the queue. It must be no larger than the number of
+// places at any later time, when some of them have left, or people would see callers that are not there.
+const allHavePlaces = 1
+
+// anyWaits reports whether a request of c stays in the queue. The script keeps the number of callers only then.
+func (c *Call) anyWaits() bool {
+	for i, answer := range c.Answers {
+		if waits(c.Ages[i]) && answer.Expiry == 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // releasedWeight is the weight of what b releases: of permits, and of places in the queue, behind which others may
@@ -162,7 +183,7 @@ func (s *State) acquired(now Instant, batch *Batch, c *Call) {
 	s.takeStatus(now, c)
 	before := s.Seen
 	if !late && c.Callers > 0 {
-		s.moreCallers = c.Callers > len(c.Ages)
+		s.moreCallers = c.Callers > allHavePlaces || !c.anyWaits()
 	}
 	if !late {
 		s.learn(now, c)

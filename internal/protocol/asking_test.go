@@ -21,6 +21,71 @@ func TestStatePollsForAllWaitersInOneCall(t *testing.T) {
 	s.mustDepart(at(s.Config.RetryInterval), Acquire)
 }
 
+// Redis may have kept the number although the answer to the poll that told it was lost.
+func TestStateCorrectsHowManyCallersWaitAfterALostAnswer(t *testing.T) {
+	s := newStateTest(t, 1)
+	_, waiting := s.contended(1, 5)
+	now := at(0)
+	poll := func() *Batch {
+		t.Helper()
+		now = s.pollAt
+		return s.mustDepart(now, Acquire)
+	}
+	answered := func(batch *Batch, callers int) {
+		t.Helper()
+		if got := batch.Calls[0].Callers; got != callers {
+			t.Fatalf("told that %d callers wait, want %d", got, callers)
+		}
+		run(batch, now, 0)
+		s.Arrive(now, batch)
+	}
+	for _, w := range waiting[2:] {
+		s.Leave(now, w, ReasonCancelled)
+	}
+	answered(poll(), allHavePlaces)
+	answered(poll(), 0) // there is nothing to tell any more
+
+	more := []*Waiter{s.waiter(now), s.waiter(now)}
+	lost := poll()
+	if got := lost.Calls[0].Callers; got != 4 {
+		t.Fatalf("told that %d callers wait, want 4", got)
+	}
+	fail(lost, errNet)
+	s.Arrive(now, lost)
+	for _, w := range more {
+		s.Leave(now, w, ReasonCancelled)
+	}
+	now = now.Add(time.Minute)
+	answered(s.mustDepart(now, Acquire), allHavePlaces)
+	answered(poll(), 0)
+}
+
+// A poll whose requests are all granted leaves in Redis what was told before.
+func TestStateTellsHowManyCallersWaitUntilRedisHasKeptIt(t *testing.T) {
+	s := newStateTest(t, 1)
+	_, waiting := s.contended(1, 5)
+	for _, w := range waiting[1:] {
+		s.Leave(at(0), w, ReasonCancelled)
+	}
+	now := s.pollAt
+	batch := s.Depart(now, Reading{}) // it also releases the places of those who have left
+	if got := batch.Calls[len(batch.Calls)-1].Callers; got != allHavePlaces {
+		t.Fatalf("told that %d callers wait, want %d", got, allHavePlaces)
+	}
+	run(batch, now, 1) // the permit was free
+	s.Arrive(now, batch)
+	s.mustBeServed(waiting[0])
+
+	s.waiter(now)
+	batch = s.Depart(now, Reading{})
+	run(batch, now, 0)
+	s.Arrive(now, batch)
+	batch = s.Depart(s.pollAt, Reading{})
+	if got := batch.Calls[len(batch.Calls)-1].Callers; got != allHavePlaces {
+		t.Fatalf("after a poll that was granted, told that %d callers wait, want %d", got, allHavePlaces)
+	}
+}
+
 func TestStateAsksNotAfterTheAttemptIsGivenUp(t *testing.T) {
 	s := newStateTest(t, 1)
 	s.waiter(at(time.Second))

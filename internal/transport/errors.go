@@ -3,6 +3,8 @@ package transport
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"regexp"
 	"slices"
 	"strconv"
@@ -73,6 +75,19 @@ func isTransient(err error) bool {
 func IsTimeout(err error) bool {
 	var timeout interface{ Timeout() bool }
 	return errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// IsLogin reports whether the server refuses the user name or the password, or wants some.
+func IsLogin(err error) bool {
+	var reply redis.Error
+	return errors.As(err, &reply) && says(reply, []string{"WRONGPASS", "NOAUTH", "unauthenticated"})
+}
+
+// IsAway reports whether no server could be reached, or it says that it will soon think otherwise.
+func IsAway(err error) bool {
+	var network *net.OpError
+	return errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+		errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrPoolExhausted) || isTransient(err)
 }
 
 // IsMoved reports whether err says that another server is in charge, or will be.
