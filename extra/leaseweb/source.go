@@ -58,7 +58,9 @@ func newSource(manager *lease.Manager, timeout time.Duration) *source {
 }
 
 func (s *source) shutdown() {
+	s.mu.Lock() // no scan begins from now on
 	s.cancel()
+	s.mu.Unlock()
 	s.wg.Wait()
 }
 
