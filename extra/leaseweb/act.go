@@ -96,7 +96,11 @@ func (h *Handler) do(ctx context.Context, a action) outcome {
 	case "revoke":
 		err = m.Revoke(ctx, a.name, a.id)
 	}
-	h.source.touch(a.name)
+	revoked := ""
+	if err == nil && a.verb == "revoke" {
+		revoked = a.id
+	}
+	h.source.touch(a.name, revoked)
 	if err != nil {
 		return failure(a, err)
 	}

@@ -179,6 +179,7 @@ func TestAnActionAsksAndThenSaysWhatChanged(t *testing.T) {
 	server := redistest.Start(t)
 	worker := manager(t, server, "worker/1")
 	l := hold(t, semaphore(t, worker, lease.Config{Name: "gpu", Capacity: 4}), lease.Label("train"))
+	context.AfterFunc(l.Context(), func() { _ = l.Release() }) // so the page never sees it revoked and held
 	s := serve(t, manager(t, server, "page/1"), Options{AllowActions: true})
 	b := chromium(t, hostIn(s))
 	b.look(1000, 800, "dark")
@@ -225,6 +226,7 @@ func TestAnActionAsksAndThenSaysWhatChanged(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Error("the holder was not told")
 	}
+	b.within(10*time.Second, `!document.querySelector("table.leases a.button") && !!document.querySelector("svg.block.lost")`)
 	b.picture("revoked")
 }
 

@@ -128,6 +128,13 @@ func (l *lanes) see(h lease.Holder, change, now time.Time, watched bool) {
 	}
 }
 
+// revoke notes that the lease with an id was taken away, if it is one that is held.
+func (l *lanes) revoke(id string) {
+	if one := l.live[id]; one != nil && one.Revoked.IsZero() {
+		one.Revoked = one.Seen
+	}
+}
+
 // end notes that a span is over. It was lost where its renewals had stopped and its time is up. What is not this library's
 // renews nothing, so that says nothing.
 func (l *lanes) end(one *span, ttl time.Duration, change, now time.Time) {

@@ -222,3 +222,25 @@ func TestTheBarHasHeldFreeAndWaiting(t *testing.T) {
 		t.Errorf("%+v", got.Cells)
 	}
 }
+
+func TestShortLeasesBecomeOneBlock(t *testing.T) {
+	r := &record{}
+	for i := range 120 {
+		state := stateAt(float64(i), lease.Holder{ID: fmt.Sprint("short", i), AskedAt: at(float64(i) - 0.1)}, lease.Holder{ID: fmt.Sprint("long", i/10), AskedAt: at(float64(i/10*10) - 0.1)})
+		r.lanes.observe(state)
+		if i == 60 {
+			r.lanes.revoke("short60")
+		}
+	}
+	h := &Handler{}
+	picture := h.timeline(page{name: "gpu", span: 2 * time.Minute}, r, view.Semaphore{Capacity: 2, TTL: ttl.Seconds(), ServerTime: at(119)})
+	// Two stretches of short ones and the revoked one between them; twelve long ones; what is held.
+	if n := len(picture.Blocks); n < 15 || n > 20 {
+		t.Errorf("%d blocks", n)
+	}
+	for _, b := range picture.Blocks {
+		if b.Many > 0 && strings.Contains(b.Class, "lost") || strings.HasPrefix(b.Key, "long") && b.Many > 0 {
+			t.Errorf("%+v", b)
+		}
+	}
+}

@@ -107,7 +107,7 @@ func (h *Handler) oneModel(p page) oneModel {
 	waiters, number := cut(d.Waiters, p.queue, perPage)
 	m.Queue = pagerOf("places", number, perPage, len(d.Waiters), to(func(q *page, n int) { q.queue = n }))
 	for _, one := range waiters {
-		m.Waiters = append(m.Waiters, waiterRow{one, short(one.ID), view.Brief(v.ServerTime.Sub(one.Since).Round(100 * time.Millisecond)), r.lanes.colors[one.Owner]})
+		m.Waiters = append(m.Waiters, waiterRow{one, shortID(one.ID), view.Brief(v.ServerTime.Sub(one.Since).Round(100 * time.Millisecond)), r.lanes.colors[one.Owner]})
 	}
 	m.Processes = d.Processes[:min(len(d.Processes), perProcesses)]
 	m.Others = len(d.Processes) - len(m.Processes)
@@ -126,7 +126,7 @@ func byLane(holders []view.Holder, l *lanes) {
 }
 
 func holderOf(h view.Holder, v view.Semaphore, r *record) holderRow {
-	row := holderRow{Holder: h, Short: short(h.ID), Color: r.lanes.colors[h.Owner], Expires: view.Brief(h.Expires.Sub(v.ServerTime).Round(100 * time.Millisecond))}
+	row := holderRow{Holder: h, Short: shortID(h.ID), Color: r.lanes.colors[h.Owner], Expires: view.Brief(h.Expires.Sub(v.ServerTime).Round(100 * time.Millisecond))}
 	if one := r.lanes.live[h.ID]; one != nil {
 		row.Lanes = numbers(one.Lanes)
 	}
@@ -142,8 +142,8 @@ func holderOf(h view.Holder, v view.Semaphore, r *record) holderRow {
 	return row
 }
 
-// short is the part of an id that is neither label nor owner.
-func short(id string) string {
+// shortID is the part of an id that is neither label nor owner.
+func shortID(id string) string {
 	if end := strings.IndexAny(id, ":@"); end > 0 {
 		return id[:end]
 	}

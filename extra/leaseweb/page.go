@@ -25,7 +25,7 @@ type page struct {
 
 const (
 	perPage = 50 // of the list, and of the leases and the queue of one semaphore
-	perView = 40 // lanes
+	perView = 32 // lanes
 )
 
 var spans = []time.Duration{2 * time.Minute, 10 * time.Minute}

@@ -58,7 +58,9 @@ func newSource(manager *lease.Manager, timeout time.Duration) *source {
 }
 
 func (s *source) shutdown() {
+	s.mu.Lock() // no scan begins from now on
 	s.cancel()
+	s.mu.Unlock()
 	s.wg.Wait()
 }
 
@@ -213,12 +215,14 @@ func (s *source) unknown(name string) bool {
 	return r != nil && r.state != nil && !r.summary.Known
 }
 
-// touch has the next who asks get a new answer: something has just been changed.
-func (s *source) touch(name string) {
+// touch has the next who asks get a new answer: something has just been changed. A lease that was revoked is said: its
+// holder may give it back before anybody looks again.
+func (s *source) touch(name, revoked string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if r := s.records[name]; r != nil {
 		r.at, r.stateAt = time.Time{}, time.Time{}
+		r.lanes.revoke(revoked)
 	}
 }
 

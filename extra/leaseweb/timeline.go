@@ -2,6 +2,7 @@ package leaseweb
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/eqworks/passbuddy/internal/view"
@@ -20,7 +21,8 @@ type timeline struct {
 	Spans  []link
 	Pager  pager
 
-	number, total int // of the lanes' page, and of lanes
+	number, total int         // of the lanes' page, and of lanes
+	latest        map[int]int // lane → the block that was added last
 }
 
 type lane struct {
@@ -36,6 +38,8 @@ type block struct {
 	Class, Label string
 	Title        string // constant while the lease lives: a tooltip that changes disappears
 	Trust        *window
+	Keep         bool // it is held, or was lost: it stays alone
+	Many         int  // leases that are one block; 0: it is a single one
 }
 
 type stretch struct{ X, Width float64 }
@@ -61,6 +65,8 @@ type link struct {
 const (
 	laneHeight = 22
 	laneTop    = 20 // under the ticks' texts
+
+	short = 1.0 // the width below which blocks become one, in hundredths
 )
 
 // An axis turns times into hundredths of the width.
@@ -106,7 +112,7 @@ func (h *Handler) timeline(p page, r *record, v view.Semaphore) timeline {
 				j++
 			}
 			if from, to := max(one.Lanes[i], first), min(one.Lanes[j], last-1); from <= to {
-				t.Blocks = append(t.Blocks, blockOf(one, x, now, seconds(v.TTL), from-first, to-from+1))
+				t.add(blockOf(one, x, now, seconds(v.TTL), from-first, to-from+1))
 			}
 			i = j + 1
 		}
@@ -118,6 +124,28 @@ func (h *Handler) timeline(p page, r *record, v view.Semaphore) timeline {
 		t.Spans = append(t.Spans, link{brief(span), h.href(q), span == p.span})
 	}
 	return t
+}
+
+// add adds a block. Short ones that follow each other in a lane become one: a semaphore whose leases last for less than a
+// second has thousands.
+func (t *timeline) add(b block) {
+	lane := slices.IndexFunc(t.Lanes, func(l lane) bool { return l.Y+2 == b.Y })
+	if b.Height == laneHeight-4 && b.Width < short && !b.Keep {
+		if i, has := t.latest[lane]; has {
+			last := &t.Blocks[i]
+			if !last.Keep && (last.Many > 0 || last.Width < short) && b.X-last.X-last.Width < short {
+				last.Many = max(last.Many, 1) + 1
+				last.Width = b.X + b.Width - last.X
+				last.Class, last.Label, last.Title = "many", "", "short leases, one after the other"
+				return
+			}
+		}
+	}
+	if t.latest == nil {
+		t.latest = map[int]int{}
+	}
+	t.latest[lane] = len(t.Blocks)
+	t.Blocks = append(t.Blocks, b)
 }
 
 func laneOf(number, first int) lane {
@@ -150,6 +178,7 @@ func blockOf(one *span, x axis, now time.Time, ttl time.Duration, lane, lanes in
 	if one.Guessed {
 		b.Class += " guessed"
 	}
+	b.Keep = one.End.IsZero() || one.How != released
 	switch {
 	case one.End.IsZero() && one.Holder.Revoked:
 		b.Class += " lost"
