@@ -53,7 +53,7 @@ func (d *Demo) explain(format string, args ...any) { d.tell(Event{Text: fmt.Spri
 func (d *Demo) queue(ctx context.Context) error {
 	for n := 1; n <= workers; n++ {
 		before := d.count()
-		if err := d.hire(n); err != nil {
+		if err := d.startWorker(n); err != nil {
 			return err
 		}
 		name := fmt.Sprintf("worker-%d", n)
@@ -133,7 +133,7 @@ func (d *Demo) reports(ctx context.Context, name string) error {
 
 // crash kills a worker: its permit is free when the TTL is over, and not before.
 func (d *Demo) crash(ctx context.Context) error {
-	w, l, err := d.onStage(ctx)
+	w, l, err := d.freshHolder(ctx)
 	if err != nil {
 		return err
 	}
@@ -157,12 +157,12 @@ func (d *Demo) crash(ctx context.Context) error {
 		return ctx.Err()
 	}
 	d.tell(Event{Who: w.name, Text: "is started again, and asks for a permit", Kind: NewStart})
-	return d.hire(w.number)
+	return d.startWorker(w.number)
 }
 
 // stall cuts a worker off: it is told to stop before Redis gives its permit to somebody else.
 func (d *Demo) stall(ctx context.Context) error {
-	w, l, err := d.onStage(ctx)
+	w, l, err := d.freshHolder(ctx)
 	if err != nil {
 		return err
 	}
@@ -233,7 +233,7 @@ func (d *Demo) pause(ctx context.Context) error {
 
 // revoke has an operator take a permit away.
 func (d *Demo) revoke(ctx context.Context) error {
-	w, l, err := d.onStage(ctx)
+	w, l, err := d.freshHolder(ctx)
 	if err != nil {
 		return err
 	}

@@ -10,15 +10,15 @@ import (
 
 // What the scenes have in common.
 
-// onStage finds a worker that has just got a permit, and has it work until it is told to stop.
-func (d *Demo) onStage(ctx context.Context) (*worker, *lease.Lease, error) {
+// freshHolder finds a worker that has just got a permit, and has it work until it is told to stop.
+func (d *Demo) freshHolder(ctx context.Context) (*worker, *lease.Lease, error) {
 	for {
 		e, ok := d.await(ctx, d.count(), func(e Event) bool { return e.Kind == Got && e.Name == gpu })
 		if !ok {
 			return nil, nil, ctx.Err()
 		}
 		d.mu.Lock()
-		w := d.crew[e.Who]
+		w := d.atWork[e.Who]
 		l := d.holding[w]
 		if l != nil {
 			w.endless.Store(true)
