@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os/signal"
 	"sync"
+	"syscall"
 
 	"github.com/redis/go-redis/v9/logging"
 	"github.com/spf13/cobra"
@@ -40,6 +42,7 @@ the lines, and ends after a minute. It leaves nothing behind.`,
 				return usagef("--url %s: the demo has a Redis of its own; leave it out", hostOf(p.url))
 			}
 			logging.Disable()
+			signal.Ignore(syscall.SIGPIPE) // a write fails instead
 			d, err := demo.Start(demo.Config{Page: demoPage})
 			if err != nil {
 				return err
@@ -61,10 +64,10 @@ the lines, and ends after a minute. It leaves nothing behind.`,
 
 // tell prints what happens, for as long as the demo lasts. It fails where the fleet or the output does.
 func (p *program) tell(ctx context.Context, d *demo.Demo) error {
-	play, end := context.WithTimeout(ctx, demo.Lasts)
-	defer end()
 	var playing sync.WaitGroup
 	defer playing.Wait()
+	play, end := context.WithTimeout(ctx, demo.Lasts)
+	defer end()
 	var failure error
 	playing.Go(func() {
 		if err := d.Play(play, false); play.Err() == nil {

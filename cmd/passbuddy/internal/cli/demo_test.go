@@ -33,6 +33,25 @@ func TestTheDemoNeedsNoServer(t *testing.T) {
 	}
 }
 
+func TestTheDemoEndsWhenNobodyReads(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := passbuddy(t, nil, "demo")
+	c.Stdout = w
+	c.start()
+	_ = w.Close()
+	if n, err := r.Read(make([]byte, 100)); n == 0 {
+		t.Fatal(err)
+	}
+	_ = r.Close()
+	c.mustExit(0)
+	if c.said() != "" {
+		t.Error(c.said())
+	}
+}
+
 func TestTheDemoOnATerminal(t *testing.T) {
 	for _, c := range []struct {
 		name string

@@ -38,7 +38,7 @@ type Config struct {
 
 // A Demo is a Redis with a fleet. It is made by Start.
 type Demo struct {
-	*story
+	*eventLog
 	Began    time.Time
 	Addr     string         // of the Redis
 	Operator *lease.Manager // of a process that holds nothing
@@ -51,7 +51,7 @@ type Demo struct {
 	served   chan struct{} // closed when the page is no longer served
 
 	mu         sync.Mutex
-	crew       map[string]*worker
+	atWork     map[string]*worker
 	processes  []*process
 	holding    map[*worker]*lease.Lease
 	lastIn     [permits]string // by slot
@@ -61,7 +61,7 @@ type Demo struct {
 
 // Start starts the Redis, the operator's process and the page.
 func Start(cfg Config) (*Demo, error) {
-	d := &Demo{story: newStory(), Began: time.Now(), pace: cfg.Pace, crew: map[string]*worker{}, holding: map[*worker]*lease.Lease{}}
+	d := &Demo{eventLog: newEventLog(), Began: time.Now(), pace: cfg.Pace, atWork: map[string]*worker{}, holding: map[*worker]*lease.Lease{}}
 	if d.pace == 0 {
 		d.pace = 1
 	}
@@ -100,17 +100,17 @@ func (d *Demo) servePage(page func(*lease.Manager) http.Handler) error {
 	return nil
 }
 
-// Close ends everything at once, and waits for it. The story ends.
+// Close ends everything at once, and waits for it. The log ends.
 func (d *Demo) Close() {
 	if d.page != nil {
 		_ = d.page.Close()
 		<-d.served
 	}
 	d.mu.Lock()
-	crew, processes := d.crew, d.processes
-	d.crew = nil
+	atWork, processes := d.atWork, d.processes
+	d.atWork = nil
 	d.mu.Unlock()
-	for _, w := range crew {
+	for _, w := range atWork {
 		w.killed.Store(true)
 		w.link.become(dead)
 		w.stop()
@@ -140,8 +140,8 @@ func (d *Demo) process(name string) (*process, error) {
 	return p, nil
 }
 
-// hire starts a worker.
-func (d *Demo) hire(number int) error {
+// startWorker starts a worker.
+func (d *Demo) startWorker(number int) error {
 	name := fmt.Sprintf("worker-%d", number)
 	p, err := d.process(name)
 	if err != nil {
@@ -156,11 +156,11 @@ func (d *Demo) hire(number int) error {
 	w.stop = stop
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.crew == nil { // Close came first
+	if d.atWork == nil { // Close came first
 		stop()
 		return lease.ErrClosed
 	}
-	d.crew[name] = w
+	d.atWork[name] = w
 	go w.work(ctx)
 	return nil
 }

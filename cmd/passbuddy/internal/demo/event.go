@@ -51,50 +51,53 @@ func (e Event) Line(began time.Time) string {
 	return fmt.Sprintf("%6.2f  %-9s %s", e.At.Sub(began).Seconds(), e.Who, e.Text)
 }
 
-// A story is all events so far. It is safe for concurrent use.
-type story struct {
+// An eventLog is all events so far. It is safe for concurrent use.
+type eventLog struct {
 	mu     sync.Mutex
 	events []Event
 	more   chan struct{} // closed when there is one more, or no more will be
 	ended  bool
 }
 
-func newStory() *story { return &story{more: make(chan struct{})} }
+func newEventLog() *eventLog { return &eventLog{more: make(chan struct{})} }
 
-// tell adds an event, which happens now.
-func (s *story) tell(e Event) Event {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e.Number, e.At = len(s.events), time.Now()
-	s.events = append(s.events, e)
-	close(s.more)
-	s.more = make(chan struct{})
+// tell adds an event, which happens now. After the end it is left out.
+func (l *eventLog) tell(e Event) Event {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e.Number, e.At = len(l.events), time.Now()
+	if l.ended {
+		return e
+	}
+	l.events = append(l.events, e)
+	close(l.more)
+	l.more = make(chan struct{})
 	return e
 }
 
 // end says that no more will be told to who waits for it.
-func (s *story) end() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.ended {
-		s.ended = true
-		close(s.more)
+func (l *eventLog) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.ended {
+		l.ended = true
+		close(l.more)
 	}
 }
 
 // count is how many there are.
-func (s *story) count() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.events)
+func (l *eventLog) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.events)
 }
 
-// next waits for the event of that number, from 0. There is none when ctx ends, or the story does.
-func (s *story) next(ctx context.Context, number int) (Event, bool) {
+// next waits for the event of that number, from 0. There is none when ctx ends, or the log does.
+func (l *eventLog) next(ctx context.Context, number int) (Event, bool) {
 	for {
-		s.mu.Lock()
-		events, more, ended := s.events, s.more, s.ended
-		s.mu.Unlock()
+		l.mu.Lock()
+		events, more, ended := l.events, l.more, l.ended
+		l.mu.Unlock()
 		switch {
 		case number < len(events):
 			return events[number], true
@@ -110,9 +113,9 @@ func (s *story) next(ctx context.Context, number int) (Event, bool) {
 }
 
 // await waits for an event from that number on.
-func (s *story) await(ctx context.Context, from int, is func(Event) bool) (Event, bool) {
+func (l *eventLog) await(ctx context.Context, from int, is func(Event) bool) (Event, bool) {
 	for ; ; from++ {
-		e, ok := s.next(ctx, from)
+		e, ok := l.next(ctx, from)
 		if !ok || is(e) {
 			return e, ok
 		}

@@ -53,7 +53,7 @@ func (d *Demo) explain(format string, args ...any) { d.tell(Event{Text: fmt.Spri
 func (d *Demo) queue(ctx context.Context) error {
 	for n := 1; n <= workers; n++ {
 		before := d.count()
-		if err := d.hire(n); err != nil {
+		if err := d.startWorker(n); err != nil {
 			return err
 		}
 		name := fmt.Sprintf("worker-%d", n)
@@ -91,19 +91,6 @@ func (d *Demo) waits(ctx context.Context, name string) error {
 		d.tell(Event{Who: name, Text: fmt.Sprintf("waits: all %d permits are taken; its place in the queue is %d", permits, place), Kind: Waits, Name: gpu})
 	}
 	return err
-}
-
-// until looks at gpu until it is as it should be.
-func (d *Demo) until(ctx context.Context, is func(*lease.State) bool) (*lease.State, error) {
-	for {
-		s, err := d.Operator.Inspect(ctx, gpu)
-		if err != nil || is(s) {
-			return s, err
-		}
-		if !rest(ctx, 10*time.Millisecond) {
-			return nil, ctx.Err()
-		}
-	}
 }
 
 // once has two machines begin the nightly report at the same instant.
@@ -144,55 +131,9 @@ func (d *Demo) reports(ctx context.Context, name string) error {
 	return l.Release()
 }
 
-// onStage finds a worker that has just got a permit, and has it work until it is told to stop.
-func (d *Demo) onStage(ctx context.Context) (*worker, *lease.Lease, error) {
-	for {
-		e, ok := d.await(ctx, d.count(), func(e Event) bool { return e.Kind == Got && e.Name == gpu })
-		if !ok {
-			return nil, nil, ctx.Err()
-		}
-		d.mu.Lock()
-		w := d.crew[e.Who]
-		l := d.holding[w]
-		if l != nil {
-			w.endless.Store(true)
-		}
-		d.mu.Unlock()
-		if l != nil && rest(ctx, d.span(700*time.Millisecond)) && l.Valid() {
-			return w, l, nil
-		}
-	}
-}
-
-// expiry is until when Redis keeps a permit.
-func (d *Demo) expiry(ctx context.Context, id string) (time.Time, error) {
-	s, err := d.Operator.Inspect(ctx, gpu)
-	if err != nil {
-		return time.Time{}, err
-	}
-	for _, h := range s.Holders {
-		if h.ID == id {
-			return h.Expires, nil
-		}
-	}
-	return time.Time{}, nil // it is over
-}
-
-// nextIn waits until a slot has its next holder.
-func (d *Demo) nextIn(ctx context.Context, from, slot int) (Event, error) {
-	e, ok := d.await(ctx, from, func(e Event) bool { return e.Kind == Got && e.Name == gpu && e.Slot == slot })
-	if !ok {
-		return e, ctx.Err()
-	}
-	return e, nil
-}
-
-// after is the time of an event, as the lines show it.
-func (d *Demo) after(t time.Time) string { return fmt.Sprintf("%.2f", t.Sub(d.Began).Seconds()) }
-
 // crash kills a worker: its permit is free when the TTL is over, and not before.
 func (d *Demo) crash(ctx context.Context) error {
-	w, l, err := d.onStage(ctx)
+	w, l, err := d.freshHolder(ctx)
 	if err != nil {
 		return err
 	}
@@ -216,12 +157,12 @@ func (d *Demo) crash(ctx context.Context) error {
 		return ctx.Err()
 	}
 	d.tell(Event{Who: w.name, Text: "is started again, and asks for a permit", Kind: NewStart})
-	return d.hire(w.number)
+	return d.startWorker(w.number)
 }
 
 // stall cuts a worker off: it is told to stop before Redis gives its permit to somebody else.
 func (d *Demo) stall(ctx context.Context) error {
-	w, l, err := d.onStage(ctx)
+	w, l, err := d.freshHolder(ctx)
 	if err != nil {
 		return err
 	}
@@ -292,7 +233,7 @@ func (d *Demo) pause(ctx context.Context) error {
 
 // revoke has an operator take a permit away.
 func (d *Demo) revoke(ctx context.Context) error {
-	w, l, err := d.onStage(ctx)
+	w, l, err := d.freshHolder(ctx)
 	if err != nil {
 		return err
 	}

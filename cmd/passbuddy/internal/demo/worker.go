@@ -133,7 +133,7 @@ func (d *Demo) began(w *worker, l *lease.Lease, waited time.Duration) {
 	if before := d.lastIn[slot]; before != "" {
 		text += ", which was " + before + "'s"
 	}
-	if waited > d.span(50*time.Millisecond) {
+	if waited > d.span(150*time.Millisecond) {
 		text += fmt.Sprintf("; it has waited for %.1f s", waited.Seconds())
 	}
 	d.lastIn[slot] = w.name

@@ -145,12 +145,25 @@ func TestWhatCannotBeIsNotAsked(t *testing.T) {
 func TestTheQuestionIsAboutWhatItNames(t *testing.T) {
 	f := aFleet()
 	m := press(open(t, f, 120, 24), "s", "s", "home", "p")
-	f.states["gpu"].Waiters, f.states["gpu"].Waiting = nil, nil // the order changes
-	m = send(m, ticked(noon.Add(time.Second)))
+	m = send(m, scanned{names: []string{"export", "migrate"}}, ticked(noon.Add(time.Second))) // gpu leaves the list
 	press(m, "y")
 	if !slices.Equal(f.did, []string{"pause gpu"}) {
 		t.Error(f.did)
 	}
+}
+
+func TestALateAnswerIsNotTakenForAnother(t *testing.T) {
+	f := aFleet()
+	m := press(open(t, f, 120, 24), "s", "s", "home")
+	m, late := m.Update(keyOf("enter")) // gpu
+	m = press(m, "esc", "down", "enter")
+	mustShow(t, m, "migrate")
+	m, next := m.Update(late())
+	if strings.Contains(shown(m), "worker-1") {
+		t.Errorf("what is shown under another name:\n%s", shown(m))
+	}
+	m, _ = m.Update(next())
+	mustShow(t, m, "Queue of 2")
 }
 
 func TestTheCursorStaysOnItsName(t *testing.T) {
