@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"os/signal"
 	"sync"
 	"syscall"
@@ -13,11 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/eqworks/passbuddy/cmd/passbuddy/internal/demo"
-	"github.com/eqworks/passbuddy/lease"
 )
-
-// demoPage makes the page that the demo serves; nil: it serves none.
-var demoPage func(*lease.Manager) http.Handler
 
 const whatNext = `
 Next, on a Redis of your own:
@@ -34,7 +29,7 @@ func (p *program) demo() *cobra.Command {
 crashes, one is cut off from Redis, and an operator pauses, resumes and revokes. Each line says what has just happened.
 
 On a terminal it shows the live view above the lines, until q; the keys of passbuddy watch work there. Elsewhere it prints
-the lines, and ends after a minute. It leaves nothing behind.`,
+the lines, and ends after a minute. The first lines have the address of the live page. It leaves nothing behind.`,
 		Example: "  passbuddy demo\n  passbuddy demo | cat",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -43,7 +38,7 @@ the lines, and ends after a minute. It leaves nothing behind.`,
 			}
 			logging.Disable()
 			signal.Ignore(syscall.SIGPIPE) // a write fails instead
-			d, err := demo.Start(demo.Config{Page: demoPage})
+			d, err := demo.Start(demo.Config{})
 			if err != nil {
 				return err
 			}

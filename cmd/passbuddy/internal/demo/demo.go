@@ -5,6 +5,7 @@ package demo
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 
+	"github.com/eqworks/passbuddy/extra/leaseweb"
 	"github.com/eqworks/passbuddy/lease"
 )
 
@@ -29,9 +31,6 @@ const (
 
 // A Config is a Demo's.
 type Config struct {
-	// Page makes the page of the fleet that a manager sees. It is served on a free port of the loopback interface while the
-	// demo lasts. Nil: there is no page.
-	Page func(*lease.Manager) http.Handler
 	// Pace is how long everything takes, of what people need to follow it; 0: as people need it.
 	Pace float64
 }
@@ -42,13 +41,14 @@ type Demo struct {
 	Began    time.Time
 	Addr     string         // of the Redis
 	Operator *lease.Manager // of a process that holds nothing
-	PageURL  string         // empty: there is no page
+	PageURL  string         // of the live page, on a free port of the loopback interface
 
 	pace     float64
 	redis    *miniredis.Miniredis
 	operator *process
 	page     *http.Server
-	served   chan struct{} // closed when the page is no longer served
+	live     *leaseweb.Handler // what it serves
+	served   chan struct{}     // closed when the page is no longer served
 
 	mu         sync.Mutex
 	atWork     map[string]*worker
@@ -72,7 +72,7 @@ func Start(cfg Config) (*Demo, error) {
 	d.Addr = d.redis.Addr()
 	if d.operator, err = d.process("operator"); err == nil {
 		d.Operator = d.operator.manager
-		err = d.servePage(cfg.Page)
+		err = d.servePage()
 	}
 	if err != nil {
 		d.Close()
@@ -81,17 +81,21 @@ func Start(cfg Config) (*Demo, error) {
 	return d, nil
 }
 
-// servePage serves the page, where there is one.
-func (d *Demo) servePage(page func(*lease.Manager) http.Handler) error {
-	if page == nil {
-		return nil
+// servePage serves the live page of what the operator sees. Whoever looks at it may act: it is all their own.
+func (d *Demo) servePage() error {
+	var err error
+	d.live, err = leaseweb.New(d.Operator, leaseweb.Options{
+		Hosts: []string{"localhost"}, AllowActions: true, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		return err
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return fmt.Errorf("serve the page: %w", err)
 	}
 	d.PageURL = "http://" + listener.Addr().String()
-	d.page = &http.Server{Handler: page(d.Operator), ReadHeaderTimeout: 10 * time.Second}
+	d.page = &http.Server{Handler: d.live, ReadHeaderTimeout: 10 * time.Second}
 	d.served = make(chan struct{})
 	go func() {
 		defer close(d.served)
@@ -105,6 +109,7 @@ func (d *Demo) Close() {
 	if d.page != nil {
 		_ = d.page.Close()
 		<-d.served
+		_ = d.live.Shutdown(context.Background()) // nobody looks any more
 	}
 	d.mu.Lock()
 	atWork, processes := d.atWork, d.processes

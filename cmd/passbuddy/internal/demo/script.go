@@ -17,9 +17,7 @@ import (
 func (d *Demo) Play(ctx context.Context, again bool) error {
 	d.scene("%d workers want the %d permits of the semaphore %q. Each stands for a process on a machine of its own.", workers, permits, gpu)
 	d.explain("Redis runs inside this program. A permit outlives its holder by %v at most, its TTL; while it is held, it is renewed.", d.span(ttl))
-	if d.PageURL != "" {
-		d.explain("The same on a page: %s", d.PageURL)
-	}
+	d.explain("The same on a page: %s", d.PageURL)
 	if err := d.queue(ctx); err != nil {
 		return err
 	}
