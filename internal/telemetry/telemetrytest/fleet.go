@@ -10,10 +10,10 @@ import (
 )
 
 // A Fleet is one that a collector looks at: "gpu" is full and somebody waits, "old" is declared otherwise by another
-// process, "paused" is paused, "idle" is not in use.
+// process, and so is "resized", for which an operator has set the capacity; "paused" is paused, "idle" is not in use.
 type Fleet struct {
 	Manager    *lease.Manager
-	Semaphores []*lease.Semaphore // gpu, old and paused
+	Semaphores []*lease.Semaphore // all but idle
 	Server     *redistest.Server
 }
 
@@ -22,11 +22,16 @@ func NewFleet(t *testing.T) *Fleet {
 	server := redistest.Start(t)
 	m, other := Open(t, server.Addr()), Open(t, server.Addr())
 	f := &Fleet{Manager: m, Server: server}
-	for _, name := range []string{"gpu", "old", "paused"} {
+	for _, name := range []string{"gpu", "old", "resized", "paused"} {
 		f.Semaphores = append(f.Semaphores, semaphore(t, m, lease.Config{Name: name, Capacity: 3}))
 	}
 	acquire(t, f.Semaphores[0], lease.Weight(3))
-	acquire(t, semaphore(t, other, lease.Config{Name: "old", Capacity: 5}))
+	for _, name := range []string{"old", "resized"} {
+		acquire(t, semaphore(t, other, lease.Config{Name: name, Capacity: 5}))
+	}
+	if err := m.Resize(t.Context(), "resized", 4); err != nil {
+		t.Fatal(err)
+	}
 	if err := m.Pause(t.Context(), "paused"); err != nil {
 		t.Fatal(err)
 	}
