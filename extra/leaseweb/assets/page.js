@@ -42,7 +42,7 @@ function said() {
   document.body.classList.toggle("lost", lost);
 }
 
-document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
+document.addEventListener("visibilitychange", open); // which closes first
 window.addEventListener("pagehide", close);
 window.addEventListener("pageshow", (event) => event.persisted && open());
 setInterval(said, 1000);
