@@ -5,7 +5,7 @@ var edgeMutants = []mutant{
 	handler("a request that ended is answered by silence", "RequestThatEnds",
 		edit{answer, "if err := serve(w, r, next); err != nil {", "if err := serve(w, r, next); err != nil && r.Context().Err() == nil {"}),
 	script("an operator's short reply is not noticed", "OperatorsReply",
-		edit{repliesGo, "if !isWhole || len(reply) != 9 {", "if !isWhole {"},
+		edit{repliesGo, "if !isWhole || len(reply) != 10 {", "if !isWhole {"},
 		edit{repliesGo, "	if len(reply) < n {\n		return nil, false\n	}\n	all := make", "	all := make"}),
 	script("a short reply to an acquire is not noticed", "TooShort",
 		edit{repliesGo, "	if len(rest) != want {", "	if len(rest) > want {"}),

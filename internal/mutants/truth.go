@@ -32,5 +32,5 @@ var truthMutants = []mutant{
 	unit("Inspect shows no callers but those with a place", "InspectShowsHow",
 		edit{stateGo, "		s.tellCallers(batch, asking)\n", "		_ = asking\n"}),
 	unit("what a process said of its callers stays when they have left", "InspectShowsHow",
-		edit{stateGo, "(more || s.moreCallers) && last", "more && last"}),
+		edit{"internal/protocol/asking.go", "	case s.moreCallers:\n", "	case false:\n"}),
 }
