@@ -110,7 +110,7 @@ func TestWhatChecksThePromisesExists(t *testing.T) {
 			return regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + ` .* caught `).MatchString(model)
 		},
 	}
-	item := regexp.MustCompile(`(?m)^- \*\*(Simulation|Mutants|Model)\*\* (.*\n(?:  .*\n)*)`)
+	item := regexp.MustCompile(`(?m)^- \*\*(Simulation|Mutants|Model):\*\* (.*\n(?:  .*\n)*)`)
 	seen := map[string]int{}
 	for _, m := range item.FindAllStringSubmatch(read(t, "docs/guarantees.md").text, -1) {
 		seen[m[1]]++
