@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -28,6 +29,8 @@ var binary string
 func TestMain(m *testing.M) {
 	logging.Disable()
 	redistest.RunMoreInParallel()
+	// A signal that is ignored here, as under nohup, would be ignored by the programs that the tests start. One that is handled is not.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	os.Exit(run(m))
 }
 
