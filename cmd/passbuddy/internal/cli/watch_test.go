@@ -216,6 +216,8 @@ func TestLsAndInspectPrintAgainWhenSomethingHasChanged(t *testing.T) {
 	})
 	hold(t, s)
 	shows(ls, "gpu   3    3     0")
+	shows(lines, `"held":3`)
+	shows(inspect, "gpu: 3 of 3 held")
 	if n := strings.Count(ls.said(), "\n"); n != 2 {
 		t.Errorf("it said\n%s", ls.said())
 	}
