@@ -74,6 +74,7 @@ func (c *Cluster) startNode(t testing.TB, nodeTimeout time.Duration) {
 			"--cluster-port", strconv.Itoa(busPort),
 			"--cluster-config-file", "nodes.conf",
 			"--cluster-node-timeout", strconv.FormatInt(nodeTimeout.Milliseconds(), 10),
+			"--cluster-replica-validity-factor", "0", // a replica that has lagged for long may take over, too
 			"--cluster-require-full-coverage", "no",
 			"--repl-diskless-sync-delay", "0", // else a master waits for more replicas
 		), err
@@ -165,7 +166,9 @@ func (c *Cluster) AwaitNewMaster(t testing.TB, replica *Server) {
 	client := replica.Client(t)
 	eventually(t, "the replica is the master", func(ctx context.Context) error {
 		if err := showsRole(ctx, client, "master"); err != nil {
-			return err
+			nodes, _ := client.ClusterNodes(ctx).Result()
+			info, _ := client.Info(ctx, "replication").Result()
+			return fmt.Errorf("%w; it knows\n%s%s", err, nodes, info)
 		}
 		return clusterShows(ctx, client, "cluster_state:ok", "cluster_slots_ok:"+strconv.Itoa(clusterSlots))
 	})
