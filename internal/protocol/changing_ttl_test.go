@@ -59,6 +59,44 @@ func TestALongerTTLIsInForceOnceRedisKnowsIt(t *testing.T) {
 	}
 }
 
+// With MinReplicas a failover must not undo what a renewal goes by: others would draw in what is renewed by the longer TTL.
+func TestALongerTTLIsInForceOnceReplicasKnowIt(t *testing.T) {
+	s := newStateTest(t, 1)
+	g := s.acquired(at(0))
+	s.waiter(at(0))
+	first := s.mustDepart(at(0), Acquire)
+	run(first, at(0), 0)
+	s.Arrive(at(0), first) // it is in the queue already
+	s.Require(&Config{MinReplicas: 1})
+	g.needs = 1
+	s.reconfigure(at(0), 2*testTTL)
+	now := at(0)
+	for range 2 { // the first poll is acknowledged by nobody
+		now = s.pollAt
+		poll := s.mustDepart(now, Acquire)
+		s.mustSay(poll, 2*testTTL)
+		if !poll.Calls[0].Refresh {
+			t.Fatal("it does not have Redis note the TTL")
+		}
+		if s.Config.TTL != testTTL {
+			t.Fatalf("%v is in force before a replica knows it", s.Config.TTL)
+		}
+		run(poll, now, 0)
+		s.Arrive(now, poll)
+		if s.Config.TTL != testTTL {
+			t.Fatalf("%v is in force, and no replica knows it", s.Config.TTL)
+		}
+	}
+	now = s.pollAt
+	poll := s.mustDepart(now, Acquire)
+	run(poll, now, 0)
+	poll.Acknowledged = 1
+	s.Arrive(now, poll)
+	if s.Config.TTL != 2*testTTL {
+		t.Errorf("%v is in force, and a replica knows of %v", s.Config.TTL, 2*testTTL)
+	}
+}
+
 // refusedAfterARaise holds a permit, has come to declare a longer TTL, and has refused a caller who does not wait.
 func refusedAfterARaise(t *testing.T) *stateTest {
 	s := newStateTest(t, 1)
