@@ -309,7 +309,7 @@ var pairs = map[string]func(*testing.T) pair{
 		other := nodes[(i+1)%len(nodes)]
 		return pair{
 			"redis://" + other.Addr() + "?cluster=true", nodes[i], cluster.AddReplica(t, nodes[i]),
-			func(_, replica *redistest.Server) { cluster.AwaitNewMaster(t, replica) },
+			func(_, replica *redistest.Server) { cluster.TakeOver(t, replica) },
 		}
 	},
 }

@@ -74,7 +74,6 @@ func (c *Cluster) startNode(t testing.TB, nodeTimeout time.Duration) {
 			"--cluster-port", strconv.Itoa(busPort),
 			"--cluster-config-file", "nodes.conf",
 			"--cluster-node-timeout", strconv.FormatInt(nodeTimeout.Milliseconds(), 10),
-			"--cluster-replica-validity-factor", "0", // a replica that has lagged for long may take over, too
 			"--cluster-require-full-coverage", "no",
 			"--repl-diskless-sync-delay", "0", // else a master waits for more replicas
 		), err
@@ -158,6 +157,16 @@ func clusterShows(ctx context.Context, client *redis.Client, lines ...string) er
 		}
 	}
 	return nil
+}
+
+// TakeOver has a replica take its master's slots over without a vote of the other masters, which takes several seconds and
+// several attempts on a busy machine, and returns as AwaitNewMaster does.
+func (c *Cluster) TakeOver(t testing.TB, replica *Server) {
+	t.Helper()
+	if err := replica.Client(t).Do(t.Context(), "CLUSTER", "FAILOVER", "TAKEOVER").Err(); err != nil {
+		t.Fatalf("redistest: taking over: %v", err)
+	}
+	c.AwaitNewMaster(t, replica)
 }
 
 // AwaitNewMaster returns when a replica has taken its master's slots over, and the cluster is complete again.
