@@ -31,31 +31,30 @@ const readRows = `[...document.querySelectorAll("table.list tbody tr")].map(r =>
 		Held: n("td.held b"), Capacity: n("td.held .of"), Waiting: n("td.waiting b")};
 })`
 
-// A fleet that takes and gives back for as long as the test wants.
+// A fleet of 50 processes, each with a manager and connections of its own, that takes and gives back for as long as the
+// test wants.
 func busy(t *testing.T, server *redistest.Server, names ...string) (quiet func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	var ended []chan struct{}
-	for i := range 3 {
+	for i := range 50 {
 		m := manager(t, server, fmt.Sprintf("busy-%d/1", i))
 		for j, name := range names {
 			s := semaphore(t, m, lease.Config{Name: name, Capacity: 2 + j})
-			for range 3 {
-				done := make(chan struct{})
-				ended = append(ended, done)
-				go func() {
-					defer close(done)
-					for ctx.Err() == nil {
-						_ = s.Do(ctx, func(held context.Context) error {
-							select {
-							case <-held.Done():
-							case <-time.After(30 * time.Millisecond):
-							}
-							return nil
-						})
-					}
-				}()
-			}
+			done := make(chan struct{})
+			ended = append(ended, done)
+			go func() {
+				defer close(done)
+				for ctx.Err() == nil {
+					_ = s.Do(ctx, func(held context.Context) error {
+						select {
+						case <-held.Done():
+						case <-time.After(30 * time.Millisecond):
+						}
+						return nil
+					})
+				}
+			}()
 		}
 	}
 	quiet = func() {
