@@ -70,9 +70,8 @@ func TestALongerTTLIsInForceOnceReplicasKnowIt(t *testing.T) {
 	s.Require(&Config{MinReplicas: 1})
 	g.needs = 1
 	s.reconfigure(at(0), 2*testTTL)
-	now := at(0)
 	for range 2 { // the first poll is acknowledged by nobody
-		now = s.pollAt
+		now := s.pollAt
 		poll := s.mustDepart(now, Acquire)
 		s.mustSay(poll, 2*testTTL)
 		if !poll.Calls[0].Refresh {
@@ -87,7 +86,7 @@ func TestALongerTTLIsInForceOnceReplicasKnowIt(t *testing.T) {
 			t.Fatalf("%v is in force, and no replica knows it", s.Config.TTL)
 		}
 	}
-	now = s.pollAt
+	now := s.pollAt
 	poll := s.mustDepart(now, Acquire)
 	run(poll, now, 0)
 	poll.Acknowledged = 1
