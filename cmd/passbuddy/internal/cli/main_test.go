@@ -161,3 +161,14 @@ func members(t *testing.T, client *redis.Client, name string) []redis.Z {
 }
 
 func temporary(t *testing.T, name string) string { return filepath.Join(t.TempDir(), name) }
+
+// needs leaves a test out on a machine without a program, but fails it in CI, which has all of them.
+func needs(t *testing.T, program, why string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err == nil {
+		return
+	} else if os.Getenv("CI") != "" {
+		t.Fatal(err)
+	}
+	t.Skipf("%s not found: install it to run this test; %s", program, why)
+}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -27,9 +26,7 @@ echo "end $$" >>log`
 
 // Two runs of one name with a capacity of 1 never overlap, whichever of their processes is killed.
 func TestTwoRunsNeverOverlap(t *testing.T) {
-	if _, err := exec.LookPath("flock"); err != nil {
-		t.Skip("there is no flock on the PATH: it judges")
-	}
+	needs(t, "flock", "it judges whether two commands overlap")
 	server := redistest.Start(t)
 	dir := t.TempDir()
 	var mu sync.Mutex

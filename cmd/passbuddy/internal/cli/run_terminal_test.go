@@ -29,12 +29,7 @@ type screen struct {
 // openScreen starts a shell with job control, in which pb is the program.
 func openScreen(t *testing.T, server *redistest.Server) *screen {
 	t.Helper()
-	if _, err := exec.LookPath("bash"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip("bash not found: install it to run this test; it is the shell that has job control")
-	}
+	needs(t, "bash", "it is the shell that has job control")
 	s := &screen{t: t, dir: t.TempDir()}
 	if err := os.Symlink(binary, filepath.Join(s.dir, "pb")); err != nil {
 		t.Fatal(err)
