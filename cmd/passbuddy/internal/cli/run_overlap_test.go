@@ -18,10 +18,11 @@ import (
 var rounds = flag.Int("rounds", 20, "how often two runs compete for one permit")
 
 // Two processes of one command have a lock of the kernel for as long as one of them lives: whoever finds it taken says so.
+// The command is long enough for the next one to begin beside it, where a killed run gives its permit back too early.
 const exclusive = `exec 9>lock
 flock -n 9 || echo "overlap $$" >>log
 echo "begin $$" >>log
-sleep 0.05
+sleep 0.2
 echo "end $$" >>log`
 
 // Two runs of one name with a capacity of 1 never overlap, whichever of their processes is killed.
@@ -43,7 +44,7 @@ func TestTwoRunsNeverOverlap(t *testing.T) {
 				if rand.N(2) == 0 {
 					select {
 					case <-c.ended:
-					case <-time.After(rand.N(300 * time.Millisecond)):
+					case <-time.After(rand.N(600 * time.Millisecond)):
 						victim = killOneOf(c)
 					}
 				}
