@@ -76,6 +76,10 @@ func run(ctx context.Context, out io.Writer) error {
 		if err != nil {
 			return err
 		}
+		// Ready once Redis has answered: the first call connects and brings the scripts, which no request should wait for.
+		if err := semaphore.Do(ctx, func(context.Context) error { return nil }); err != nil {
+			return err
+		}
 		limit := leasehttp.Limit(semaphore, leasehttp.Options{MaxWait: maxWait})
 		server := httptest.NewServer(limit(site))
 		defer server.Close()
