@@ -74,11 +74,11 @@ func validWeight(id string) bool {
 	return !found || err == nil && n > 1 && n <= maxWeight && strconv.Itoa(n) == weight
 }
 
-// weightOf reads the weight in an id.
+// weightOf reads the weight in an id. Whatever stands in Redis, it is no more than an id can have.
 func weightOf(id string) int {
 	if _, weight, found := strings.Cut(id, "#"); found {
 		if n, err := strconv.Atoi(weight); err == nil && n > 0 {
-			return n
+			return min(n, maxWeight)
 		}
 	}
 	return 1

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // policy is the Content-Security-Policy: all that the page uses comes from this server, and no other page shows it in
@@ -166,10 +167,15 @@ func (h *Handler) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.setCookie(w, r, cookieOf(t), 0)
-	if !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || strings.Contains(to, `\`) { // another site
+	if !isHere(to) {
 		to = "/"
 	}
 	http.Redirect(w, r, h.opts.BasePath+to, http.StatusSeeOther)
+}
+
+// isHere reports whether an address is one of this page, as browsers read it: they drop control characters, and take \ for /.
+func isHere(to string) bool {
+	return strings.HasPrefix(to, "/") && !strings.HasPrefix(to, "//") && !strings.ContainsFunc(to, func(r rune) bool { return r == '\\' || unicode.IsControl(r) })
 }
 
 func (h *Handler) logout(w http.ResponseWriter, r *http.Request) {

@@ -126,7 +126,7 @@ func TestTokensSayWhoMayLookAndWhoMayAct(t *testing.T) {
 	if a.StatusCode != 303 || a.Header.Get("Location") != "/s/gpu" || !strings.Contains(cookie, "HttpOnly") || !strings.Contains(cookie, "SameSite=Strict") || strings.Contains(cookie, readToken) {
 		t.Errorf("%d %v", a.StatusCode, a.Header)
 	}
-	for _, elsewhere := range []string{"//evil.example", `/\evil.example`, "https://evil.example"} {
+	for _, elsewhere := range []string{"//evil.example", `/\evil.example`, "https://evil.example", "/\t/evil.example", "/\n/evil.example"} {
 		if a, _ := login(readToken, elsewhere); a.Header.Get("Location") != "/" {
 			t.Errorf("after the login it goes to %q", a.Header.Get("Location"))
 		}

@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -169,12 +170,12 @@ the latest when its TTL is over. An ID may be the begin of one, if no other begi
 				return err
 			}
 		}
-		for _, h := range chosen {
+		for i, h := range chosen {
 			ctx, cancel := context.WithTimeout(cmd.Context(), p.timeout)
 			err := m.Revoke(ctx, args[0], h.ID)
 			cancel()
-			if err != nil {
-				return err
+			if err != nil && !errors.Is(err, lease.ErrUnknownID) { // which has been given back meanwhile
+				return errors.Join(err, p.revoked(args[0], chosen[:i], false)) // what is done is said
 			}
 		}
 		free := true
@@ -186,7 +187,7 @@ the latest when its TTL is over. An ID may be the begin of one, if no other begi
 		if err := p.revoked(args[0], chosen, wait > 0 && free); err != nil || free {
 			return err
 		}
-		return failed(guard.ExitNoPermit, "after %v they are still held; time takes them", wait)
+		return failed(guard.ExitNoPermit, "after %v they are still held; they expire by themselves", wait)
 	}
 	return cmd
 }

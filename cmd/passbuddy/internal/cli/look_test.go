@@ -189,6 +189,24 @@ func TestOperatorsCommandsSayWhatTheyChanged(t *testing.T) {
 	calls(server, "-q", "resume", "my gpu").must(t, 0, "my gpu: capacity 0 → 3, 2 held\n", "")
 	calls(server, "resize", "my gpu", "--reset").must(t, 0, "my gpu: capacity 3 → 2, 2 held\n", "to undo it: passbuddy resize 'my gpu' 3")
 	calls(server, "resume", "my gpu").must(t, 1, "", "my gpu is not paused")
+	calls(server, "-q", "resize", "my gpu", "5").must(t, 0, "2 → 5", "")
+	for _, c := range []struct{ args, undo string }{
+		{"resize 0", "passbuddy resize 'my gpu' 5"}, // resume would not know of 5
+		{"resize 5", ""}, // ends a pause
+		{"pause", "passbuddy resume 'my gpu'"},
+		{"pause", ""}, // nothing has changed
+		{"resume", "passbuddy pause 'my gpu'"},
+		{"resize --reset", "passbuddy resize 'my gpu' 5"},
+	} {
+		verb, rest, _ := strings.Cut(c.args, " ")
+		args := []string{verb, "my gpu", "--json"}
+		if rest != "" {
+			args = append(args, rest)
+		}
+		if v := calls(server, args...).decode(t); fmt.Sprint(v["undo"]) != c.undo && (c.undo != "" || v["undo"] != nil) {
+			t.Errorf("%s is undone by %q, want %q", c.args, v["undo"], c.undo)
+		}
+	}
 	calls(server, "resize", "my gpu").must(t, 64, "", "--reset")
 	calls(server, "resize", "my gpu", "3", "--reset").must(t, 64, "", "--reset goes without a capacity")
 	calls(server, "pause", "my gpu", "--reason", "a\nb").must(t, 64, "", "reason")

@@ -56,17 +56,26 @@ func Capacity(ctx context.Context, fleet Fleet, name, did string, check func(bef
 		return Change{}, fmt.Errorf("it is done; what it has changed is not known: %w", err)
 	}
 	c := Change{view.Schema, name, did, before.Capacity, after.Capacity, "", after.Held}
-	switch {
-	case after.Override != nil && after.State == view.Paused && before.State != view.Paused:
-		c.Undo = "passbuddy resume " + show.Quoted(name)
-	case before.State == view.Paused && after.State != view.Paused:
-		c.Undo = "passbuddy pause " + show.Quoted(name)
-	case before.Override != nil:
-		c.Undo = fmt.Sprintf("passbuddy resize %s %d", show.Quoted(name), before.Capacity)
-	case after.Override != nil:
-		c.Undo = "passbuddy resize " + show.Quoted(name) + " --reset"
+	if c.Before != c.After {
+		c.Undo = undo(name, did, before)
 	}
 	return c, nil
+}
+
+// undo is the command that brings back what was before; empty: there is none, because a pause that a resize has ended cannot
+// be brought back with what it had interrupted.
+func undo(name, did string, before view.Semaphore) string {
+	switch {
+	case did == "pause":
+		return "passbuddy resume " + show.Quoted(name)
+	case did == "resume":
+		return "passbuddy pause " + show.Quoted(name)
+	case before.State == view.Paused:
+		return ""
+	case before.Override != nil:
+		return fmt.Sprintf("passbuddy resize %s %d", show.Quoted(name), before.Capacity)
+	}
+	return "passbuddy resize " + show.Quoted(name) + " --reset"
 }
 
 func summary(ctx context.Context, fleet Fleet, name string) (view.Semaphore, error) {
