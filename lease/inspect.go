@@ -234,7 +234,7 @@ type Summary struct {
 	Held        int       // permits that count against the capacity
 	NextExpiry  time.Time // of these, unless it is renewed; zero: none is held
 	Places      int       // in the shared queue
-	Callers     int       // that wait; at least Places. Of a long queue it counts those of the first hundred places exactly
+	Callers     int       // that wait; at least Places. Of a queue of more than a hundred places, more may
 	FirstSince  time.Time // when the first of the queue whose process lives began to wait; zero: nobody
 	FirstWeight int       // and how many permits it wants
 }

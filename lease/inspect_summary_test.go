@@ -65,6 +65,9 @@ func TestSummariesSayWhatInspectSays(t *testing.T) {
 			w.Log(heading)
 			mustSummarize(w, operator, state)
 			all, _ := operator.Summaries(ctx, "gpu")
+			if state.Held > 0 && !all[0].NextExpiry.Equal(state.Holders[0].Expires) {
+				w.Errorf("the next expires at %v, want %v", all[0].NextExpiry, state.Holders[0].Expires)
+			}
 			return all[0]
 		}
 		look("nobody has used it")
@@ -202,5 +205,50 @@ func TestRealRedisSummariesOfManyNames(t *testing.T) {
 	_ = m.Close()
 	if _, err := m.Summaries(ctx, "gpu"); !errors.Is(err, lease.ErrClosed) {
 		t.Errorf("closed: %v", err)
+	}
+}
+
+// What stands in the way of the whole pipeline is what each name is told.
+func TestRealRedisSummariesSayWhyNoneIsThere(t *testing.T) {
+	inRealTime(t)
+	server := redistest.Start(t)
+	m, _ := openWith(t, "redis://nobody:wrong@"+server.Addr())
+	_, err := m.Summaries(context.Background(), "gpu", "cpu")
+	var failed *lease.RedisError
+	if !errors.As(err, &failed) || !strings.Contains(err.Error(), "WRONGPASS") || !strings.Contains(err.Error(), "check the user name and the password") {
+		t.Errorf("with a wrong password: %v", err)
+	}
+	if err := m.Resume(context.Background(), "gpu"); err == nil || !strings.Contains(err.Error(), "WRONGPASS") {
+		t.Errorf("with a wrong password: %v", err)
+	}
+}
+
+// Names that come after a pipeline which nobody has answered are not asked for.
+func TestRealRedisSummariesGiveUpOnce(t *testing.T) {
+	inRealTime(t)
+	server := redistest.Start(t)
+	client := redis.NewClient(&redis.Options{Addr: server.Addr(), ReadTimeout: 100 * time.Millisecond, MaxRetries: -1})
+	defer client.Close()
+	m, err := lease.New(client, lease.Options{Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if err := client.Ping(context.Background()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	before := client.PoolStats().Timeouts + client.PoolStats().Misses
+	names := make([]string, 1000)
+	for i := range names {
+		names[i] = fmt.Sprint("n", i)
+	}
+	server.Pause()
+	_, err = m.Summaries(context.Background(), names...)
+	server.Resume()
+	if err == nil {
+		t.Error("a stopped server has answered")
+	}
+	if n := client.PoolStats().Timeouts + client.PoolStats().Misses - before; n > 1 {
+		t.Errorf("%d connections for one answer that does not come", n)
 	}
 }

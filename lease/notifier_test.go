@@ -72,9 +72,9 @@ func TestWhatATracerIsNotToldIsCounted(t *testing.T) {
 func TestTheSemaphoresThatATracerIsNotToldOfAreBounded(t *testing.T) {
 	var n notifier
 	for i := range maxPendingCalls + 7 {
-		n.drop(call{name: fmt.Sprint("tenant", i)})
+		n.dropLocked(call{name: fmt.Sprint("tenant", i)})
 	}
-	n.drop(call{name: "tenant0"})
+	n.dropLocked(call{name: "tenant0"})
 	if len(n.dropped) != maxPendingCalls+1 || n.dropped[""].Calls != 7 || n.dropped["tenant0"].Calls != 2 {
 		t.Errorf("%d semaphores, %+v of the others, %+v of the first", len(n.dropped), n.dropped[""], n.dropped["tenant0"])
 	}

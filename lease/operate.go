@@ -160,6 +160,7 @@ func (s *Semaphore) resize(ctx context.Context, arguments func() []any) error {
 		if err != nil || !status.Has(scripts.More) {
 			return err
 		}
+		arguments = scripts.PromoteArguments // not the change again: somebody may have made another meanwhile
 	}
 }
 

@@ -145,7 +145,7 @@ func (n *notifier) add(c call) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if len(n.pending) >= maxPendingCalls {
-		n.drop(c)
+		n.dropLocked(c)
 		return
 	}
 	n.pending = append(n.pending, c)
@@ -155,8 +155,8 @@ func (n *notifier) add(c call) {
 	}
 }
 
-// drop counts a call that is left out. n.mu is held.
-func (n *notifier) drop(c call) {
+// dropLocked counts a call that is left out.
+func (n *notifier) dropLocked(c call) {
 	name := c.name
 	if c.end != nil {
 		name = c.end.Lease.Name

@@ -27,8 +27,8 @@
 //	because its own deadline is over, or it   DEADLINE_EXCEEDED, CANCELED
 //	was canceled while it waited
 //	because pick returned an error            that error if it has a status, INTERNAL otherwise
-//	when the lease was lost and the handler   UNAVAILABLE, whatever the handler made of its context's end: nobody knows how
-//	returned an error                         far the work has come, so only an idempotent call is to be repeated
+//	when the lease was lost, or the manager   UNAVAILABLE, whatever the handler made of its context's end: nobody knows how
+//	closed, and the handler returned an error far the work has come, so only an idempotent call is to be repeated
 //	when the lease was lost and the handler   what the handler returned: it has done its work
 //	returned none
 //

@@ -86,13 +86,17 @@ func (l *limit) run(ctx context.Context, method string, handle func(context.Cont
 		return handle(ctx)
 	}
 	held, err := s.Acquire(ctx, lease.MaxWait(l.o.maxWait(s)))
+	if err == nil && ctx.Err() != nil { // the call ended as its permit came
+		held.ReleaseAsync()
+		err = ctx.Err()
+	}
 	if err != nil {
 		l.trouble.note(ctx, s, err)
 		return l.refuse(ctx, method, err, handle)
 	}
 	defer held.ReleaseAsync()
 	err = handle(held.Context())
-	if lost := held.Err(); err != nil && ctx.Err() == nil && (errors.Is(lost, lease.ErrLost) || errors.Is(lost, lease.ErrMaxHold)) {
+	if lost := held.Err(); err != nil && ctx.Err() == nil && (errors.Is(lost, lease.ErrLost) || errors.Is(lost, lease.ErrMaxHold) || errors.Is(lost, lease.ErrClosed)) {
 		return status.Error(codes.Unavailable, "the permit was lost while the call was under way")
 	}
 	return err

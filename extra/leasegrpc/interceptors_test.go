@@ -156,7 +156,7 @@ func TestAnswersToCallsWithoutAPermit(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer l.Release()
+		t.Cleanup(func() { _ = l.Release() }) // when the servers below have ended, with what still waits there
 		for kind, call := range limited(t, s, leasegrpc.Options{MaxWait: -1}, never) {
 			wantRetry(t, kind, call(t.Context()), codes.ResourceExhausted)
 		}
@@ -227,6 +227,15 @@ func TestALossWhileTheCallIsUnderWay(t *testing.T) {
 		if err := call(t.Context()); err != nil {
 			t.Errorf("%s: the work was done all the same: %v", kind, err)
 		}
+	}
+	m := leasetest.New(t)
+	closing := limited(t, semaphore(t, m, lease.Config{Capacity: 1}), leasegrpc.Options{}, func(ctx context.Context) error {
+		_ = m.Close()
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	if err := closing["unary"](t.Context()); status.Code(err) != codes.Unavailable {
+		t.Errorf("the manager is closed under the call: %v", err)
 	}
 	own := status.Error(codes.NotFound, "no such page")
 	for kind, call := range limited(t, s, leasegrpc.Options{}, func(context.Context) error { return own }) {

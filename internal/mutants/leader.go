@@ -22,5 +22,9 @@ var leaderMutants = []mutant{
 	elected("two leaders are allowed", "DoesNotPass",
 		edit{leaderGo, "s.Config().Capacity != 1", "s.Config().Capacity < 1"}),
 	elected("a candidate whose manager is closed goes on", "OutlastsTrouble",
-		edit{leaderGo, "errors.Is(err, lease.ErrClosed), errors.Is(ended, lease.ErrClosed), ", ""}),
+		edit{leaderGo, "elected && errors.Is(ended, lease.ErrClosed), ", ""}),
+	elected("what lead returned is forgotten when ctx ends then", "GivesUpAndIsStopped",
+		edit{leaderGo, "	case elected && ended == nil:\n		return false, err\n	case ctx.Err() != nil:\n		return false, context.Cause(ctx)\n", "	case ctx.Err() != nil:\n		return false, context.Cause(ctx)\n	case elected && ended == nil:\n		return false, err\n"}),
+	elected("nobody hears of the end of a leader that panics", "Panics",
+		edit{leaderGo, "		defer func() {\n			ended", "		defer func() {\n			if result == errPanicked {\n				return\n			}\n			ended"}),
 }

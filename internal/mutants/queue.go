@@ -144,7 +144,7 @@ var queueMutants = []mutant{
 	script("the queue has no lifetime", "Neighbour|Script",
 		edit{acquire, "if isNew and waiting > 0 then", "if false then"}),
 	state("a state sees to the queue's lifetime before it waits there", "Stories",
-		edit{batchGo, "			g.inQueue = true\n			if c.Refresh && waits(c.Ages[i]) && ttl >= s.declaredTTL() && (outlasts || s.wanted == nil) {\n", "			g.inQueue = true\n			if false {\n"},
+		edit{batchGo, "			g.inQueue = true\n			if c.Refresh && waits(c.Ages[i]) && ttl >= s.declaredTTL() && (survivesFailover || s.wanted == nil) {\n", "			g.inQueue = true\n			if false {\n"},
 		edit{batchGo, "	if !late {\n		s.learn(now, c)\n", "	if !late {\n		s.learn(now, c)\n		s.refreshAt = batch.Sent.Add(s.Config.TTL / 2)\n"}),
 	script("the earliest expiry is that of the call's own grants", "Script|Promise",
 		edit{acquire, "if given ~= held then", "if false then"}),

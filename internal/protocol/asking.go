@@ -217,8 +217,8 @@ func (s *State) acquired(now Instant, batch *Batch, c *Call) {
 		}
 		expiry := c.Answers[i].Expiry
 		ttl := time.Duration(c.TTL) * time.Millisecond
-		outlasts := batch.Acknowledged >= s.replicas // a failover
-		if outlasts && (expiry > 0 || expiry == 0 && waits(c.Ages[i])) {
+		survivesFailover := batch.Acknowledged >= s.replicas
+		if survivesFailover && (expiry > 0 || expiry == 0 && waits(c.Ages[i])) {
 			s.declared(now, batch.Sent, ttl)
 		}
 		switch {
@@ -241,7 +241,7 @@ func (s *State) acquired(now Instant, batch *Batch, c *Call) {
 			s.Leave(now, g.waiter, disagreed(c))
 		case g.State == asked:
 			g.inQueue = true
-			if c.Refresh && waits(c.Ages[i]) && ttl >= s.declaredTTL() && (outlasts || s.wanted == nil) {
+			if c.Refresh && waits(c.Ages[i]) && ttl >= s.declaredTTL() && (survivesFailover || s.wanted == nil) {
 				s.refreshAt = batch.Sent.Add(s.Config.TTL / 2)
 			}
 			g.waiter.stands(server, place)

@@ -9,6 +9,7 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -144,7 +145,7 @@ func (t *Transport) Script(ctx context.Context, keys *scripts.Keys, v scripts.Ve
 }
 
 // Scripts runs v once for each of keys, in pipelines, and calls read with each reply, or with why there is none. It waits
-// as Script does.
+// as Script does, once: when none of a pipeline's calls is answered, no other is sent.
 func (t *Transport) Scripts(ctx context.Context, all []*scripts.Keys, v scripts.Verb, read func(i int, reply []any, err error)) {
 	const atATime = 200
 	for first := 0; first < len(all); first += atATime {
@@ -158,20 +159,40 @@ func (t *Transport) Scripts(ctx context.Context, all []*scripts.Keys, v scripts.
 					_ = pipe.Process(ctx, cmds[i])
 				}
 			}
-			_, _ = pipe.Exec(ctx)
+			_, whole := pipe.Exec(ctx)
+			isWhole := !slices.ContainsFunc(cmds, func(cmd *redis.SliceCmd) bool { return cmd.Err() != nil })
+			for _, cmd := range cmds {
+				if whole != nil && isWhole { // the client has sent no command, and has not told the commands why
+					cmd.SetErr(whole)
+				}
+			}
 		}
 		run(false)
 		if slices.ContainsFunc(cmds, func(cmd *redis.SliceCmd) bool { return redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") }) {
 			run(true)
 		}
+		var away error // the last call's
 		for i, cmd := range cmds {
 			reply, err := cmd.Result()
 			if err != nil {
+				away = err
 				err = explain(v, err)
 			}
 			read(first+i, reply, err)
 		}
+		if !slices.ContainsFunc(cmds, isAnswered) {
+			for i := first + len(part); i < len(all); i++ {
+				read(i, nil, explain(v, away))
+			}
+			return
+		}
 	}
+}
+
+// isAnswered reports whether a server has answered, be it with an error.
+func isAnswered(cmd *redis.SliceCmd) bool {
+	var answer redis.Error
+	return cmd.Err() == nil || errors.As(cmd.Err(), &answer)
 }
 
 // Check runs each command that the scripts need, on the keys of a semaphore that nobody uses, and returns an error that

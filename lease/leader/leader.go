@@ -10,8 +10,8 @@
 //
 // # What is guaranteed
 //
-// At most one process leads, within the limits that the README names: a leader's context ends before Redis gives the
-// permit to another. What a leader has sent before that may arrive later, so pass the token along with each write, and have
+// At most one process leads, within the limits that the README names, and for as long as all declare a capacity of 1 and no
+// operator sets another: a leader's context ends before Redis gives the permit to another. What a leader has sent before that may arrive later, so pass the token along with each write, and have
 // the store refuse a token that is smaller than one it has seen.
 //
 // # When somebody else leads
@@ -21,6 +21,7 @@
 package leader
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -38,10 +39,11 @@ type Options struct {
 	Label string
 	// Elected is called before lead is, in its goroutine. It should return soon.
 	Elected func(l *lease.Lease)
-	// Ended is called after a term, when lead has returned and before the permit goes back. why is the reason: a
+	// Ended is called after a term, when lead has returned or panicked, and before the permit goes back. why is the reason: a
 	// *lease.LostError, a *lease.HoldError after Term, or what lead returned when it gave the leadership up.
 	Ended func(l *lease.Lease, why error)
-	// Failed is called when Redis cannot be asked for the permit; Run tries again after the delay. Without it the semaphore's
+	// Failed is called when an attempt to get the permit has failed: trouble with Redis, or a refusal because of MaxAttempts
+	// or Strict. Run tries again after the delay. Without it the semaphore's
 	// logger gets a warning, once in a minute.
 	Failed func(err error, delay time.Duration)
 }
@@ -108,32 +110,34 @@ func (c *candidate) campaign(ctx context.Context) (again bool, err error) {
 	err = c.semaphore.Do(ctx, func(term context.Context) error {
 		elected, c.failures = true, 0
 		l := lease.FromContext(term)
+		result := errPanicked
+		defer func() {
+			ended = l.Err()
+			if c.o.Ended != nil {
+				c.o.Ended(l, cmp.Or(ended, result))
+			}
+		}()
 		if c.o.Elected != nil {
 			c.o.Elected(l)
 		}
-		result := c.lead(term)
-		ended = l.Err()
-		if c.o.Ended != nil {
-			why := ended
-			if why == nil {
-				why = result
-			}
-			c.o.Ended(l, why)
-		}
+		result = c.lead(term)
 		return result
 	}, opts...)
 	switch {
-	case ctx.Err() != nil:
-		return false, context.Cause(ctx)
 	case elected && ended == nil:
 		return false, err
-	case errors.Is(err, lease.ErrClosed), errors.Is(ended, lease.ErrClosed), !elected && isMistake(err):
-		return false, err
+	case ctx.Err() != nil:
+		return false, context.Cause(ctx)
+	case elected && errors.Is(ended, lease.ErrClosed), !elected && (errors.Is(err, lease.ErrClosed) || isMistake(err)):
+		return false, cmp.Or(err, ended)
 	case elected:
 		return true, nil
 	}
 	return c.pause(ctx, err)
 }
+
+// errPanicked is why a term has ended in which lead did not return.
+var errPanicked = errors.New("leader: lead has panicked, or called runtime.Goexit")
 
 // isMistake reports what another attempt does not mend.
 func isMistake(err error) bool {
@@ -149,7 +153,7 @@ func (c *candidate) pause(ctx context.Context, failure error) (again bool, err e
 		c.o.Failed(failure, delay)
 	case now.Sub(c.said) > time.Minute:
 		c.said = now
-		c.semaphore.Logger().WarnContext(ctx, "leader: cannot ask for the leadership; trying again", "semaphore", c.semaphore.Name(), "err", failure)
+		c.semaphore.Logger().WarnContext(ctx, "leader: not elected; trying again", "semaphore", c.semaphore.Name(), "err", failure)
 	}
 	timer := time.NewTimer(delay)
 	defer timer.Stop()

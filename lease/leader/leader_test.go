@@ -272,3 +272,39 @@ func TestWhatDoesNotPassEndsTheCampaign(t *testing.T) {
 		}
 	})
 }
+
+// lead gives up just before ctx ends: what it returned counts.
+func TestALeaderThatGivesUpAndIsStopped(t *testing.T) {
+	inFleet(t, func(f *fleet) {
+		s := f.semaphore(f.Process("a", lease.Options{}))
+		ctx, stop := context.WithCancel(context.Background())
+		had := errors.New("has had enough")
+		err := leader.Run(ctx, s, func(context.Context) error { return had }, leader.Options{Ended: func(*lease.Lease, error) { stop() }})
+		if !errors.Is(err, had) {
+			t.Errorf("Run returned %v", err)
+		}
+	})
+}
+
+func TestWhoIsToldOfTheEndHearsOfAPanicToo(t *testing.T) {
+	inFleet(t, func(f *fleet) {
+		s := f.semaphore(f.Process("a", lease.Options{}))
+		var told error
+		func() {
+			defer func() {
+				if p := recover(); p != "out of ink" {
+					t.Errorf("recovered %v", p)
+				}
+			}()
+			_ = leader.Run(context.Background(), s, func(context.Context) error { panic("out of ink") }, leader.Options{Ended: func(_ *lease.Lease, why error) { told = why }})
+		}()
+		if told == nil || !strings.Contains(told.Error(), "panicked") {
+			t.Errorf("told %v", told)
+		}
+		l, err := s.Acquire(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = l.Release()
+	})
+}

@@ -75,6 +75,9 @@ func PauseArguments(by, reason string) []any { return []any{"pause", by, reason}
 // ResumeArguments set it to what it was before it was paused.
 func ResumeArguments(by string) []any { return []any{"resume", by, ""} }
 
+// PromoteArguments change nothing: they go on with what a resize has made room for.
+func PromoteArguments() []any { return []any{"more", "", ""} }
+
 // ResetArguments remove what was set: what processes declare counts again.
 func ResetArguments() []any { return []any{"", "", ""} }
 

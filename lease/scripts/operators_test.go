@@ -172,3 +172,33 @@ func TestInspectScriptShowsWhatThereIsAndWritesNothing(t *testing.T) {
 		}
 	})
 }
+
+// A second call goes on with a large promotion, whatever the operators have set meanwhile.
+func TestTheRestOfAPromotionChangesNothing(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		s.operate(Resize, 2, ResizeArguments(5, "a", "")...)
+		s.operate(Resize, 2, PauseArguments("b", "stop")...)
+		s.operate(Resize, 2, PromoteArguments()...)
+		r, err := InspectReply(s.operate(Inspect, 2, 0, 0, 500))
+		if err != nil || r.Override != 0 || r.Change.By != "b" || r.Change.Reason != "stop" || r.Change.Before != 5 {
+			t.Errorf("%+v, %v", r, err)
+		}
+	})
+}
+
+// Of a long queue a summary says no more than is there.
+func TestSummarizeScriptCountsALongQueue(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		ctx := context.Background()
+		s.acquire(20*second, 1, 0, "node")
+		for i := range 400 {
+			s.client.ZAdd(ctx, s.queue, redis.Z{Member: fmt.Sprintf("00000000-0000-7000-8000-%012d@me~1", i), Score: float64(i + 1)})
+		}
+		s.client.ZAdd(ctx, s.alive, redis.Z{Member: "me~1", Score: float64(time.Now().Add(time.Hour).UnixMilli())})
+		s.client.ZAdd(ctx, "{passbuddy-x}:callers", redis.Z{Member: "me~1", Score: 402})
+		r, err := SummarizeReply(s.operate(Summarize, 1))
+		if err != nil || r.Places != 400 || r.Callers < 400 || r.Callers > 402 {
+			t.Errorf("%+v, %v; want 400 places, and no more than 402 callers", r, err)
+		}
+	})
+}

@@ -6,7 +6,7 @@
 --       declared (0: none), how many permits are held, the earliest expiry in ms (0: none), how many places the queue
 --       has, how many callers wait; of the first of the queue who is alive: its arrival in µs (0: nobody) and weight; then
 --       of the override: who set it, when in µs, why, and what it was before a pause (each empty: not known).
--- It looks at the first 100 places of the queue.
+-- It looks at the first 100 places of the queue: of a longer one, more callers may wait than it says.
 
 -- @include "shared": holders, fence, queue, alive, config, callers, waiting, whole
 -- @include "clock": now
@@ -34,8 +34,9 @@ if waiting > 0 then
       arrival, weight = heads[i + 1] + 0, weightOf(id)
     end
   end
+  local unseen = waiting - #heads / 2 -- places, which may be anybody's
   for owner, n in pairs(places) do
-    calling = calling + math.max(0, (redis.call('ZSCORE', callers, owner) or 0) - n)
+    calling = calling + math.max(0, (redis.call('ZSCORE', callers, owner) or 0) - n - unseen)
   end
 end
 return {

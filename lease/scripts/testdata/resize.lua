@@ -3,7 +3,8 @@
 --
 -- KEYS  as shared
 -- ARGV  1 ttl, 2 capacity
---       3 override  the capacity; pause: 0, until resume; resume: what was before the pause; empty: removed
+--       3 override  the capacity; pause: 0, until resume; resume: what was before the pause; empty: removed; more: as it
+--                   is by now, after a reply that there is more to promote
 --       4 by        who changes it
 --       5 reason    why; may be empty
 -- Reply integers: now in µs, status (as shared).
@@ -426,32 +427,37 @@ local function promote(own, me)
   return status
 end
 
-local to = ARGV[3]
-local known = redis.call('HMGET', config, 'capacity', 'before')
-local current, before = known[1], known[2] -- before: what a pause interrupts
-if to == 'resume' then
-  to = current == '0' and (before or '') or current or '' -- nothing to resume: it stays
-  before = false
-elseif to == 'pause' then
-  before = current ~= '0' and current or before
-  to = '0'
-else
-  before = false
-end
-if to == '' then
-  redis.call('HDEL', config, 'capacity', 'before', 'by', 'at', 'reason')
-  redis.call('PEXPIRE', config, keep) -- what revoke has left there
-else
-  if not before then
-    redis.call('HDEL', config, 'before')
+-- Sets or removes the override.
+local function change(to)
+  local known = redis.call('HMGET', config, 'capacity', 'before')
+  local current, before = known[1], nil -- before: what a pause interrupts
+  if to == 'resume' then
+    if current ~= '0' then
+      return -- nothing to resume
+    end
+    to = known[2] or ''
+  elseif to == 'pause' then
+    to, before = '0', current
+    if current == '0' then
+      before = known[2]
+    end
   end
-  if before or to ~= current or ARGV[3] ~= 'resume' then
-    redis.call('HSET', config, 'capacity', to, 'by', ARGV[4], 'at', seconds .. micros, 'reason', ARGV[5])
+  if to == '' then
+    redis.call('HDEL', config, 'capacity', 'before', 'by', 'at', 'reason')
+    redis.call('PEXPIRE', config, keep) -- what revoke has left there
+    return
   end
+  redis.call('HSET', config, 'capacity', to, 'by', ARGV[4], 'at', seconds .. micros, 'reason', ARGV[5])
   if before then
     redis.call('HSET', config, 'before', before)
+  else
+    redis.call('HDEL', config, 'before')
   end
   redis.call('PERSIST', config)
+end
+
+if ARGV[3] ~= 'more' then
+  change(ARGV[3])
 end
 
 if redis.call('EXISTS', slots) == 0 then
