@@ -128,21 +128,16 @@ func (c *candidate) campaign(ctx context.Context) (again bool, err error) {
 		return false, err
 	case ctx.Err() != nil:
 		return false, context.Cause(ctx)
-	case elected && errors.Is(ended, lease.ErrClosed), !elected && (errors.Is(err, lease.ErrClosed) || isMistake(err)):
-		return false, cmp.Or(err, ended)
 	case elected:
 		return true, nil
+	case errors.Is(err, lease.ErrClosed), errors.Is(err, lease.ErrOption), errors.Is(err, lease.ErrDeadlock): // what does not pass
+		return false, err
 	}
 	return c.pause(ctx, err)
 }
 
 // errPanicked is why a term has ended in which lead did not return.
 var errPanicked = errors.New("leader: lead has panicked, or called runtime.Goexit")
-
-// isMistake reports what another attempt does not mend.
-func isMistake(err error) bool {
-	return errors.Is(err, lease.ErrOption) || errors.Is(err, lease.ErrDeadlock)
-}
 
 // pause waits before the next attempt.
 func (c *candidate) pause(ctx context.Context, failure error) (again bool, err error) {

@@ -149,11 +149,12 @@ func (f *fleet) want(story ...string) {
 
 func TestTheNextLeadsWhenALeaderResignsOrStops(t *testing.T) {
 	inFleet(t, func(f *fleet) {
+		patient := leader.Options{Failed: func(err error, _ time.Duration) { t.Errorf("who waits has given up its place: %v", err) }}
 		a := f.candidate("a", leader.Options{})
 		f.next()
-		b := f.candidate("b", leader.Options{})
+		b := f.candidate("b", patient)
 		time.Sleep(time.Minute) // it waits for longer than MaxWait
-		c := f.candidate("c", leader.Options{})
+		c := f.candidate("c", patient)
 		time.Sleep(time.Minute)
 		had := errors.New("has had enough")
 		a.give(t, had)

@@ -202,3 +202,15 @@ func TestSummarizeScriptCountsALongQueue(t *testing.T) {
 		}
 	})
 }
+
+// What an older version has left of an override is not one.
+func TestAPauseInterruptsWhatIsInForce(t *testing.T) {
+	onEach(t, func(s *scriptTest) {
+		s.client.HSet(context.Background(), config, "before", 7)
+		s.operate(Resize, 2, PauseArguments("a", "")...)
+		s.operate(Resize, 2, ResumeArguments("a")...)
+		if r, err := InspectReply(s.operate(Inspect, 2, 0, 0, 500)); err != nil || r.Override >= 0 {
+			t.Errorf("%+v, %v", r, err)
+		}
+	})
+}
