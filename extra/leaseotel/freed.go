@@ -25,16 +25,20 @@ type permitID struct{ semaphore, id string }
 
 // put remembers the hold of a lease that is being released. It is called before the permit goes on.
 func (f *freed) put(l lease.LeaseInfo, hold trace.SpanContext) {
-	if !hold.IsSampled() {
-		return
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	id := permitID{l.Name, l.ID}
+	_, known := f.holds[id]
+	if !hold.IsSampled() {
+		if known { // whoever had it before is not the last any more
+			f.holds[id] = trace.SpanContext{}
+		}
+		return
+	}
 	if f.holds == nil {
 		f.holds = make(map[permitID]trace.SpanContext, maxFreed)
 	}
-	id := permitID{l.Name, l.ID}
-	if _, known := f.holds[id]; !known {
+	if !known {
 		delete(f.holds, f.order[f.next])
 		f.order[f.next] = id
 		f.next = (f.next + 1) % maxFreed

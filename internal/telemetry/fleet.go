@@ -123,17 +123,15 @@ func (f *Fleet) ask(ctx context.Context) []Point {
 	}
 	points := make([]Point, 0, 10*len(all))
 	for _, s := range all {
-		var state *lease.State
-		if s.Err == nil && f.holders {
-			state, s.Err = f.manager.Inspect(ctx, s.Name)
-		}
 		if s.Err != nil {
 			points = append(points, Point{FleetUp, s.Name, 0})
 			continue
 		}
 		points = f.add(points, &s)
-		if state != nil {
-			points = addHolders(points, state)
+		if f.holders {
+			if state, err := f.manager.Inspect(ctx, s.Name); err == nil {
+				points = addHolders(points, state)
+			}
 		}
 	}
 	return points
@@ -146,14 +144,20 @@ func (f *Fleet) add(points []Point, s *lease.Summary) []Point {
 	}
 	points = append(points,
 		Point{FleetUp, s.Name, 1},
-		Point{FleetPermitLimit, s.Name, float64(s.Capacity)},
 		Point{FleetPermitUsage, s.Name, float64(s.Held)},
 		Point{FleetWaiterCount, s.Name, float64(s.Callers)},
 		Point{FleetWaiterOldest, s.Name, oldest},
 		Point{FleetWaiterFirst, s.Name, float64(s.FirstWeight)},
 		Point{FleetPaused, s.Name, oneIf(s.Paused)},
 	)
-	if own, is := f.declared[s.Name]; is {
+	own, isDeclared := f.declared[s.Name]
+	switch known := s.Resized || s.OtherDeclared > 0; {
+	case known:
+		points = append(points, Point{FleetPermitLimit, s.Name, float64(s.Capacity)})
+	case isDeclared: // nobody has been granted a permit yet
+		points = append(points, Point{FleetPermitLimit, s.Name, float64(own.Capacity)})
+	}
+	if isDeclared {
 		differs := s.OtherDeclared > 0 && !s.Resized && (s.OtherDeclared != own.Capacity || s.OtherTTL != own.TTL)
 		points = append(points, Point{FleetDisagreement, s.Name, oneIf(differs)})
 	}

@@ -51,7 +51,7 @@ func LabelOf(attribute string) string { return strings.ReplaceAll(attribute, "."
 // What this process does. A tracer counts it, for each semaphore.
 var (
 	AcquireDuration = &Instrument{"passbuddy.acquire.duration", Histogram, "s", "How long acquires took, by how they ended.",
-		[]float64{.0005, .001, .005, .01, .05, .1, .5, 1, 5, 10, 60, 300}}
+		[]float64{.0005, .001, .005, .01, .05, .1, .5, 1, 5, 10, 30, 60, 300}}
 	LeaseDuration = &Instrument{"passbuddy.lease.duration", Histogram, "s", "How long leases were held, by how they ended.",
 		[]float64{.01, .1, 1, 5, 15, 60, 300, 900, 3600, 14400, 86400}}
 	RenewalSlack = &Instrument{"passbuddy.renewal.slack", Histogram, "1", "Which share of the shortest trust window was left when a renewal was answered.",
