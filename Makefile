@@ -14,9 +14,7 @@ short:
 
 ## test: run the tests; those on a real Redis are skipped where there is none
 test:
-	go test ./...
-	cd cmd/passbuddy && go test ./...
-	cd extra/leaseweb && go test ./...
+	@for module in $$(.ci/modules); do (cd $$module && go test ./...) || exit 1; done
 
 ## race: run the tests under the race detector, soaks in full; a real Redis is required
 race:
@@ -60,12 +58,15 @@ model:
 
 ## examples: run every example once
 examples:
-	@for main in examples/*/main.go; do echo "== $$main"; go run "./$${main%/main.go}" || exit 1; done
+	@for main in examples/*/main.go; do \
+		echo "== $$main"; example=$${main%/main.go}; \
+		if [ -f "$$example/go.mod" ]; then (cd "$$example" && go run . -demo -listen 127.0.0.1:0); else go run "./$$example"; fi || exit 1; \
+	done
 
 ## lint: gofmt, go vet, staticcheck, go mod tidy
 lint:
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not gofmt'ed: $$unformatted"; exit 1; }
-	@for module in . bench cmd/passbuddy extra/leaseweb; do (cd $$module && go vet ./... && go run $(STATICCHECK) ./... && go mod tidy -diff) || exit 1; done
+	@for module in $$(.ci/modules); do (cd $$module && go vet ./... && go run $(STATICCHECK) ./... && go mod tidy -diff) || exit 1; done
 
 ## ci: all that CI runs
 ci:

@@ -229,7 +229,7 @@ func (h *hold) errorOf(r *protocol.Reason) error {
 
 // A RedisError is all that comes from Redis or the way to it. It unwraps to the client's error.
 type RedisError struct {
-	Op   string // acquire, renew, release, inspect, resize, revoke, names, ping
+	Op   string // acquire, renew, release, inspect, summarize, resize, revoke, names, ping
 	Name string // of the semaphore
 	Err  error
 }

@@ -15,13 +15,22 @@ import (
 // waits for Redis, and ctx bounds it. All are safe for concurrent use. The methods of Manager need no Config: they take
 // the name of a semaphore, and go by what the fleet declares.
 
-// named is a handle for operators, who declare nothing.
-func (m *Manager) named(name string) (*Semaphore, error) {
+// CheckName returns an *OptionError where there can be no semaphore of that name: it must not be empty, and must have at most
+// 512 bytes of valid UTF-8 without control characters and without '}'.
+func CheckName(name string) error {
 	if name == "" {
-		return nil, &OptionError{"name", "", "pass the name of a semaphore; Names lists them"}
+		return &OptionError{"name", "", "pass the name of a semaphore; Names lists them"}
 	}
 	if problem := badInKey(name); problem != "" {
-		return nil, &OptionError{"name", name, problem}
+		return &OptionError{"name", name, problem}
+	}
+	return nil
+}
+
+// named is a handle for operators, who declare nothing.
+func (m *Manager) named(name string) (*Semaphore, error) {
+	if err := CheckName(name); err != nil {
+		return nil, err
 	}
 	return &Semaphore{manager: m, cfg: Config{Name: name}, keys: scripts.KeysOf(m.prefix, name, minTTL, 1)}, nil
 }

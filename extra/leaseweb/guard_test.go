@@ -183,3 +183,24 @@ func TestWrongOptionsAreRefusedByName(t *testing.T) {
 		t.Error("no manager")
 	}
 }
+
+// What cannot be the name of a semaphore is the asker's mistake, and leaves nothing behind.
+func TestAnImpossibleNameIsABadRequest(t *testing.T) {
+	server := redistest.Start(t)
+	s := serve(t, manager(t, server, "page/1"), Options{AllowActions: true})
+	long := strings.Repeat("x", 600)
+	for _, path := range []string{"/s/a%7Db", "/s/" + long, "/api/v1/semaphores/a%7Db", "/events?name=" + long, "/s/?name=a%0Ab", "/confirm/pause?name=a%7Db"} {
+		s.ask(t, "GET", path, "").must(t, 400, "no semaphore of this name")
+	}
+	s.ask(t, "POST", "/api/v1/semaphores/a%7Db/pause", "").must(t, 400, "")
+	s.source.mu.Lock()
+	defer s.source.mu.Unlock()
+	if n := len(s.source.records); n != 0 {
+		t.Errorf("%d names are remembered", n)
+	}
+	for _, metrics := range [][]string{{"gpu", "gpu"}, {long}, {"a}b"}} {
+		if _, err := New(manager(t, server, "page/2"), Options{Metrics: metrics}); err == nil {
+			t.Errorf("metrics of %.20q are accepted", metrics)
+		}
+	}
+}

@@ -26,6 +26,8 @@ type page struct {
 const (
 	perPage = 50 // of the list, and of the leases and the queue of one semaphore
 	perView = 32 // lanes
+
+	maxSearch = 512
 )
 
 var spans = []time.Duration{2 * time.Minute, 10 * time.Minute}
@@ -46,6 +48,9 @@ func (h *Handler) pageOf(r *http.Request) page {
 	}
 	if p.name == "" {
 		p.search, p.order, p.number = q.Get("search"), q.Get("sort"), number("page")
+		if len(p.search) > maxSearch {
+			p.search = "" // longer than any name
+		}
 		if _, known := orders[p.order]; !known {
 			p.order = "name"
 		}

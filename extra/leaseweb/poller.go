@@ -40,11 +40,14 @@ func newPoller(source *source, render func(page) []byte) *poller {
 	return p
 }
 
-// join adds a viewer until leave. It fails after shutdown.
+// maxViewers bounds what viewers can cost: each may look at a semaphore of its own.
+const maxViewers = 1000
+
+// join adds a viewer until leave. It fails after shutdown, and where there are too many.
 func (p *poller) join(of page) (*viewer, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
+	if p.closed || len(p.viewers) >= maxViewers {
 		return nil, false
 	}
 	v := &viewer{page: of, mailbox: make(chan []byte, 1)}

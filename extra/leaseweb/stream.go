@@ -11,7 +11,7 @@ import (
 func (h *Handler) events(w http.ResponseWriter, r *http.Request) {
 	v, ok := h.poller.join(h.pageOf(r))
 	if !ok {
-		http.Error(w, "The page is being shut down.", http.StatusServiceUnavailable)
+		http.Error(w, "Too many look at this page, or it is being shut down.", http.StatusServiceUnavailable)
 		return
 	}
 	defer h.poller.leave(v)

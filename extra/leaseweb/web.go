@@ -17,10 +17,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/eqworks/passbuddy/lease"
 )
@@ -72,9 +71,12 @@ func New(manager *lease.Manager, opts Options) (*Handler, error) {
 	case strings.ContainsAny(opts.BasePath, "?#{} \"<>\\%") || strings.Contains(opts.BasePath, "//"):
 		return nil, fmt.Errorf("leaseweb: Options.BasePath %q: pass a plain path, such as /leases", opts.BasePath)
 	}
-	for _, name := range opts.Metrics {
-		if name == "" || strings.Contains(name, "}") || strings.ContainsFunc(name, unicode.IsControl) || !utf8.ValidString(name) {
-			return nil, fmt.Errorf("leaseweb: Options.Metrics %q: it is no name of a semaphore", name)
+	for i, name := range opts.Metrics {
+		if lease.CheckName(name) != nil {
+			return nil, fmt.Errorf("leaseweb: Options.Metrics %.100q: it is no name of a semaphore", name)
+		}
+		if slices.Contains(opts.Metrics[:i], name) {
+			return nil, fmt.Errorf("leaseweb: Options.Metrics %q: it is there twice", name)
 		}
 	}
 	if err := checkTokens(opts.Tokens); err != nil {
@@ -122,21 +124,36 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 	}
 }
 
+// named refuses a request for a semaphore that there cannot be.
+func named(answer http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		name := r.PathValue("name")
+		if name == "" {
+			name = r.URL.Query().Get("name")
+		}
+		if name != "" && lease.CheckName(name) != nil {
+			http.Error(w, "There can be no semaphore of this name.", http.StatusBadRequest)
+			return
+		}
+		answer(w, r)
+	}
+}
+
 // guarded are all routes, behind what guards them.
 func (h *Handler) guarded() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", h.list)
-	mux.HandleFunc("GET /s/{name}", h.one)
-	mux.HandleFunc("GET /s/{$}", h.one) // with ?name=
-	mux.HandleFunc("GET /events", h.events)
+	mux.HandleFunc("GET /s/{name}", named(h.one))
+	mux.HandleFunc("GET /s/{$}", named(h.one)) // with ?name=
+	mux.HandleFunc("GET /events", named(h.events))
 	mux.HandleFunc("GET /assets/{file}", asset)
 	mux.HandleFunc("GET /api/v1/semaphores", h.apiList)
-	mux.HandleFunc("GET /api/v1/semaphores/{name}", h.apiOne)
+	mux.HandleFunc("GET /api/v1/semaphores/{name}", named(h.apiOne))
 	if h.opts.AllowActions {
-		mux.HandleFunc("GET /confirm/{verb}", h.confirm)
-		mux.HandleFunc("POST /s/{name}/{verb}", h.act)
-		mux.HandleFunc("POST /s/{verb}", h.act) // with name=
-		mux.HandleFunc("POST /api/v1/semaphores/{name}/{verb}", h.apiAct)
+		mux.HandleFunc("GET /confirm/{verb}", named(h.confirm))
+		mux.HandleFunc("POST /s/{name}/{verb}", named(h.act))
+		mux.HandleFunc("POST /s/{verb}", named(h.act)) // with name=
+		mux.HandleFunc("POST /api/v1/semaphores/{name}/{verb}", named(h.apiAct))
 	}
 	if len(h.opts.Metrics) > 0 {
 		mux.HandleFunc("GET /metrics", h.metrics)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/eqworks/passbuddy/cmd/passbuddy/internal/show"
 	"github.com/eqworks/passbuddy/extra/leaseweb"
 )
 
@@ -91,7 +92,7 @@ func (p *program) servePage(ctx context.Context, s serving) error {
 		ErrorLog: slog.NewLogLogger(opts.Logger.Handler(), slog.LevelWarn),
 	}
 	if !p.quiet {
-		p.say("http://%s%s shows the semaphores%s; ^C ends it", listener.Addr(), basePathOf(opts.BasePath), modeOf(opts))
+		p.say("http://%s%s shows the semaphores%s; ^C ends it", addressOf(listener.Addr(), opts.Hosts), basePathOf(opts.BasePath), modeOf(opts))
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
@@ -108,6 +109,15 @@ func (p *program) servePage(ctx context.Context, s serving) error {
 		return server.Close()
 	}
 	return nil
+}
+
+// addressOf is where a browser finds what listens there. What listens on all addresses has none of its own.
+func addressOf(addr net.Addr, hosts []string) string {
+	host, port, err := net.SplitHostPort(addr.String())
+	if err != nil || !net.ParseIP(host).IsUnspecified() {
+		return addr.String()
+	}
+	return net.JoinHostPort(append(hosts, "localhost")[0], port)
 }
 
 func basePathOf(path string) string { return "/" + strings.Trim(path, "/") }
@@ -160,6 +170,9 @@ func readTokens(file string) (tokens []leaseweb.Token, err error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return nil, usagef("--token-file: %v", err)
+	}
+	if info, err := os.Stat(file); err == nil && info.Mode().Perm()&0o007 != 0 {
+		return nil, usagef("--token-file %s: everybody on this machine can read it; chmod o= %s", file, show.Quoted(file))
 	}
 	for i, line := range strings.Split(string(b), "\n") {
 		line = strings.TrimSpace(line)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"regexp"
@@ -116,10 +117,18 @@ func TestServeLetsNoStrangersIn(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	public := temporary(t, "public")
+	if err := os.WriteFile(public, []byte("read 0123456789abcdef\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(public, 0o644); err != nil { // whatever the umask is
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		args []string
 		says string
 	}{
+		{[]string{"--token-file", public}, "everybody on this machine can read it; chmod o="},
 		{[]string{"--listen", "0.0.0.0:0"}, "--listen 0.0.0.0:0: others can reach this address; say --token-file FILE"},
 		{[]string{"--listen", ":8484"}, "others can reach this address"},
 		{[]string{"--listen", "[::]:8484"}, "others can reach this address"},
@@ -160,6 +169,27 @@ func TestServeLetsNoStrangersIn(t *testing.T) {
 		_ = resp.Body.Close()
 		if resp.StatusCode != want {
 			t.Errorf("%s: %d, want %d", host, resp.StatusCode, want)
+		}
+	}
+}
+
+// A browser cannot go to all addresses.
+func TestServeSaysAnAddressThatABrowserCanOpen(t *testing.T) {
+	for _, c := range []struct {
+		listens string
+		hosts   []string
+		says    string
+	}{
+		{"127.0.0.1:8484", nil, "127.0.0.1:8484"},
+		{"[::]:8484", nil, "localhost:8484"},
+		{"0.0.0.0:8484", []string{"leases.example.com"}, "leases.example.com:8484"},
+	} {
+		addr, err := net.ResolveTCPAddr("tcp", c.listens)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := addressOf(addr, c.hosts); got != c.says {
+			t.Errorf("%s: %s, want %s", c.listens, got, c.says)
 		}
 	}
 }
