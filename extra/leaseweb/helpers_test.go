@@ -5,11 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -217,6 +219,14 @@ func (s *site) watch(t testing.TB, query string) *stream {
 // next is a snapshot that contains all of the texts, within ten seconds.
 func (v *stream) next(t testing.TB, contain ...string) string {
 	t.Helper()
+	return v.nextThat(t, fmt.Sprintf("has %q", contain), func(html string) bool {
+		return !slices.ContainsFunc(contain, func(text string) bool { return !strings.Contains(html, text) })
+	})
+}
+
+// nextThat is a snapshot that fits, within ten seconds.
+func (v *stream) nextThat(t testing.TB, what string, fits func(html string) bool) string {
+	t.Helper()
 	limit := time.After(10 * time.Second)
 	last := ""
 	for {
@@ -226,15 +236,11 @@ func (v *stream) next(t testing.TB, contain ...string) string {
 				t.Fatalf("the stream has ended; its last snapshot:\n%s", last)
 			}
 			last = html
-			missing := false
-			for _, text := range contain {
-				missing = missing || !strings.Contains(html, text)
-			}
-			if !missing {
+			if fits(html) {
 				return html
 			}
 		case <-limit:
-			t.Fatalf("no snapshot has %q; the last is\n%s", contain, last)
+			t.Fatalf("no snapshot %s; the last is\n%s", what, last)
 		}
 	}
 }

@@ -38,7 +38,8 @@ func (s *source) matching(search string) []string {
 	if search == "" {
 		return s.names
 	}
-	fits := func(name string) bool { return strings.Contains(strings.ToLower(name), strings.ToLower(search)) }
+	lower := strings.ToLower(search)
+	fits := func(name string) bool { return strings.Contains(strings.ToLower(name), lower) }
 	if _, err := view.Match(search, ""); err == nil && strings.ContainsAny(search, "*?[") {
 		fits = func(name string) bool { ok, _ := view.Match(search, name); return ok }
 	}

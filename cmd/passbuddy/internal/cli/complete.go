@@ -41,7 +41,7 @@ func (p *program) completed(root *cobra.Command) {
 		"watch": func(cmd *cobra.Command, _ []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			return p.names(cmd.Context(), begun), none
 		},
-		"doctor": nothing, "version": nothing, "demo": nothing,
+		"doctor": nothing, "version": nothing, "demo": nothing, "serve": nothing,
 	} {
 		commandOf(root, name).ValidArgsFunction = f
 	}

@@ -54,7 +54,8 @@ func (p *program) follow(ctx context.Context, look func(context.Context) (pictur
 	if err := p.printChange(first, true); err != nil {
 		return untilClosed(err)
 	}
-	last, away := first.same, false
+	last := first.same
+	var trouble error // of the last look
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -71,15 +72,17 @@ func (p *program) follow(ctx context.Context, look func(context.Context) (pictur
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil:
-			if !away {
+			if trouble == nil {
 				p.say("%s; it goes on by itself", p.failureOf(err).text)
 			}
-			away = true
+			trouble = err
 			continue
-		case away && !p.quiet:
+		case isGone(trouble):
+			last = nil // it is another one now
+		case trouble != nil && !p.quiet:
 			p.say("Redis answers again")
 		}
-		away = false
+		trouble = nil
 		if reflect.DeepEqual(now.same, last) {
 			continue
 		}

@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -19,6 +20,9 @@ import (
 
 // shown is how many holders and waiters inspect lists.
 const shown = 100
+
+// exitUnknown says that there is no semaphore of the name.
+const exitUnknown = 1
 
 func (p *program) inspect() *cobra.Command {
 	var all, watch bool
@@ -38,12 +42,15 @@ func (p *program) inspect() *cobra.Command {
 		}
 		defer m.Close()
 		look := func(ctx context.Context) (picture, error) {
-			_, d, err := p.inspected(ctx, m, args[0], all)
+			state, d, err := p.inspected(ctx, m, args[0], all)
+			if err != nil {
+				return picture{}, err
+			}
 			return picture{
 				json: d,
 				text: func(w io.Writer) { describe(w, d) },
-				same: facts(d),
-			}, err
+				same: facts(state),
+			}, nil
 		}
 		if watch {
 			return p.follow(cmd.Context(), look)
@@ -57,15 +64,21 @@ func (p *program) inspect() *cobra.Command {
 	return cmd
 }
 
-// facts are d without what changes as time passes.
-func facts(d view.Detail) view.Detail {
+// facts are all of state, without what changes as time passes.
+func facts(state *lease.State) view.Detail {
+	d := view.OfState(state, math.MaxInt) // which of many are listed depends on the time, too
 	d.Semaphore = timeless(d.Semaphore)
-	d.Holders = slices.Clone(d.Holders)
 	for i := range d.Holders {
 		d.Holders[i].Expires = time.Time{}
 	}
 	slices.SortFunc(d.Holders, func(a, b view.Holder) int { return cmp.Compare(a.ID, b.ID) }) // they are listed by expiry
 	return d
+}
+
+// isGone reports whether err says that there is no such semaphore, be it no longer or not yet.
+func isGone(err error) bool {
+	var f *failure
+	return errors.As(err, &f) && f.code == exitUnknown
 }
 
 // inspected fails where there is no such semaphore.
@@ -82,7 +95,7 @@ func (p *program) inspected(ctx context.Context, m *lease.Manager, name string, 
 	}
 	d := view.OfState(state, atMost)
 	if !d.Known {
-		return nil, d, failed(1, "there is no semaphore %q under the prefix %q; passbuddy ls lists what there is", name, p.prefix)
+		return nil, d, failed(exitUnknown, "there is no semaphore %q under the prefix %q; passbuddy ls lists what there is", name, p.prefix)
 	}
 	return state, d, nil
 }

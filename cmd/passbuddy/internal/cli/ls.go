@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -108,6 +110,7 @@ func (l *list) look(ctx context.Context) (picture, error) {
 	for i, v := range all {
 		same[i] = timeless(v)
 	}
+	slices.SortFunc(same, func(a, b view.Semaphore) int { return cmp.Compare(a.Name, b.Name) }) // they may be listed by expiry
 	return picture{
 		json: view.List{Schema: view.Schema, Semaphores: all, Found: found},
 		text: func(w io.Writer) { table(w, all) },

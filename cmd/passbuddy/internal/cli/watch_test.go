@@ -249,11 +249,11 @@ func TestARenewalIsNoChange(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, d, err = p.inspected(t.Context(), m, "gpu", false)
+		state, d, err := p.inspected(t.Context(), m, "gpu", false)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return list, picture{same: facts(d)}, d
+		return list, picture{same: facts(state)}, d
 	}
 	list1, one1, d1 := look()
 	var list2, one2 picture
