@@ -24,7 +24,7 @@ func TestALookIsOverInTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if points := f.Look(t.Context()); len(points) != 14 || points[0].Value != 1 {
+	if points := f.Look(t.Context()); len(points) != 12 || points[0].Value != 1 {
 		t.Fatalf("while Redis answers, there are %v", points)
 	}
 	server.Pause()
