@@ -35,3 +35,16 @@ func TestAMailboxHasTheLatestSnapshotAlone(t *testing.T) {
 		t.Errorf("%q, and %d more", got, len(v.mailbox))
 	}
 }
+
+func TestSoManyMayLookAndNoMore(t *testing.T) {
+	p := newPoller(nil, nil)
+	p.running = true // nobody asks Redis
+	for range maxViewers {
+		if _, ok := p.join(page{}); !ok {
+			t.Fatal("refused")
+		}
+	}
+	if _, ok := p.join(page{}); ok {
+		t.Errorf("%d look", maxViewers+1)
+	}
+}

@@ -47,7 +47,7 @@ func (p *program) changed(cmd *cobra.Command, name, did string, check func(befor
 // mustExist refuses a name that nobody has used.
 func (p *program) mustExist(s view.Semaphore) error {
 	if !s.Known {
-		return failed(1, "there is no semaphore %q under the prefix %q; passbuddy ls lists what there is", s.Name, p.prefix)
+		return p.unknown(s.Name)
 	}
 	return nil
 }

@@ -72,12 +72,12 @@ func (p *program) follow(ctx context.Context, look func(context.Context) (pictur
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil:
-			if trouble == nil {
+			if trouble == nil || isUnknown(err) != isUnknown(trouble) {
 				p.say("%s; it goes on by itself", p.failureOf(err).text)
 			}
 			trouble = err
 			continue
-		case isGone(trouble):
+		case isUnknown(trouble):
 			last = nil // it is another one now
 		case trouble != nil && !p.quiet:
 			p.say("Redis answers again")

@@ -21,9 +21,6 @@ import (
 // shown is how many holders and waiters inspect lists.
 const shown = 100
 
-// exitUnknown says that there is no semaphore of the name.
-const exitUnknown = 1
-
 func (p *program) inspect() *cobra.Command {
 	var all, watch bool
 	cmd := &cobra.Command{
@@ -75,11 +72,17 @@ func facts(state *lease.State) view.Detail {
 	return d
 }
 
-// isGone reports whether err says that there is no such semaphore, be it no longer or not yet.
-func isGone(err error) bool {
-	var f *failure
-	return errors.As(err, &f) && f.code == exitUnknown
+// An unknown semaphore is one that nobody has used, or not within a day.
+type unknown struct{ *failure }
+
+func (u unknown) Unwrap() error { return u.failure }
+
+func (p *program) unknown(name string) error {
+	return unknown{&failure{1, fmt.Sprintf("there is no semaphore %q under the prefix %q; passbuddy ls lists what there is", name, p.prefix)}}
 }
+
+// isUnknown reports whether err says that there is no such semaphore, be it no longer or not yet.
+func isUnknown(err error) bool { return errors.As(err, &unknown{}) }
 
 // inspected fails where there is no such semaphore.
 func (p *program) inspected(ctx context.Context, m *lease.Manager, name string, all bool) (*lease.State, view.Detail, error) {
@@ -95,7 +98,7 @@ func (p *program) inspected(ctx context.Context, m *lease.Manager, name string, 
 	}
 	d := view.OfState(state, atMost)
 	if !d.Known {
-		return nil, d, failed(exitUnknown, "there is no semaphore %q under the prefix %q; passbuddy ls lists what there is", name, p.prefix)
+		return nil, d, p.unknown(name)
 	}
 	return state, d, nil
 }
