@@ -33,9 +33,10 @@ type driver struct {
 	clock             protocol.ClockWatch // what its answers tell of its clock
 	idleAt            protocol.Instant    // since when there is nothing to do; zero: there is
 	immediateRenewals []immediateRenewal  // that callers wait for: renewer.go
+	renewed           bool                // by the answer that it has just taken
 
-	work appointment // the renewer's
-	end  appointment // the watchdog's
+	work place // in the renewer's list
+	end  place // in the watchdog's
 }
 
 // finish is called after the methods of the state, with the lock held. It does what the state has decided:
@@ -70,10 +71,11 @@ func (d *driver) finish(now protocol.Instant, inline bool) {
 	} else {
 		d.idleAt = protocol.Instant{}
 		if at := s.Next(); !at.IsZero() {
-			d.manager.renewer.schedule(d, at)
+			d.manager.renewer.schedule(d, at, d.renewed)
 		}
 		d.watch()
 	}
+	d.renewed = false
 	d.mu.Unlock()
 
 	for _, h := range left.Ends {
@@ -121,7 +123,7 @@ func (d *driver) idle(now protocol.Instant) {
 		d.retire()
 		return
 	}
-	d.manager.renewer.schedule(d, until)
+	d.manager.renewer.schedule(d, until, false)
 }
 
 // watch tells the watchdog when the first trust window ends. That depends on nothing else: a renewal that never returns
@@ -129,7 +131,7 @@ func (d *driver) idle(now protocol.Instant) {
 // watch makes another appointment.
 func (d *driver) watch() {
 	if at := d.state.EndAt; !at.IsZero() {
-		d.manager.watchdog.schedule(d, at)
+		d.manager.watchdog.schedule(d, at, false)
 	}
 }
 
@@ -183,7 +185,7 @@ func (d *driver) Arrive(batch *protocol.Batch, server *transport.Server) {
 	if !sameServer {
 		d.server = server // its clock is compared with that of the one before
 	}
-	if server != nil && batch.IsAnswered() && batch.Acknowledged >= batch.Replicas {
+	if server != nil && batch.IsAnswered() && batch.Acknowledged >= batch.Replicas && !batch.Twice {
 		server.Answered(now.Mono - batch.Sent.Mono)
 	}
 	moved, doubtful, contradicts := false, false, false
@@ -223,6 +225,7 @@ func (d *driver) Arrive(batch *protocol.Batch, server *transport.Server) {
 		d.state.RenewNow(now)
 	}
 	d.state.Arrive(now, batch)
+	d.renewed = batch.Renews > 0 // the appointment is that for giving the batch up, long before the next
 	d.finish(now, false)
 	switch {
 	case changed && sameServer && (server.TakeStep(step) || contradicts):

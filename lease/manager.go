@@ -114,8 +114,8 @@ func New(client redis.UniversalClient, opts Options) (*Manager, error) {
 	m.mint = m.newID
 	m.notifier.tracer = m.tracer
 	m.ctx, m.cancel = context.WithCancelCause(context.Background())
-	m.renewer = newRenewer(m, 50*time.Millisecond, func(d *driver) *appointment { return &d.work })
-	m.watchdog = newRenewer(m, 0, func(d *driver) *appointment { return &d.end })
+	m.renewer = newRenewer(m, 50*time.Millisecond, func(d *driver) *place { return &d.work })
+	m.watchdog = newRenewer(m, 0, func(d *driver) *place { return &d.end })
 	m.transport = transport.New(m.ctx, client)
 	m.subscriber = &transport.Subscriber{
 		Client: client, Clock: m.clock, Channel: scripts.Channel + owner, Quiet: 10 * time.Second,

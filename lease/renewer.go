@@ -33,31 +33,29 @@ type renewer struct {
 	stopped bool
 }
 
-// An appointment is a driver's place in a renewer's list. The renewer's mu guards it.
-type appointment struct {
-	at    protocol.Instant
-	index int // from 1; 0: not in the list
-}
+// A place is a driver's in a renewer's list, from 1; 0: it is not there. The renewer's mu guards it.
+type place int
 
-// newRenewer makes one of a manager's renewers; of says where a driver keeps its appointment.
-func newRenewer(m *Manager, slack time.Duration, of func(*driver) *appointment) *renewer {
+// newRenewer makes one of a manager's renewers; of says where a driver keeps its place.
+func newRenewer(m *Manager, slack time.Duration, of func(*driver) *place) *renewer {
 	return &renewer{clock: m.clock, now: m.now, slack: slack, due: dueHeap{of: of}}
 }
 
-// schedule sees to it that d is called at at, or earlier.
-func (r *renewer) schedule(d *driver, at protocol.Instant) {
+// schedule sees to it that d is called at at, or earlier. With exactly it is not called before, which costs more than one call
+// in vain now and then, and less than one each time.
+func (r *renewer) schedule(d *driver, at protocol.Instant, exactly bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.stopped {
 		return
 	}
-	switch due := r.due.of(d); {
-	case due.index == 0:
-		due.at = at
+	switch place := *r.due.of(d); {
+	case place == 0:
+		r.due.next = at
 		heap.Push(&r.due, d)
-	case at.Mono < due.at.Mono:
-		due.at = at
-		heap.Fix(&r.due, due.index-1)
+	case exactly || at.Mono < r.due.list[place-1].at.Mono:
+		r.due.list[place-1].at = at
+		heap.Fix(&r.due, int(place)-1)
 	default:
 		return // called too early, it says again when it wants to be
 	}
@@ -68,8 +66,8 @@ func (r *renewer) schedule(d *driver, at protocol.Instant) {
 func (r *renewer) forget(d *driver) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if due := r.due.of(d); due.index > 0 && !r.stopped {
-		heap.Remove(&r.due, due.index-1)
+	if place := *r.due.of(d); place > 0 && !r.stopped {
+		heap.Remove(&r.due, int(place)-1)
 	}
 }
 
@@ -79,7 +77,7 @@ func (r *renewer) armLocked() {
 	if r.due.Len() == 0 || r.stopped {
 		return
 	}
-	first := r.due.at(0)
+	first := r.due.list[0].at
 	if !r.armed.IsZero() && r.armed.Mono <= first.Mono {
 		return
 	}
@@ -103,9 +101,9 @@ func (r *renewer) fire() {
 	r.armed = protocol.Instant{}
 	now := r.now()
 	var batch []*driver
-	if r.due.Len() > 0 && now.Reached(r.due.at(0)) {
+	if r.due.Len() > 0 && now.Reached(r.due.list[0].at) {
 		horizon := now.Add(r.slack)
-		for r.due.Len() > 0 && horizon.Reached(r.due.at(0)) {
+		for r.due.Len() > 0 && horizon.Reached(r.due.list[0].at) {
 			batch = append(batch, heap.Pop(&r.due).(*driver))
 		}
 	}
@@ -128,7 +126,10 @@ func (r *renewer) quiet() (next protocol.Instant, quiet bool) {
 	defer r.mu.Unlock()
 	now := r.now()
 	if r.due.Len() > 0 {
-		next = r.due.at(0)
+		next = r.due.list[0].at
+		if !r.armed.IsZero() && r.armed.Mono < next.Mono {
+			next = r.armed // the timer fires, and finds nothing to do
+		}
 	}
 	return next, !protocol.Due(now, next) && !protocol.Due(now, r.armed)
 }
@@ -146,32 +147,39 @@ func (r *renewer) stop() {
 	defer r.calling.Unlock()
 }
 
-// A dueHeap orders drivers by the time of their next call (container/heap).
-type dueHeap struct {
-	list []*driver
-	of   func(*driver) *appointment
+// An appointment is when a driver is called next.
+type appointment struct {
+	at protocol.Instant
+	d  *driver
 }
 
-func (h *dueHeap) at(i int) protocol.Instant { return h.of(h.list[i]).at }
-func (h *dueHeap) Len() int                  { return len(h.list) }
-func (h *dueHeap) Less(i, j int) bool        { return h.at(i).Mono < h.at(j).Mono }
+// A dueHeap orders appointments by their time (container/heap). The times are in the list itself: to look for each where its
+// driver is takes longer than all else that a renewal needs, where there are many.
+type dueHeap struct {
+	list []appointment
+	of   func(*driver) *place
+	next protocol.Instant // of the driver that is pushed
+}
+
+func (h *dueHeap) Len() int           { return len(h.list) }
+func (h *dueHeap) Less(i, j int) bool { return h.list[i].at.Mono < h.list[j].at.Mono }
 func (h *dueHeap) Swap(i, j int) {
 	h.list[i], h.list[j] = h.list[j], h.list[i]
-	h.of(h.list[i]).index, h.of(h.list[j]).index = i+1, j+1
+	*h.of(h.list[i].d), *h.of(h.list[j].d) = place(i+1), place(j+1)
 }
 
 func (h *dueHeap) Push(x any) {
 	d := x.(*driver)
-	h.list = append(h.list, d)
-	h.of(d).index = len(h.list)
+	h.list = append(h.list, appointment{h.next, d})
+	*h.of(d) = place(len(h.list))
 }
 
 func (h *dueHeap) Pop() any {
 	last := len(h.list) - 1
-	d := h.list[last]
-	h.list[last] = nil
+	d := h.list[last].d
+	h.list[last] = appointment{}
 	h.list = h.list[:last]
-	h.of(d).index = 0
+	*h.of(d) = 0
 	return d
 }
 

@@ -90,8 +90,6 @@ var clockMutants = []mutant{
 		edit{clockWatch, "forward = max(forward-w.taken, 0)\n	w.taken", "w.taken"}),
 	rare("in a fleet, another node's clock is compared with nothing",
 		edit{driverGo, "		d.server = server // its", "		d.server, d.clock = server, protocol.ClockWatch{} // its"}),
-	rare("in a fleet, a step of the server's clock told to nobody",
-		edit{managerGo, "			d.hear(server, step)\n", ""}),
 	rare("in a fleet, a permit from before a step back is not drawn in",
 		edit{longest, "    drawInOf(holders, '@')\n", ""}),
 	fleet("in a fleet, an alive mark from before a step back is not drawn in",

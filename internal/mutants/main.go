@@ -48,7 +48,7 @@ func main() {
 	flag.Parse()
 	chosen := regexp.MustCompile(*pattern)
 	var all []mutant
-	for _, m := range slices.Concat(mutants, clockMutants, edgeMutants, waitingMutants, truthMutants, limitMutants, tracerMutants, lingerMutants, labelMutants, slotMutants, replicaMutants, operatorMutants, leaderMutants) {
+	for _, m := range slices.Concat(mutants, clockMutants, edgeMutants, waitingMutants, truthMutants, limitMutants, tracerMutants, lingerMutants, labelMutants, slotMutants, replicaMutants, operatorMutants, leaderMutants, jointMutants) {
 		if chosen.MatchString(m.name) {
 			all = append(all, m)
 		}

@@ -26,8 +26,9 @@ type Batch struct {
 	ReplicaWait time.Duration // for how long they are waited for
 
 	// The answer.
-	Acknowledged int // by so many
-	Connected    int // how many the server has, where too few have acknowledged; negative: it is not known
+	Acknowledged int  // by so many
+	Connected    int  // how many the server has, where too few have acknowledged; negative: it is not known
+	Twice        bool // a part of it has needed a second round trip, so that its time says nothing of the server
 }
 
 // single is where a batch keeps a first call of one grant, which is most of the time the only one.
@@ -150,7 +151,7 @@ func (s *State) Arrive(now Instant, batch *Batch) {
 	if trouble == nil && missing != nil {
 		trouble = missing
 	}
-	if batch.IsAnswered() && missing == nil {
+	if batch.IsAnswered() && missing == nil && !batch.Twice {
 		s.learnTrip(now.Mono - batch.Sent.Mono)
 	}
 	if current {
@@ -242,6 +243,7 @@ func (s *State) failed(now Instant, c *Call, why Failure) {
 			}
 		}
 	case Renew:
+		s.takeStatus(now, c) // the first of two calls may have freed permits
 		s.happened(Event{Kind: EventRenewalFailed, Leases: len(c.Grants), Window: s.Window, Err: why.Err})
 		if len(s.held) > 0 {
 			s.RenewAt = earlier(s.RenewAt, again)

@@ -34,6 +34,7 @@ type Call struct {
 	Slots       bool    // acquire, release: who gets a permit gets slots
 	Again       bool    // acquire: some of them are held, and to be granted anew
 	Refresh     bool    // acquire: see to the queue's lifetime
+	Lifetime    bool    // renew: see to the lifetime of the permits' key
 	Promote     bool    // release: give what is freed to those who wait; an acquire does so anyway
 	Look        bool    // release: nobody seems to wait; look whether that is so
 	MayBeQueued bool    // release: some may be in the shared queue, or go by another name

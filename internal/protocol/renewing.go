@@ -59,6 +59,9 @@ func (s *State) renewed(now Instant, batch *Batch, c *Call, current bool) {
 			s.keepSlots(now, g, c.Server)
 		}
 	}
+	if c.Lifetime {
+		s.keepAt = batch.Sent.Add(keepEvery)
+	}
 	if missing != nil {
 		s.notRenewed(now, c, missing)
 		return
@@ -127,6 +130,9 @@ const (
 	mostPart  = 1 << 20
 )
 
+// keepEvery is how often a renewal sees to the lifetime of the permits' key, which is a day and an hour.
+const keepEvery = 50 * time.Minute
+
 // addRenewals has what is held renewed: all of it, or those leases whose windows end first, if it is much. What is left
 // over goes with the batch after this one.
 func (s *State) addRenewals(now Instant, batch *Batch) {
@@ -143,7 +149,7 @@ func (s *State) addRenewals(now Instant, batch *Batch) {
 			return
 		}
 		c := batch.add(Renew, g, 0, false)
-		c.TTL = s.Config.TTL.Milliseconds()
+		c.TTL, c.Lifetime = s.Config.TTL.Milliseconds(), s.keepAt.IsZero() || now.Reached(s.keepAt)
 		batch.Renews += int(g.Weight)
 	}
 }

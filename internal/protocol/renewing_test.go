@@ -206,3 +206,35 @@ func TestStateRenewsInLargerPartsAgainWhenALateAnswerComes(t *testing.T) {
 		}
 	}
 }
+
+// A renewal that goes with those of other semaphores does not see to the lifetime of the permits' key, which is longer than
+// a day. So the first of a state does so alone, and one of each hour.
+func TestStateSeesToTheLifetimeOfTheKeyOnceAnHour(t *testing.T) {
+	s := newStateTest(t, 1)
+	s.acquired(at(0))
+	var alone []Instant
+	for now := at(0); !now.Reached(at(3 * time.Hour)); {
+		now = s.RenewAt
+		batch := s.Depart(now, Reading{})
+		c := &batch.Calls[0]
+		if c.Lifetime {
+			alone = append(alone, now)
+		}
+		if len(alone) == 2 && now.Mono == alone[1].Mono { // nobody knows whether it was carried out
+			fail(batch, errNet)
+		} else {
+			run(batch, now.Add(time.Millisecond), 0)
+		}
+		s.Arrive(now.Add(time.Millisecond), batch)
+	}
+	if len(alone) != 5 || alone[0].Mono > at(s.Window).Mono {
+		t.Fatalf("alone at %v", alone)
+	}
+	for i, want := range []time.Duration{0, keepEvery, 0, keepEvery, keepEvery} {
+		if i > 0 {
+			if since := alone[i].Mono - alone[i-1].Mono; since < want || since > want+s.Window {
+				t.Errorf("the next after %v, want %v", since, want)
+			}
+		}
+	}
+}

@@ -56,6 +56,7 @@ type State struct {
 	replicas  int      // how many acknowledge what is granted or renewed: the most that a caller has wanted
 
 	RenewAt     Instant // when held is renewed next; zero: nothing is held
+	keepAt      Instant // when the next renewal sees to the lifetime of the permits' key; zero: the next one
 	pollAt      Instant // when the waiters poll next; zero: nobody waits
 	moreCallers bool    // Redis may have been told that more callers wait than have a place in the queue
 	joinAt      Instant // when those who are not in the shared queue ask next; zero: nobody is

@@ -32,6 +32,7 @@ type checker struct {
 	garbage       int // how often others published
 	longestWait   time.Duration
 	violations    []string
+	violated      int     // how many in all
 	trace         []event // the latest commands and troubles
 }
 
@@ -84,21 +85,21 @@ func (c *checker) check(host string, now time.Time, cmd []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.commands++
-	script := c.script(host, cmd)
-	if script != nil && c.network.scripts.failed {
-		if c.network.scripts.full && script.verb == "release" && (len(script.ids()) > 0 || script.args[0] >= "4") {
-			c.violateLocked("promise 7: a full memory holds up a release of %s", script.holders)
+	ran := c.scripts(host, cmd)
+	if len(ran) > 0 && c.network.scripts.failed {
+		if s := ran[0]; c.network.scripts.full && s.verb == "release" && (len(s.ids()) > 0 || s.args[0] >= "4") {
+			c.violateLocked("promise 7: a full memory holds up a release of %s", s.holders)
 		}
-		script = nil // an error was the answer
+		ran = nil // an error was the answer
 	}
 	for _, w := range c.sems {
 		seen := w.look(c.network, now)
 		seen.epoch = c.epochs
 		c.judgeMembers(w, seen, now)
-		if script != nil && script.holders == w.key() {
+		if i := slices.IndexFunc(ran, func(s *script) bool { return s.holders == w.key() }); i >= 0 {
 			w.calls++
 			if w.last.epoch == c.epochs {
-				c.judgeCommand(w, script, w.last, seen)
+				c.judgeCommand(w, ran[i], w.last, seen)
 			}
 		}
 		c.judgeUnused(w, seen, now)
@@ -106,7 +107,7 @@ func (c *checker) check(host string, now time.Time, cmd []string) {
 		w.queued(seen)
 		c.judgeLives(w, seen, now)
 	}
-	c.note(now, script)
+	c.note(now, ran)
 	c.said = c.said[:0]
 }
 
@@ -163,11 +164,16 @@ func (c *checker) violate(format string, args ...any) {
 	c.violateLocked(format, args...)
 }
 
+// violateLocked notes a violation. It panics at the ten thousandth: what is broken so badly may turn in circles, and end
+// neither by itself nor in virtual time.
 func (c *checker) violateLocked(format string, args ...any) {
 	if len(c.violations) < 10 {
 		at := time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)) // when bubbles begin
 		violation := fmt.Sprintf("at %v: ", at) + fmt.Sprintf(format, args...)
 		c.violations = append(c.violations, violation+c.recent(violation))
+	}
+	if c.violated++; c.violated == 10_000 {
+		panic("10,000 violations; the first: " + c.violations[0])
 	}
 }
 

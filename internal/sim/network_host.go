@@ -5,6 +5,8 @@ import (
 	"context"
 	"net"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -50,18 +52,25 @@ func (h *Host) hear(all []news) {
 }
 
 // newsIn is what a reply tells: nothing, unless it begins with the server's time in µs and is whole. What
-// an operator's call is answered is told to no semaphore.
+// an operator's call is answered is told to no semaphore; a renewal of many is answered to each.
 func (n *Network) newsIn(reply []byte, cmd []string) []news {
 	_, first, _ := bytes.Cut(reply, []byte("\r\n:"))
 	digits, _, _ := bytes.Cut(first, []byte("\r\n"))
 	if len(digits) < 15 || reply[0] != '*' || n.short || n.scripts.isForPeople(cmd) {
 		return nil
 	}
-	key := ""
-	if len(cmd) > 3 {
-		key = cmd[3]
+	epoch := n.epoch.Load()
+	if len(cmd) <= 3 {
+		return []news{{"", epoch}}
 	}
-	return []news{{key, n.epoch.Load()}}
+	all := []news{{cmd[3], epoch}}
+	keys, _ := strconv.Atoi(cmd[2])
+	for _, key := range cmd[4:min(3+keys, len(cmd))] {
+		if !strings.HasPrefix(key, "{") { // else it is another key of the same semaphore
+			all = append(all, news{key, epoch})
+		}
+	}
+	return all
 }
 
 // Knows reports whether the host has read a reply before now, and the rest of its pipeline, that told it the server's time

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"maps"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -47,7 +48,8 @@ func (n *Network) StopReplica() *Replica {
 				c.hash[f] = n.redis.HGet(key, f)
 			}
 		case "zset":
-			c.set, _ = n.redis.SortedSet(key)
+			set, _ := n.redis.SortedSet(key)
+			c.set = maps.Clone(set) // miniredis hands out its own
 		}
 		if left := n.redis.TTL(key); left > 0 {
 			c.ends = n.time().Add(left)

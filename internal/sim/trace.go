@@ -28,13 +28,12 @@ func (e event) String() string {
 }
 
 // note keeps what a command did, for those who look for the cause of a violation.
-func (c *checker) note(now time.Time, s *script) {
-	if s == nil {
-		return
-	}
-	for _, w := range c.sems {
-		if w.key() == s.holders {
-			c.noteEvent(event{at: now, script: s, said: slices.Clone(c.said), after: w.last})
+func (c *checker) note(now time.Time, ran []*script) {
+	for _, s := range ran {
+		for _, w := range c.sems {
+			if w.key() == s.holders {
+				c.noteEvent(event{at: now, script: s, said: slices.Clone(c.said), after: w.last})
+			}
 		}
 	}
 }

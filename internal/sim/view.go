@@ -105,9 +105,9 @@ func (s *script) flags() int {
 // isStrict reports whether an acquire may be refused, and then serves others by what was declared before it.
 func (s *script) isStrict() bool { return s.flags()%8 >= 4 }
 
-// script reads a command; nil: it runs none of the library's scripts. It learns their names when they come
-// with their source.
-func (c *checker) script(host string, cmd []string) *script {
+// scripts reads a command: none where it runs none of the library's scripts, and one for each semaphore where it renews many.
+// It learns their names when they come with their source.
+func (c *checker) scripts(host string, cmd []string) []*script {
 	if len(cmd) < 6 || c.network.dispatched < 2 { // an error was the answer
 		return nil
 	}
@@ -122,14 +122,38 @@ func (c *checker) script(host string, cmd []string) *script {
 	case "evalsha":
 		s.verb = c.verbs[cmd[1]]
 	case "eval":
-		for _, v := range []verb{"acquire", "renew", "release", "inspect", "resize", "revoke"} {
+		for _, v := range []verb{"acquire", "renew", "release", "inspect", "resize", "revoke", renewMany} {
 			if strings.HasPrefix(cmd[1], "-- "+string(v)+": ") {
 				s.verb = v
 				c.verbs[nameOf(cmd[1])] = v
 			}
 		}
 	}
-	return s
+	if s.verb == renewMany {
+		return renewals(host, s.ttl, cmd[3:3+keys], cmd[4+keys:])
+	}
+	return []*script{s}
+}
+
+// renewMany is judged as a renewal of each semaphore.
+const renewMany verb = "renew_many"
+
+// renewals are what a renew_many does: args are the number of ids of each semaphore, and these.
+func renewals(host string, ttl int64, keys, args []string) (all []*script) {
+	for _, key := range keys {
+		n, err := strconv.Atoi(args[0])
+		if err != nil {
+			panic("sim: a renewal of many with " + args[0])
+		}
+		ids := args[1 : 1+n]
+		args = args[1+n:]
+		if i := slices.IndexFunc(all, func(s *script) bool { return s.holders == key }); i >= 0 {
+			all[i].args = slices.Concat(all[i].args, ids)
+			continue
+		}
+		all = append(all, &script{host: host, verb: "renew", holders: key, ttl: ttl, args: ids})
+	}
+	return all
 }
 
 // ids are those that the call speaks for.

@@ -23,7 +23,12 @@ type request struct {
 	batch *protocol.Batch
 	call  *protocol.Call
 	zrem  *redis.IntCmd // removes the ids of a plain release; sent before cmd
-	cmd   redis.Cmder   // the script; nil: zrem does it all
+	cmd   redis.Cmder   // the script; nil: zrem does it all, or the joint
+
+	joint   *joint // of which it is a part; nil: of none
+	alone   bool   // it may be part of none
+	again   bool   // the joint has left it: it has to go alone
+	refused bool   // because the server takes no joint
 }
 
 // A processor runs one command: a client, or one of its connections.
@@ -37,9 +42,19 @@ type processor interface {
 func execute(ctx context.Context, client processor, pipe redis.Pipeliner, requests []request, replicas *acknowledgement) {
 	const passes = 3 // a server may restart between two of them
 	for pass := 1; ; pass++ {
+		join(requests)
 		var loaded [protocol.Acquire + 1]bool
+		loadedMany := false
 		for i := range requests {
 			r := &requests[i]
+			if j := r.joint; j != nil {
+				r.zrem, r.cmd = nil, nil // of a pass before, when it was in none
+				if j.leads(r) {
+					j.prepare(ctx, pass > 1 && !loadedMany)
+					loadedMany = true
+				}
+				continue
+			}
 			if r.plainRelease(ctx) {
 				continue
 			}
@@ -53,11 +68,15 @@ func execute(ctx context.Context, client processor, pipe redis.Pipeliner, reques
 			_ = client.Process(ctx, requests[0].cmd)
 		} else {
 			for i := range requests {
-				if requests[i].zrem != nil {
-					_ = pipe.Process(ctx, requests[i].zrem)
+				r := &requests[i]
+				if r.zrem != nil {
+					_ = pipe.Process(ctx, r.zrem)
 				}
-				if requests[i].cmd != nil {
-					_ = pipe.Process(ctx, requests[i].cmd)
+				if r.cmd != nil {
+					_ = pipe.Process(ctx, r.cmd)
+				}
+				if r.joint != nil && r.joint.leads(r) {
+					_ = pipe.Process(ctx, r.joint.cmd)
 				}
 			}
 			if replicas != nil {
@@ -166,6 +185,12 @@ func age(c *protocol.Call, i int) *int64 {
 // alone; nil: it does not.
 func (r *request) finish(whole error) {
 	c := r.call
+	if j := r.joint; j != nil {
+		if j.leads(r) {
+			j.finish(whole)
+		}
+		return
+	}
 	if r.zrem != nil {
 		c.Removed += int(r.zrem.Val()) // a second pass finds nothing any more
 	}
@@ -216,7 +241,8 @@ func take(c *protocol.Call, reply []int64) error {
 		status, c.Server = r.Status, r.ServerTime
 		takeAnswers(c, &r)
 	}
-	c.Late, c.Muted, c.More = status.Has(scripts.Late), status.Has(scripts.Muted), status.Has(scripts.More)
+	c.Late, c.Muted = status.Has(scripts.Late), status.Has(scripts.Muted)
+	c.More = c.More || status.Has(scripts.More) // a joint renewal may have freed what this one no longer finds
 	return nil
 }
 
@@ -254,6 +280,9 @@ func takeAnswers(c *protocol.Call, r *scripts.Acquired) {
 func (r *request) trouble() error {
 	if r.zrem != nil && r.zrem.Err() != nil {
 		return r.zrem.Err()
+	}
+	if r.joint != nil {
+		return r.joint.cmd.Err()
 	}
 	if r.cmd != nil {
 		return r.cmd.Err()

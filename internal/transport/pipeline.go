@@ -166,7 +166,7 @@ func (p *pipeline) acknowledge(entries []entry, server *Server, node *redis.Clie
 	t := p.transport
 	exchange := func() {
 		q := t.newPipeline()
-		q.exchange(entries, server, false, &acknowledgement{node: node})
+		q.exchange(entries, server, false, &acknowledgement{node: node, fewest: -1})
 		q.patient.end()
 	}
 	t.mu.Lock()
@@ -191,29 +191,53 @@ func (p *pipeline) acknowledge(entries []entry, server *Server, node *redis.Clie
 
 // exchange runs the calls of entries in one pipeline and hands each sender what came of its own.
 func (p *pipeline) exchange(entries []entry, server *Server, inline bool, replicas *acknowledgement) {
-	ctx := p.attempt(entries, inline)
 	p.requests = p.requests[:0]
+	// A caller who waits for its own answer waits for no second round trip.
+	alone := inline || p.transport.cluster != nil || p.transport.apart.Load()
 	// Renewals go first. go-redis repeats a pipeline, some times and with pauses, while the server says to the first command
 	// that it will soon think otherwise (TRYAGAIN while a slot moves): that must hold up no renewal.
 	for _, renewals := range []bool{true, false} {
 		for _, e := range entries {
 			for i := range e.batch.Calls {
 				if c := &e.batch.Calls[i]; (c.Verb == protocol.Renew) == renewals {
-					p.requests = append(p.requests, request{keys: e.sender.Keys(), batch: e.batch, call: c})
+					p.requests = append(p.requests, request{keys: e.sender.Keys(), batch: e.batch, call: c, alone: alone})
 				}
 			}
 		}
 	}
-	if replicas != nil {
-		replicas.execute(ctx, p, entries)
-	} else {
-		p.execute(ctx, entries)
-	}
-	for _, e := range entries {
-		e.sender.Arrive(e.batch, server)
+	for rest := entries; len(rest) > 0; {
+		ctx := p.attempt(rest, inline)
+		if replicas != nil {
+			replicas.execute(ctx, p, rest)
+		} else {
+			p.execute(ctx, rest)
+		}
+		p.keepLeft()
+		answered := 0
+		for i, e := range rest {
+			if !slices.ContainsFunc(p.requests, func(r request) bool { return r.batch == e.batch }) {
+				rest[answered], rest[i] = e, rest[answered]
+				answered++
+			}
+		}
+		for _, e := range rest[:answered] {
+			e.sender.Arrive(e.batch, server)
+		}
+		rest = rest[answered:]
 	}
 	clear(p.requests)
 	clear(entries)
+}
+
+// keepLeft keeps the requests that a joint has left over: they go alone now.
+func (p *pipeline) keepLeft() {
+	if slices.ContainsFunc(p.requests, func(r request) bool { return r.refused }) {
+		p.transport.apart.Store(true)
+	}
+	p.requests = slices.DeleteFunc(p.requests, func(r request) bool { return !r.again })
+	for i := range p.requests {
+		p.requests[i].alone, p.requests[i].batch.Twice = true, true
+	}
 }
 
 // execute runs the requests. Several calls that renew go over a connection that is there, rather than over one that

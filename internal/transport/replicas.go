@@ -38,7 +38,7 @@ func (a *acknowledgement) command(ctx context.Context) redis.Cmder {
 // execute runs the requests of p, whose batches want as many replicas, and says in the batches of entries how many replicas have acknowledged them. Where the WAIT
 // itself fails, so do all requests, whatever they were answered.
 func (a *acknowledgement) execute(ctx context.Context, p *pipeline, entries []entry) {
-	a.wanted, a.timeout, a.fewest = entries[0].batch.Replicas, entries[0].batch.ReplicaWait, -1
+	a.wanted, a.timeout = entries[0].batch.Replicas, entries[0].batch.ReplicaWait
 	for _, e := range entries {
 		a.timeout = min(a.timeout, e.batch.ReplicaWait)
 	}

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
 
@@ -49,6 +50,7 @@ type Transport struct {
 	cluster *redis.ClusterClient // client, if it is one
 	ctx     context.Context      // ends what is under way
 	bounded bool                 // a context bounds the client's calls
+	apart   atomic.Bool          // the server takes no joint renewals
 
 	mu            sync.Mutex
 	ready         []Sender // with something to send
@@ -121,7 +123,7 @@ func (t *Transport) Run(ctx context.Context, keys *scripts.Keys, calls []protoco
 	batch := &protocol.Batch{}
 	requests := make([]request, len(calls))
 	for i := range calls {
-		requests[i] = request{keys: keys, batch: batch, call: &calls[i]}
+		requests[i] = request{keys: keys, batch: batch, call: &calls[i], alone: true}
 	}
 	execute(ctx, t.client, t.client.Pipeline(), requests, nil)
 }

@@ -25,11 +25,7 @@ func (k *Keys) Queue() any { return k[3] }
 // which go-redis follows, so that nothing has to be boxed. callers and slots say that the call has to do with these keys, as
 // an inspect, a summary and a resize always have.
 func (k *Keys) Command(args []any, v Verb, withSource, callers, slots bool) []any {
-	if withSource {
-		args = append(args, "eval", all[v].source)
-	} else {
-		args = append(args, "evalsha", all[v].boxed)
-	}
+	args = appendScript(args, v, withSource)
 	if v == Renew {
 		// The holders alone: while a slot moves, a server of a Cluster carries out no call that names a key which it
 		// does not have.
@@ -43,6 +39,13 @@ func (k *Keys) Command(args []any, v Verb, withSource, callers, slots bool) []an
 	default:
 		return append(args, k[:8]...)
 	}
+}
+
+func appendScript(args []any, v Verb, withSource bool) []any {
+	if withSource {
+		return append(args, "eval", all[v].source)
+	}
+	return append(args, "evalsha", all[v].boxed)
 }
 
 // AppendAcquire appends what an acquire has in front of its requests: until when it may run and behind which place the
@@ -61,6 +64,16 @@ func AppendRequest(args []any, id *string, age *int64) []any {
 
 // AppendAgain appends an id that is held, to be granted anew. These come after all requests.
 func AppendAgain(args []any, id *string) []any { return append(args, id, "=") }
+
+// RenewManyCommand begins the arguments of a command that renews a few permits of many semaphores, all of the same TTL in ms.
+// For each follow how many ids, and the ids.
+func RenewManyCommand(args []any, withSource bool, all []*Keys, ttl *int64) []any {
+	args = append(appendScript(args, RenewMany, withSource), len(all))
+	for _, k := range all {
+		args = append(args, k.Holders())
+	}
+	return append(args, ttl)
+}
 
 // InspectArguments ask for a page: the ranks of the first holder and of the first waiter to show, negative for none, and
 // how many of each.

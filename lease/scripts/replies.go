@@ -44,6 +44,34 @@ func RenewReply(reply []int64) (Renewed, error) {
 	return Renewed{reply[0], reply[1], Status(reply[2]), reply[3:]}, nil
 }
 
+// A RenewedMany is the reply to a renewal of many semaphores.
+type RenewedMany struct {
+	ServerTime int64 // µs
+	Expiry     int64 // ms of the server's clock, of all ids but those of Left
+
+	// Positions, from 1, of semaphores: renew has to see to those of Left; permits were freed in those of Freed.
+	Left, Freed []int64
+}
+
+// RenewManyReply reads it: the call was for so many semaphores, with a TTL in ms.
+func RenewManyReply(reply []int64, semaphores int, ttl int64) (RenewedMany, error) {
+	if len(reply) < 2 || int64(len(reply)-2) != reply[1] {
+		return RenewedMany{}, unexpected(RenewMany, reply)
+	}
+	r := RenewedMany{ServerTime: reply[0], Expiry: (reply[0]+999)/1000 + ttl}
+	for _, at := range reply[2:] {
+		switch n := max(at, -at); {
+		case n < 1 || n > int64(semaphores):
+			return RenewedMany{}, unexpected(RenewMany, reply)
+		case at > 0:
+			r.Left = append(r.Left, n)
+		default:
+			r.Freed = append(r.Freed, n)
+		}
+	}
+	return r, nil
+}
+
 // An Answer is what became of one id of an acquire.
 type Answer struct {
 	Expiry int64 // ms of the server's clock; or one of those below

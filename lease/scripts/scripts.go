@@ -29,11 +29,12 @@ const (
 	Revoke
 	Check
 	Summarize
+	RenewMany
 	verbs
 )
 
 func (v Verb) String() string {
-	return [...]string{"release", "renew", "acquire", "inspect", "resize", "revoke", "check", "summarize"}[v]
+	return [...]string{"release", "renew", "acquire", "inspect", "resize", "revoke", "check", "summarize", "renew_many"}[v]
 }
 
 //go:embed *.lua include/*.lua

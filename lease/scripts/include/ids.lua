@@ -14,6 +14,6 @@ local function addMembers(list, id, weight)
     return
   end
   for n = 1, weight do
-    list[#list + 1] = id .. ',' .. whole(n)
+    list[#list + 1] = id .. ',' .. n
   end
 end

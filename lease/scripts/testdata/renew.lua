@@ -73,7 +73,7 @@ local function addMembers(list, id, weight)
     return
   end
   for n = 1, weight do
-    list[#list + 1] = id .. ',' .. whole(n)
+    list[#list + 1] = id .. ',' .. n
   end
 end
 -- What time has freed.
