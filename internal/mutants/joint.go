@@ -60,7 +60,9 @@ var jointMutants = []mutant{
 	joined("a server that takes no renewal of many is asked again and again", "TakesNoJoint",
 		edit{pipelineGo, "		p.transport.apart.Store(true)\n", ""}),
 	joined("a server that refuses one key is taken for one that takes no renewal of many", "TakesNoJoint",
-		edit{jointGo, "		r.refused = r.again && redis.HasErrorPrefix(err, \"CROSSSLOT\")\n", "		r.refused = r.again\n"}),
+		edit{jointGo, "		r.refused = r.again && (redis.HasErrorPrefix(err, \"CROSSSLOT\") || redis.HasErrorPrefix(err, \"TRYAGAIN\"))\n", "		r.refused = r.again\n"}),
+	joined("a node of a Cluster is asked for many again whenever a slot moves", "TakesNoJoint",
+		edit{jointGo, " || redis.HasErrorPrefix(err, \"TRYAGAIN\"))", ")"}),
 	joined("what each of many would hear too is asked of each", "TakesNoJoint",
 		edit{jointGo, "IsLogin(err) || isPassing(err) && !redis.HasErrorPrefix(err, \"TRYAGAIN\")", "false"}),
 	joined("renewals wait until a slot has moved", "TakesNoJoint",
@@ -69,4 +71,6 @@ var jointMutants = []mutant{
 		edit{call, "				r.zrem, r.cmd = nil, nil // of a pass before, when it was in none\n", ""}),
 	joined("a renewal of many that is not answered is sent again", "WithoutAnAnswer",
 		edit{jointGo, "whole == nil && (err == nil || errors.As(err, &answer))", "whole == nil && (err == nil || errors.As(err, &answer) || true)"}),
+	state("what a renewal that failed has freed is forgotten", "FailedHasFreed",
+		edit{batchGo, "				s.takeStatus(now, c) // the first of two calls may have freed permits\n", ""}),
 }

@@ -167,6 +167,9 @@ func (s *State) Arrive(now Instant, batch *Batch) {
 	for i := range batch.Calls {
 		switch c := &batch.Calls[i]; {
 		case c.Failure.Err != nil:
+			if c.Verb == Renew {
+				s.takeStatus(now, c) // the first of two calls may have freed permits
+			}
 			if current {
 				s.failed(now, c, c.Failure)
 			} else if c.Verb == Acquire && !c.Failure.Silent { // giveUp has already counted that it was silent
@@ -243,7 +246,6 @@ func (s *State) failed(now Instant, c *Call, why Failure) {
 			}
 		}
 	case Renew:
-		s.takeStatus(now, c) // the first of two calls may have freed permits
 		s.happened(Event{Kind: EventRenewalFailed, Leases: len(c.Grants), Window: s.Window, Err: why.Err})
 		if len(s.held) > 0 {
 			s.RenewAt = earlier(s.RenewAt, again)

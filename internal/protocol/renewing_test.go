@@ -238,3 +238,26 @@ func TestStateSeesToTheLifetimeOfTheKeyOnceAnHour(t *testing.T) {
 		}
 	}
 }
+
+// The first of two calls that renew may have freed permits, and the second one fail. Those who wait elsewhere get them now.
+func TestStatePromotesWhatARenewalThatFailedHasFreed(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		s := newStateTest(t, 1)
+		s.acquired(at(0))
+		now := s.RenewAt
+		batch := s.Depart(now, Reading{})
+		if late {
+			now = now.Add(s.Config.TTL / 4)
+			s.Tick(now)
+			if s.Batch != nil {
+				t.Fatal("not given up")
+			}
+		}
+		fail(batch, errNet)
+		batch.Calls[0].More = true // on a client's goroutine: a state that has given it up must not read it before it arrives
+		s.Arrive(now, batch)
+		if s.promoteAt != now {
+			t.Errorf("late: %v; promotes at %v, want %v", late, s.promoteAt, now)
+		}
+	}
+}

@@ -74,6 +74,9 @@ func (c *chaos) gentle(d time.Duration) {
 	if c.steps() && (kind == flushScripts || kind == pauseProcess || kind == publishGarbage) {
 		kind = stepClock
 	}
+	if kind == moveSlot && !c.fleet.clustered { // a server without slots would say otherwise that it is one of a Cluster
+		kind = fillMemory
+	}
 	if kind != stepClock && kind != otherNode {
 		c.fleet.checker.blur(time.Hour)
 		defer c.fleet.checker.blur(2 * c.fleet.longestTTL())
@@ -120,7 +123,7 @@ func (c *chaos) gentle(d time.Duration) {
 		if n.FlushScripts(); c.steps() {
 			c.step(c.smallStep(d))
 		}
-	case moveSlot: // a slot takes longer than a TTL to move
+	case moveSlot: // a slot of a Cluster takes longer than a TTL to move
 		n.SetMoving(true)
 		time.Sleep(c.upTo(3 * c.fleet.longestTTL()))
 		n.SetMoving(false)

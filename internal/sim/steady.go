@@ -12,11 +12,14 @@ import (
 // server, the others must not learn again and again.
 const manyNames = 220
 
-// holdMany has p hold leases of many names until the end. Nobody else wants them. A quarter has the TTL of a semaphore that
+// holdMany has p hold leases of many names until the end. Nobody else wants them. A few have the TTL of a semaphore that
 // the fleet shares: they are renewed in one call with leases that are lost, revoked and waited for.
 func (f *fleet) holdMany(p *process) {
 	for i := range manyNames {
-		ttl := []time.Duration{f.sems[0].ttls[0], 30 * time.Second, time.Minute, 5 * time.Minute}[i%4]
+		ttl := []time.Duration{15 * time.Second, 30 * time.Second, time.Minute, 5 * time.Minute}[i%4]
+		if i%16 == 0 {
+			ttl = f.sems[0].ttls[0]
+		}
 		sem, err := p.manager.Semaphore(lease.Config{Name: fmt.Sprintf("%s-%d", p.name, i), Capacity: 1, TTL: ttl})
 		if err != nil {
 			panic(err)

@@ -21,7 +21,7 @@ const (
 // A joint is the renewals of many semaphores, in one call: to Redis and to the client a call costs several times what a renewal
 // does in it. What the script leaves over, and what a server refuses as a whole, goes by itself, as if there had been no
 // joint. A server that takes no keys of several slots in a call gets no other: a node of a Cluster, which the client is not
-// told of.
+// told of. It says so at once, or when a slot moves, and then go-redis repeats the whole pipeline before it gives up.
 type joint struct {
 	ttl      int64 // ms
 	permits  int
@@ -106,7 +106,7 @@ func (j *joint) finish(whole error) {
 		c.Failure = failureOf(err)
 		c.Server, c.Expiry, c.Lost = reply.ServerTime, reply.Expiry, nil
 		r.again = answered && err != nil && !forAll
-		r.refused = r.again && redis.HasErrorPrefix(err, "CROSSSLOT")
+		r.refused = r.again && (redis.HasErrorPrefix(err, "CROSSSLOT") || redis.HasErrorPrefix(err, "TRYAGAIN"))
 	}
 	for _, n := range reply.Freed {
 		j.requests[n-1].call.More = true

@@ -109,3 +109,16 @@ func (s *Server) Version(ctx context.Context) (string, error) {
 	}
 	return sections["Server"]["redis_version"], nil
 }
+
+// Memory returns how many bytes the server's data and connections take.
+func (s *Server) Memory(ctx context.Context) (int64, error) {
+	sections, err := s.info(ctx)
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseInt(sections["Memory"]["used_memory"], 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("INFO: used_memory: %w", err)
+	}
+	return n, nil
+}
