@@ -10,7 +10,7 @@ import (
 func TestOnlyNamesWorkloadsCasesAndContenders(t *testing.T) {
 	b := &workload.Bench{}
 	for only, want := range map[string]struct{ cases, measurements int }{
-		"a":                     {4, 4 * 12},
+		"a":                     {5, 4*12 + 6},
 		"a/256":                 {1, 12},
 		"b/1,passbuddy":         {6, 6},
 		"b/1/0ms/1,a/1,blpop":   {2, 2},

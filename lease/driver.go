@@ -169,13 +169,22 @@ func (d *driver) Depart(round transport.Round) *protocol.Batch {
 		known = d.server.Reading()
 	}
 	d.state.Needed = d.server.Needed()
+	d.state.Spare = batches.Get().(*protocol.Batch)
 	batch := d.state.Depart(now, known)
+	if d.state.Spare != nil { // it was not needed
+		batches.Put(d.state.Spare)
+		d.state.Spare = nil
+	}
 	if batch != nil {
 		d.round = round
 	}
 	d.finish(now, false)
 	return batch
 }
+
+// batches are those that have arrived. Nobody knows one of them any more: a state forgets a batch when it gives it up, and the
+// transport when it hands it back, which it does once.
+var batches = sync.Pool{New: func() any { return new(protocol.Batch) }}
 
 // Arrive takes the answers to batch from the given server; nil: unknown.
 func (d *driver) Arrive(batch *protocol.Batch, server *transport.Server) {
@@ -227,6 +236,7 @@ func (d *driver) Arrive(batch *protocol.Batch, server *transport.Server) {
 	d.state.Arrive(now, batch)
 	d.renewed = batch.Renews > 0 // the appointment is that for giving the batch up, long before the next
 	d.finish(now, false)
+	batches.Put(batch)
 	switch {
 	case changed && sameServer && (server.TakeStep(step) || contradicts):
 		d.manager.clockStepped(d, server, step, forward)

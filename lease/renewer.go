@@ -2,7 +2,6 @@ package lease
 
 import (
 	"cmp"
-	"container/heap"
 	"context"
 	"sync"
 	"time"
@@ -26,19 +25,16 @@ type renewer struct {
 	slack time.Duration
 
 	mu      sync.Mutex
-	due     dueHeap
+	due     appointments
 	timer   *clock.Timer
 	armed   protocol.Instant // when the timer fires; zero: it does not
 	calling sync.Mutex
 	stopped bool
 }
 
-// A place is a driver's in a renewer's list, from 1; 0: it is not there. The renewer's mu guards it.
-type place int
-
 // newRenewer makes one of a manager's renewers; of says where a driver keeps its place.
 func newRenewer(m *Manager, slack time.Duration, of func(*driver) *place) *renewer {
-	return &renewer{clock: m.clock, now: m.now, slack: slack, due: dueHeap{of: of}}
+	return &renewer{clock: m.clock, now: m.now, slack: slack, due: appointments{of: of}}
 }
 
 // schedule sees to it that d is called at at, or earlier. With exactly it is not called before, which costs more than one call
@@ -51,11 +47,9 @@ func (r *renewer) schedule(d *driver, at protocol.Instant, exactly bool) {
 	}
 	switch place := *r.due.of(d); {
 	case place == 0:
-		r.due.next = at
-		heap.Push(&r.due, d)
+		r.due.push(appointment{at, d})
 	case exactly || at.Mono < r.due.list[place-1].at.Mono:
-		r.due.list[place-1].at = at
-		heap.Fix(&r.due, int(place)-1)
+		r.due.move(place, at)
 	default:
 		return // called too early, it says again when it wants to be
 	}
@@ -67,14 +61,14 @@ func (r *renewer) forget(d *driver) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if place := *r.due.of(d); place > 0 && !r.stopped {
-		heap.Remove(&r.due, int(place)-1)
+		r.due.remove(place)
 	}
 }
 
 // armLocked sets the timer to the first call that is due, unless it fires before that anyway: moving
 // it back would cost every lone acquire and release more than one call too many now and then.
 func (r *renewer) armLocked() {
-	if r.due.Len() == 0 || r.stopped {
+	if len(r.due.list) == 0 || r.stopped {
 		return
 	}
 	first := r.due.list[0].at
@@ -101,10 +95,10 @@ func (r *renewer) fire() {
 	r.armed = protocol.Instant{}
 	now := r.now()
 	var batch []*driver
-	if r.due.Len() > 0 && now.Reached(r.due.list[0].at) {
+	if len(r.due.list) > 0 && now.Reached(r.due.list[0].at) {
 		horizon := now.Add(r.slack)
-		for r.due.Len() > 0 && horizon.Reached(r.due.list[0].at) {
-			batch = append(batch, heap.Pop(&r.due).(*driver))
+		for len(r.due.list) > 0 && horizon.Reached(r.due.list[0].at) {
+			batch = append(batch, r.due.remove(1))
 		}
 	}
 	r.mu.Unlock()
@@ -125,7 +119,7 @@ func (r *renewer) quiet() (next protocol.Instant, quiet bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.now()
-	if r.due.Len() > 0 {
+	if len(r.due.list) > 0 {
 		next = r.due.list[0].at
 		if !r.armed.IsZero() && r.armed.Mono < next.Mono {
 			next = r.armed // the timer fires, and finds nothing to do
@@ -145,42 +139,6 @@ func (r *renewer) stop() {
 	r.mu.Unlock()
 	r.calling.Lock() // the call that is under way is over when it lets go
 	defer r.calling.Unlock()
-}
-
-// An appointment is when a driver is called next.
-type appointment struct {
-	at protocol.Instant
-	d  *driver
-}
-
-// A dueHeap orders appointments by their time (container/heap). The times are in the list itself: to look for each where its
-// driver is takes longer than all else that a renewal needs, where there are many.
-type dueHeap struct {
-	list []appointment
-	of   func(*driver) *place
-	next protocol.Instant // of the driver that is pushed
-}
-
-func (h *dueHeap) Len() int           { return len(h.list) }
-func (h *dueHeap) Less(i, j int) bool { return h.list[i].at.Mono < h.list[j].at.Mono }
-func (h *dueHeap) Swap(i, j int) {
-	h.list[i], h.list[j] = h.list[j], h.list[i]
-	*h.of(h.list[i].d), *h.of(h.list[j].d) = place(i+1), place(j+1)
-}
-
-func (h *dueHeap) Push(x any) {
-	d := x.(*driver)
-	h.list = append(h.list, appointment{h.next, d})
-	*h.of(d) = place(len(h.list))
-}
-
-func (h *dueHeap) Pop() any {
-	last := len(h.list) - 1
-	d := h.list[last].d
-	h.list[last] = appointment{}
-	h.list = h.list[:last]
-	*h.of(d) = 0
-	return d
 }
 
 // An immediateRenewal is a caller who waits for a renewal that was sent since it asked.

@@ -30,9 +30,9 @@ type namesResult struct {
 func measureNames(ctx context.Context, quick bool) (*table, error) {
 	t := newTable("Names",
 		fmt.Sprintf("One process makes a handle of each name, and %d callers acquire and release a permit of each once. *memory/handle*: of "+
-			"a `Semaphore`; *after use*: what the manager keeps of a name beside it, right after. *Redis memory/name*: what is left there, for a day: "+
+			"a `Semaphore`; *kept after use*: what the manager has beside all handles, right after. *Redis memory/name*: what is left there, for a day: "+
 			"the token that the next grant must exceed.", callers),
-		"names", "pairs/s", "client CPU/pair", "Redis CPU/pair", "memory/handle", "after use", "Redis memory/name")
+		"names", "pairs/s", "client CPU/pair", "Redis CPU/pair", "memory/handle", "kept after use", "Redis memory/name")
 	numbers := []int{1, 100, 10_000, 100_000, 1_000_000}
 	if quick {
 		numbers = []int{1, 1000}
@@ -77,7 +77,7 @@ func measureNamesOf(ctx context.Context, t *table, names int) error {
 	r, used := results[0], after.Since(before)
 	pairs := max(names, fewest)
 	t.add(count(names), number(float64(pairs)/r.Took.Seconds()), duration(r.CPU/time.Duration(pairs)), duration(used.CPU/time.Duration(pairs)),
-		bytesOf(r.Handles, names), bytesOf(max(r.Used, 0), names), bytesOf(max(full-memory, 0), names))
+		bytesOf(r.Handles, names), bytesOf(max(r.Used, 0), 1), bytesOf(max(full-memory, 0), names))
 	return nil
 }
 

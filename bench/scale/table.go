@@ -40,10 +40,20 @@ func (t *table) write(w io.Writer) {
 
 func count(n int) string              { return report.Format(float64(n), workload.Number) }
 func number(v float64) string         { return report.Format(v, workload.Number) }
-func bytesOf(n int64, of int) string  { return report.Format(float64(n)/float64(of), workload.Bytes) }
 func duration(d time.Duration) string { return report.Format(float64(d), workload.Duration) }
 func share(of, d time.Duration) string {
 	return report.Format(of.Seconds()/d.Seconds(), workload.Share)
+}
+
+func bytesOf(n int64, of int) string {
+	switch b := float64(n) / float64(of); {
+	case b < 10e3:
+		return number(b) + " B"
+	case b < 10e6:
+		return number(b/1e3) + " kB"
+	default:
+		return number(b/1e6) + " MB"
+	}
 }
 
 // mark is in every name.

@@ -73,4 +73,18 @@ var jointMutants = []mutant{
 		edit{jointGo, "whole == nil && (err == nil || errors.As(err, &answer))", "whole == nil && (err == nil || errors.As(err, &answer) || true)"}),
 	state("what a renewal that failed has freed is forgotten", "FailedHasFreed",
 		edit{batchGo, "				s.takeStatus(now, c) // the first of two calls may have freed permits\n", ""}),
+
+	// What many renewals need: appointments in order, batches that are used again.
+	unit("an appointment that is later does not move down", "Appointments",
+		edit{"lease/appointments.go", "		a.put(i, a.list[earliest])\n		i = earliest\n", "		break\n"}),
+	unit("an appointment that is earlier does not move up", "Appointments",
+		edit{"lease/appointments.go", "	for i > 0 {\n", "	for false {\n"}),
+	unit("who makes way for an appointment keeps its old place", "Appointments",
+		edit{"lease/appointments.go", "		a.put(i, a.list[parent])\n", "		a.list[i] = a.list[parent]\n"}),
+	fleet("a batch that is given up is used again before its answer has come",
+		edit{batchGo, "	batch := s.Batch\n	s.Batch = nil\n	s.troubled(now)\n", "	batch := s.Batch\n	s.Batch = nil\n	defer func() { s.Spare = batch }()\n	s.troubled(now)\n"},
+		edit{driverGo, "	d.state.Spare = batches.Get().(*protocol.Batch)\n", "	if d.state.Spare == nil {\n		d.state.Spare = batches.Get().(*protocol.Batch)\n	}\n"}),
+	joined("what an exchange has sent is sent again with the next", "Joint",
+		edit{call, "	if r.args, r.commands = r.args[:0], r.commands[:0]; cap(r.args) > most {\n", "	if r.args = r.args[:0]; cap(r.args) > most {\n"},
+		edit{call, "			room.commands = room.commands[:0]\n", ""}),
 }

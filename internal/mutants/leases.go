@@ -18,7 +18,7 @@ var leaseMutants = []mutant{
 	fleet("client clock in a script",
 		edit{clockLua, "now = seconds * 1000000 + micros ", "now = tonumber(string.match(ARGV[1], ':(%d+)') or seconds * 1000000 + micros) "},
 		edit{shared, "local ttl, capacity = ARGV[1] + 0,", "local ttl, capacity = tonumber(string.match(ARGV[1], '%d+')),"},
-		edit{call, "	return routed(redis.NewIntSliceCmd(ctx, args...))", "	args[8] = fmt.Sprintf(\"%d:%d\", args[8], r.batch.Sent.Wall.Microseconds())\n	return routed(redis.NewIntSliceCmd(ctx, args...))"},
+		edit{call, "	return routed(redis.NewIntSliceCmd(ctx, room.cut(from)...))", "	args[from+3+args[from+2].(int)] = fmt.Sprintf(\"%d:%d\", k[6], r.batch.Sent.Wall.Microseconds())\n	return routed(redis.NewIntSliceCmd(ctx, room.cut(from)...))"},
 		edit{call, "import (\n\t\"cmp\"\n", "import (\n\t\"cmp\"\n\t\"fmt\"\n"}),
 
 	// Promise 2, told in time.

@@ -54,7 +54,11 @@ func (s *State) Depart(now Instant, server Reading) *Batch {
 	if !s.Wants(now) {
 		return nil
 	}
-	batch := &Batch{Sent: now, giveUp: now.Add(s.bound()), Patience: s.Patience()}
+	batch := s.Spare
+	if s.Spare = nil; batch == nil {
+		batch = new(Batch)
+	}
+	*batch = Batch{Sent: now, giveUp: now.Add(s.bound()), Patience: s.Patience()}
 	batch.refusedAfter = batch.giveUp
 	if batch.NotAfter = server.notAfter(batch.giveUp); batch.NotAfter > 0 {
 		batch.refusedAfter = server.surelyAfter(batch.NotAfter)
@@ -89,6 +93,7 @@ func (s *State) Depart(now Instant, server Reading) *Batch {
 		}
 	}
 	if len(batch.Calls) == 0 {
+		s.Spare = batch
 		s.reschedule()
 		return nil
 	}

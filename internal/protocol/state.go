@@ -34,6 +34,7 @@ type State struct {
 	held            []*Grant // renewed together
 	releasing       []*Grant // to be given back
 	Batch           *Batch
+	Spare           *Batch // of no use to anybody any more; Depart makes it the next one
 
 	AtTransport bool          // the driver is on the transport's list, which calls Depart
 	Needed      time.Duration // how long the server has lately taken to answer; 0: it has never answered

@@ -31,6 +31,26 @@ type request struct {
 	refused bool   // because the server takes no joint
 }
 
+// A room is for the commands of one exchange, and for their arguments, one command after the other. The next exchange uses it
+// again.
+type room struct {
+	args     []any
+	commands []redis.Cmder
+}
+
+// cut returns what has been appended to the arguments since there were from of them: those of one command.
+func (r *room) cut(from int) []any { return r.args[from:len(r.args):len(r.args)] }
+
+// reset keeps what an exchange usually needs.
+func (r *room) reset() {
+	const most = 1 << 14
+	clear(r.args)
+	clear(r.commands)
+	if r.args, r.commands = r.args[:0], r.commands[:0]; cap(r.args) > most {
+		r.args = nil
+	}
+}
+
 // A processor runs one command: a client, or one of its connections.
 type processor interface {
 	Process(ctx context.Context, cmd redis.Cmder) error
@@ -39,8 +59,9 @@ type processor interface {
 // execute runs requests in order and fills in their replies. A server that does not know a script says
 // NOSCRIPT; the calls then go on from the first that failed, in order, and carry the source. Those that
 // run twice by that find their work done: every script is safe against it.
-func execute(ctx context.Context, client processor, pipe redis.Pipeliner, requests []request, replicas *acknowledgement) {
+func execute(ctx context.Context, client processor, pipe redis.Pipeliner, requests []request, replicas *acknowledgement, room *room) {
 	const passes = 3 // a server may restart between two of them
+	defer room.reset()
 	for pass := 1; ; pass++ {
 		join(requests)
 		var loaded [protocol.Acquire + 1]bool
@@ -50,38 +71,40 @@ func execute(ctx context.Context, client processor, pipe redis.Pipeliner, reques
 			if j := r.joint; j != nil {
 				r.zrem, r.cmd = nil, nil // of a pass before, when it was in none
 				if j.leads(r) {
-					j.prepare(ctx, pass > 1 && !loadedMany)
+					j.prepare(ctx, pass > 1 && !loadedMany, room)
 					loadedMany = true
 				}
 				continue
 			}
-			if r.plainRelease(ctx) {
+			if r.plainRelease(ctx, room) {
 				continue
 			}
 			v := r.call.Verb
 			source := pass > 1 && !loaded[v]
 			loaded[v] = true
-			r.cmd = r.command(ctx, source)
+			r.cmd = r.command(ctx, source, room)
 		}
 		var whole error // why no command was sent: its connection could not be made, or not set up
 		if len(requests) == 1 && requests[0].zrem == nil && replicas == nil {
 			_ = client.Process(ctx, requests[0].cmd)
 		} else {
+			room.commands = room.commands[:0]
 			for i := range requests {
 				r := &requests[i]
 				if r.zrem != nil {
-					_ = pipe.Process(ctx, r.zrem)
+					room.commands = append(room.commands, r.zrem)
 				}
 				if r.cmd != nil {
-					_ = pipe.Process(ctx, r.cmd)
+					room.commands = append(room.commands, r.cmd)
 				}
 				if r.joint != nil && r.joint.leads(r) {
-					_ = pipe.Process(ctx, r.joint.cmd)
+					room.commands = append(room.commands, r.joint.cmd)
 				}
 			}
 			if replicas != nil {
-				_ = pipe.Process(ctx, replicas.command(ctx))
+				room.commands = append(room.commands, replicas.command(ctx))
 			}
+			_ = pipe.BatchProcess(ctx, room.commands...)
 			_, err := pipe.Exec(ctx)
 			if replicas != nil {
 				replicas.learn()
@@ -105,10 +128,10 @@ func execute(ctx context.Context, client processor, pipe redis.Pipeliner, reques
 }
 
 // command is the call as Redis wants it: with the script's name, or with its source.
-func (r *request) command(ctx context.Context, source bool) redis.Cmder {
+func (r *request) command(ctx context.Context, source bool, room *room) redis.Cmder {
 	c, k := r.call, r.keys
-	args := make([]any, 0, 2+9+4+2*len(c.Grants))
-	args = k.Command(args, scriptOf(c.Verb), source, c.Callers > 0, c.Slots)
+	from := len(room.args)
+	args := k.Command(room.args, scriptOf(c.Verb), source, c.Callers > 0, c.Slots)
 	if c.Capacity > 0 {
 		args[len(args)-1] = &c.Capacity
 	}
@@ -135,7 +158,8 @@ func (r *request) command(ctx context.Context, source bool) redis.Cmder {
 			args = scripts.AppendRequest(args, &g.ID, age(c, i))
 		}
 	}
-	return routed(redis.NewIntSliceCmd(ctx, args...))
+	room.args = args
+	return routed(redis.NewIntSliceCmd(ctx, room.cut(from)...))
 }
 
 // routed tells go-redis that nothing has to be looked up to route cmd by its keys. A cluster client asks a
@@ -156,19 +180,22 @@ func routed[C redis.Cmder](cmd C) C {
 //
 // The third case is worth it too. Redis writes the answers of clients in the reverse order of their first byte, and the
 // answer to the ZREM is the releasing client's first: the notification to the waiter leaves before that client's answers.
-func (r *request) plainRelease(ctx context.Context) (done bool) {
+func (r *request) plainRelease(ctx context.Context, room *room) (done bool) {
 	r.zrem, r.cmd = nil, nil
 	c, k := r.call, r.keys
 	if !c.Plain() {
 		return false
 	}
-	args := append(make([]any, 0, 2+len(c.Grants)), "zrem", k.Holders())
+	from := len(room.args)
+	room.args = append(room.args, "zrem", k.Holders())
 	for _, g := range c.Grants {
-		args = append(args, &g.ID)
+		room.args = append(room.args, &g.ID)
 	}
-	r.zrem = redis.NewIntCmd(ctx, args...)
+	r.zrem = redis.NewIntCmd(ctx, room.cut(from)...)
 	if c.Look {
-		r.cmd = redis.NewIntCmd(ctx, "exists", k.Queue())
+		from := len(room.args)
+		room.args = append(room.args, "exists", k.Queue())
+		r.cmd = redis.NewIntCmd(ctx, room.cut(from)...)
 	}
 	return !c.Promote
 }

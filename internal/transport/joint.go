@@ -74,19 +74,21 @@ func (j *joint) part() {
 func (j *joint) leads(r *request) bool { return j.requests[0] == r }
 
 // prepare makes the command.
-func (j *joint) prepare(ctx context.Context, source bool) {
+func (j *joint) prepare(ctx context.Context, source bool, room *room) {
 	keys := make([]*scripts.Keys, len(j.requests))
 	for i, r := range j.requests {
 		keys[i] = r.keys
 	}
-	args := scripts.RenewManyCommand(make([]any, 0, 4+2*len(keys)+j.permits), source, keys, &j.ttl)
+	from := len(room.args)
+	args := scripts.RenewManyCommand(room.args, source, keys, &j.ttl)
 	for _, r := range j.requests {
 		args = append(args, len(r.call.Grants))
 		for _, g := range r.call.Grants {
 			args = append(args, &g.ID)
 		}
 	}
-	j.cmd = routed(redis.NewIntSliceCmd(ctx, args...))
+	room.args = args
+	j.cmd = routed(redis.NewIntSliceCmd(ctx, room.cut(from)...))
 }
 
 // finish takes the command's answer over. whole is why all commands failed, as for a request.

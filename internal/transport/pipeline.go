@@ -22,6 +22,7 @@ type pipeline struct {
 	requests  []request
 	pipe      redis.Pipeliner // empty between two rounds
 
+	room            room
 	inline, patient bound // of rounds that a caller waits for, and of the others
 }
 
@@ -245,12 +246,12 @@ func (p *pipeline) keepLeft() {
 func (p *pipeline) execute(ctx context.Context, entries []entry) {
 	if len(p.requests) > 1 && slices.ContainsFunc(entries, func(e entry) bool { return e.batch.Renews > 0 }) {
 		if conn := idleConn(p.transport.client); conn != nil {
-			execute(ctx, conn, conn.Pipeline(), p.requests, nil)
+			execute(ctx, conn, conn.Pipeline(), p.requests, nil, &p.room)
 			_ = conn.Close() // it goes back to its pool
 			return
 		}
 	}
-	execute(ctx, p.transport.client, p.pipe, p.requests, nil)
+	execute(ctx, p.transport.client, p.pipe, p.requests, nil, &p.room)
 }
 
 // idleConn returns an idle connection of the client, if the pool that go-redis keeps for pipelines has none; else nil.

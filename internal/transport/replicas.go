@@ -46,7 +46,7 @@ func (a *acknowledgement) execute(ctx context.Context, p *pipeline, entries []en
 		p.execute(ctx, entries)
 		return
 	}
-	execute(ctx, a.node, a.node.Pipeline(), p.requests, a)
+	execute(ctx, a.node, a.node.Pipeline(), p.requests, a, &p.room)
 	acknowledged, connected := max(a.fewest, 0), -1
 	if cluster := p.transport.cluster; cluster != nil && anyMoved(p.requests) {
 		cluster.ReloadState(ctx)

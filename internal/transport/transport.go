@@ -125,7 +125,7 @@ func (t *Transport) Run(ctx context.Context, keys *scripts.Keys, calls []protoco
 	for i := range calls {
 		requests[i] = request{keys: keys, batch: batch, call: &calls[i], alone: true}
 	}
-	execute(ctx, t.client, t.client.Pipeline(), requests, nil)
+	execute(ctx, t.client, t.client.Pipeline(), requests, nil, &room{})
 }
 
 // Script runs one of the scripts for operators and returns its reply. It waits for as long as the client lets it, or until

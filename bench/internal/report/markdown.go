@@ -37,7 +37,8 @@ func page(r *Run, workloads []workload.Workload, plots map[string][]string) stri
 		write("## Failures\n\n%s\n", failed)
 	}
 	pictures("overview")
-	write("## In short\n\n%s\n", summary(r, workloads))
+	write("## What a user feels\n\n%s\n", summary(r, workloads, felt()))
+	write("## What it costs\n\n%s\n", summary(r, workloads, headlines(workloads)))
 	write("## Ratios of the same round\n\n%s\n", ratios(r, workloads))
 	write("## Contenders\n\n%s\n", contenders(r))
 	write("A cell has the median of all rounds, and in brackets the smallest and the largest. × is the median of " +

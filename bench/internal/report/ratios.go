@@ -17,6 +17,7 @@ func ratios(r *Run, workloads []workload.Workload) string {
 	t.handover()
 	t.held(heldCase(workloads, heldManyOfOne), heldCase(workloads, heldMany), heldTitle(workloads, heldManyOfOne), heldTitle(workloads, heldMany))
 	t.loss()
+	t.figure("g/crash", "p50", workload.Duration, "(g) a holder crashes: until the next one holds")
 	return t.String()
 }
 
@@ -82,6 +83,11 @@ func (t *ratioTable) uncontended() {
 	t.figure("a/1", "allocs", workload.Number, "(a) allocations per pair, 1 caller")
 	s, ok := t.run.Figure(Point{"a/1", "passbuddy-background", "allocs"})
 	t.line(s, ok, workload.Number, "(a) allocations per pair, 1 caller, a context that cannot end")
+	for _, who := range []string{us, lingering} {
+		how := map[string]string{us: "", lingering: ", Linger 20 ms"}[who]
+		s, ok := t.run.Ratio(Point{"a/limit", who, "pairs"}, highest, Point{"a/limit", "sortedset", "pairs"}, Point{"a/limit", "blpop", "pairs"})
+		t.line(s, ok, workload.Number, "(a) a limit on a request path%s: pairs/s ÷ the better of sorted-set script and BLPOP", how)
+	}
 	t.ratio("f/limit", "server", "sortedset", "(f) server CPU per pair, both batched ÷ plain sorted-set script")
 }
 
@@ -91,6 +97,7 @@ func (t *ratioTable) contended() {
 		{"b/10/0ms", "ten permits, empty section"},
 		{"b/1/1ms", "one permit, 1 ms section"},
 		{"b/10/1ms", "ten permits, 1 ms section"},
+		{"b/10/100ms", "ten permits, 100 ms section"},
 	} {
 		for _, processes := range []string{"1", "4", "16"} {
 			key := setting.key + "/" + processes
@@ -99,7 +106,8 @@ func (t *ratioTable) contended() {
 			t.ratio(key, "acquires", "blpop", "%s: acquires/s ÷ BLPOP", title)
 			t.ratio(key, "p99", "blpop", "%s: wait p99 ÷ BLPOP", title)
 			t.figure(key, "jain", workload.Index, "%s: Jain", title)
-			if strings.HasSuffix(setting.key, "1ms") {
+			if !strings.HasSuffix(setting.key, "/0ms") {
+				t.figure(key, "used", workload.Share, "%s: permits in use", title)
 				t.figure(key, "commands", workload.Number, "%s: commands/acquire", title)
 			}
 		}

@@ -12,22 +12,38 @@ type headline struct {
 	unit    workload.Unit
 }
 
-// headlines are the columns of the short table. A case that was not measured leaves its column empty.
+// felt are the columns of the table that comes first: what a user of a service feels. A case that was not measured leaves its
+// column empty.
+func felt() []headline {
+	return []headline{
+		{"a limit on a request path, 16 callers: a request's share, p50", Point{Case: "a/limit", Metric: "p50"}, workload.Duration},
+		{"p99", Point{Case: "a/limit", Metric: "p99"}, workload.Duration},
+		{"64 workers in 4 processes, ten permits, 1 ms of work: permits in use", Point{Case: "b/10/1ms/4", Metric: "used"}, workload.Share},
+		{"wait p99", Point{Case: "b/10/1ms/4", Metric: "p99"}, workload.Duration},
+		{"100 ms of work: permits in use", Point{Case: "b/10/100ms/4", Metric: "used"}, workload.Share},
+		{"even (Jain)", Point{Case: "b/10/100ms/4", Metric: "jain"}, workload.Index},
+		{"a holder crashes: the next one holds after", Point{Case: "g/crash", Metric: "p50"}, workload.Duration},
+		{"Redis stalls: told in time", Point{Case: "e/loss", Metric: "stopInTime"}, workload.Share},
+	}
+}
+
+// headlines are the columns of the table that follows: what it costs.
 func headlines(workloads []workload.Workload) []headline {
 	list := []headline{
 		{"pairs/s, 1 caller", Point{Case: "a/1", Metric: "pairs"}, workload.Rate},
 		{"pairs/s, 256 callers", Point{Case: "a/256", Metric: "pairs"}, workload.Rate},
 		{"acquires/s, 64 callers, one permit, 4 processes", Point{Case: "b/1/0ms/4", Metric: "acquires"}, workload.Rate},
+		{"of these, from process to process", Point{Case: "b/1/0ms/4", Metric: "crossed"}, workload.Share},
 		{"acquires/s, the same with a 1 ms section", Point{Case: "b/1/1ms/4", Metric: "acquires"}, workload.Rate},
 		{"wait p99 there", Point{Case: "b/1/1ms/4", Metric: "p99"}, workload.Duration},
 		{"Jain there", Point{Case: "b/1/1ms/4", Metric: "jain"}, workload.Index},
 		{"commands/acquire there", Point{Case: "b/1/1ms/4", Metric: "commands"}, workload.Number},
-		{"hand-over p50, idle", Point{Case: "c/idle", Metric: "p50"}, workload.Duration},
+		{"hand-over p50, idle processes", Point{Case: "c/idle", Metric: "p50"}, workload.Duration},
 	}
 	if key := heldCase(workloads, heldMany); key != "" {
 		list = append(list, headline{"client CPU, " + heldTitle(workloads, heldMany), Point{Case: key, Metric: "client"}, workload.Share})
 	}
-	return append(list, headline{"told in time, SIGSTOP", Point{Case: "e/loss", Metric: "stopInTime"}, workload.Share})
+	return list
 }
 
 // The cases of workload (d): few and many leases, of one name and of their own.
@@ -74,9 +90,8 @@ func remarkIn(workloads []workload.Workload, caseKey, contenderKey string) strin
 	return ""
 }
 
-// summary is the short table: medians only.
-func summary(r *Run, workloads []workload.Workload) string {
-	lines := headlines(workloads)
+// summary is a short table: medians only.
+func summary(r *Run, workloads []workload.Workload, lines []headline) string {
 	t := table{head: []string{""}}
 	for _, h := range lines {
 		t.head = append(t.head, h.heading)

@@ -22,12 +22,14 @@ func contended(b *Bench) Workload {
 		Title: "64 callers for few permits",
 		About: "64 callers in all, evenly in 1, 4 or 16 processes that start together, acquire, hold for the length of " +
 			"the section, release and ask again at once. Waits that the end cut off count with their length so far. " +
+			"Permits in use: the share of the time for which somebody worked under a permit. " +
 			"Changed hands: another caller than before, and another process. Jain's index goes over all callers: 1 is " +
 			"even, 1/64 is one caller alone. Commands are those that Redis executed, inside scripts too. " +
 			"Ratios are to BLPOP on a list of tokens.",
 		Rounds: choose(b, 3, 1),
 		Columns: []Column{
 			{Metric: "acquires", Heading: "acquires/s", Unit: Rate, Ratio: true},
+			{Metric: "used", Heading: "permits in use", Unit: Share},
 			{Metric: "changed", Heading: "changed hands", Unit: Share},
 			{Metric: "crossed", Heading: "changed process", Unit: Share},
 			{Metric: "p50", Heading: "wait p50", Unit: Duration},
@@ -44,6 +46,7 @@ func contended(b *Bench) Workload {
 			}
 		}
 	}
+	w.Cases = append(w.Cases, contendedCase(10, 4, 100*time.Millisecond))
 	return w
 }
 
@@ -55,7 +58,7 @@ func contendedCase(permits, processes int, section time.Duration) Case {
 	}
 	holding := "empty section"
 	if section > 0 {
-		holding = "1 ms section"
+		holding = fmt.Sprintf("%d ms section", section.Milliseconds())
 	}
 	c := Case{
 		Key:      fmt.Sprintf("b/%d/%dms/%d", permits, section.Milliseconds(), processes),
@@ -200,6 +203,10 @@ func measureContended(ctx context.Context, b *Bench, c contender.Contender, perm
 	if err == nil && !c.OneHost {
 		m["commands"] = float64(after.Since(before).Commands) / (m["acquires"] * d.Seconds())
 	}
+	if err == nil && section > 0 {
+		m["used"] = m["worked"] / float64(permits)
+	}
+	delete(m, "worked")
 	if processes == 1 {
 		delete(m, "crossed")
 	}

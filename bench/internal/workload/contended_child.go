@@ -17,12 +17,14 @@ type contendedResult struct {
 	Acquires []int64 // by caller
 	Changed  int64   // acquires after another caller
 	Crossed  int64   // acquires after another process
+	Worked   time.Duration
 	Waits    []byte
 }
 
 // contendedMetrics puts the processes' results together; d is how long they worked.
 func contendedMetrics(results []contendedResult, d time.Duration) (Metrics, error) {
 	var total, changed, crossed int64
+	var worked time.Duration
 	var shares []float64
 	waits := stats.NewWaits()
 	for _, r := range results {
@@ -32,6 +34,7 @@ func contendedMetrics(results []contendedResult, d time.Duration) (Metrics, erro
 		}
 		changed += r.Changed
 		crossed += r.Crossed
+		worked += r.Worked
 		w, err := stats.DecodeWaits(r.Waits)
 		if err != nil {
 			return nil, err
@@ -42,6 +45,7 @@ func contendedMetrics(results []contendedResult, d time.Duration) (Metrics, erro
 		return nil, errors.New("not one acquire in time")
 	}
 	return Metrics{
+		"worked":   worked.Seconds() / d.Seconds(),
 		"acquires": float64(total) / d.Seconds(),
 		"changed":  float64(changed) / float64(total),
 		"crossed":  float64(crossed) / float64(total),
@@ -66,6 +70,7 @@ type contendingCaller struct {
 	acquires int64
 	changed  int64
 	crossed  int64
+	worked   time.Duration // under a permit, where the section is not empty
 }
 
 // process returns the number of the process that a caller lives in; no caller, no process.
@@ -107,6 +112,7 @@ func (c *contendingCaller) run(ctx context.Context) error {
 		}
 		if c.section > 0 {
 			time.Sleep(c.section)
+			c.worked += min(proc.Now(), c.stop).Sub(got)
 		}
 		c.watch.Leave()
 		if err := permit.Release(); err != nil && proc.Now() < c.stop {
@@ -167,6 +173,7 @@ func contendedChild(line *proc.Child, args contendedArgs) error {
 		r.Acquires = append(r.Acquires, caller.acquires)
 		r.Changed += caller.changed
 		r.Crossed += caller.crossed
+		r.Worked += caller.worked
 		waits.Merge(caller.waits)
 	}
 	if r.Waits, err = waits.Encode(); err != nil {

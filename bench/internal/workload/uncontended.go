@@ -36,13 +36,14 @@ func uncontended(b *Bench) Workload {
 			{Metric: "commands", Heading: "commands/pair"},
 		},
 	}
+	limiters := []string{"two-evalsha", "passbuddy", "passbuddy-linger", "sortedset", "blpop", "local"}
 	everyone := []string{"two-evalsha", "passbuddy-background", "passbuddy", "passbuddy-linger", "setnx", "sortedset", "blpop",
 		"rueidislock-1", "rueidislock", "redsync", "redislock", "local"}
 	add := func(setting, title string, callers, core int) {
 		w.Cases = append(w.Cases, Case{
 			Key: "a/" + setting, Title: title, Contenders: everyone, Baseline: "two-evalsha",
 			measure: func(ctx context.Context, b *Bench, c contender.Contender) (Metrics, error) {
-				return measureUncontended(ctx, b, c, callers, core)
+				return measureUncontended(ctx, b, c, uncontendedArgs{Callers: callers}, core)
 			},
 		})
 	}
@@ -56,10 +57,29 @@ func uncontended(b *Bench) Workload {
 	add("1", "1 caller", 1, proc.Anywhere)
 	add("16", "16 callers", 16, proc.Anywhere)
 	add("256", "256 callers", 256, proc.Anywhere)
+	limited := Case{
+		Key: "a/limit", Title: "a limit on a request path: 16 callers of one name with 64 permits", Baseline: "two-evalsha",
+		Contenders: limiters, Remarks: map[string]string{},
+		measure: func(ctx context.Context, b *Bench, c contender.Contender) (Metrics, error) {
+			return measureUncontended(ctx, b, c, uncontendedArgs{Callers: 16, Permits: 64}, proc.Anywhere)
+		},
+	}
+	for _, key := range everyone {
+		if who, _ := contender.Find(key); who.LockOnly {
+			limited.Remarks[key] = "a lock: one permit only"
+		}
+	}
+	w.Cases = append(w.Cases, limited)
 	return w
 }
 
-func measureUncontended(ctx context.Context, b *Bench, c contender.Contender, callers, core int) (Metrics, error) {
+type uncontendedArgs struct {
+	side
+	Callers int
+	Permits int // of the one name that all callers use; 0: each has a name of its own
+}
+
+func measureUncontended(ctx context.Context, b *Bench, c contender.Contender, args uncontendedArgs, core int) (Metrics, error) {
 	d := choose(b, time.Second, 80*time.Millisecond)
 	ctx, cancel := context.WithTimeout(ctx, d+overhead)
 	defer cancel()
@@ -68,9 +88,10 @@ func measureUncontended(ctx context.Context, b *Bench, c contender.Contender, ca
 		return nil, err
 	}
 	defer server.Close(b.Mark)
+	args.side = side{c.Key, contender.Options{URL: server.URL(), Callers: args.Callers}, b.name()}
 	team, err := proc.StartTeam([]proc.Work{{
 		Kind:  "uncontended",
-		Args:  side{c.Key, contender.Options{URL: server.URL(), Callers: callers}, b.name()},
+		Args:  args,
 		Core:  core,
 		Limit: d + overhead,
 	}})
@@ -123,7 +144,7 @@ type uncontendedResult struct {
 	P50, P99 time.Duration
 }
 
-func uncontendedChild(line *proc.Child, s side) error {
+func uncontendedChild(line *proc.Child, s uncontendedArgs) error {
 	c, client, err := s.open()
 	if err != nil {
 		return err
@@ -133,6 +154,18 @@ func uncontendedChild(line *proc.Child, s side) error {
 	semaphores, err := s.semaphores(ctx, c, client, s.Options.Callers)
 	if err != nil {
 		return err
+	}
+	if s.Permits > 0 {
+		if err := prepare(ctx, c, s.Options.URL, s.Name, s.Permits); err != nil {
+			return err
+		}
+		one, err := client.Semaphore(s.Name, s.Permits)
+		if err != nil {
+			return err
+		}
+		for i := range semaphores {
+			semaphores[i] = one
+		}
 	}
 	waits := make([]*stats.Waits, len(semaphores))
 	for i := range waits {

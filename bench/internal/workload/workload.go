@@ -120,6 +120,7 @@ func All(b *Bench) []Workload {
 		held(b),
 		loss(b),
 		limit(b),
+		takeover(b),
 	}
 }
 
@@ -132,6 +133,7 @@ func Children() map[string]func(*proc.Child, json.RawMessage) error {
 		"held":        child(heldChild),
 		"loss":        child(lossChild),
 		"limit":       child(limitChild),
+		"takeover":    child(takeoverChild),
 	}
 }
 

@@ -50,8 +50,10 @@ func TestTinyRunsMeasureWhatTheColumnsShow(t *testing.T) {
 		metrics    []string
 	}{
 		{"a/16", []string{"passbuddy", "passbuddy-linger", "setnx", "local"}, []string{"pairs", "p99", "allocs"}},
-		{"b/1/1ms/4", []string{"passbuddy", "blpop", "rueidislock-1"}, []string{"acquires", "crossed", "p99", "jain", "commands"}},
+		{"a/limit", []string{"passbuddy-linger", "sortedset", "blpop", "local"}, []string{"pairs", "p99"}},
+		{"b/1/1ms/4", []string{"passbuddy", "blpop", "rueidislock-1"}, []string{"acquires", "used", "crossed", "p99", "jain", "commands"}},
 		{"c/busy", []string{"sortedset"}, []string{"p50", "samples"}},
+		{"g/crash", []string{"passbuddy", "redislock"}, []string{"p50", "max", "never"}},
 		{"f/limit", []string{"passbuddy", "two-evalsha"}, []string{"pairs", "server", "commands"}},
 	} {
 		c := findCase(t, b, run.key)
