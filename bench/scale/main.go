@@ -1,8 +1,8 @@
 // Command scale measures what the library costs as it grows: with many callers that wait for one permit, many names, many
 // leases, a large capacity. It starts a Redis of its own on loopback and writes one table for each. Run it in bench:
 //
-//	go run ./scale          # about fifteen minutes
-//	go run ./scale -quick   # small numbers, about a minute: to see that it works
+//	go run ./scale          # about seven minutes
+//	go run ./scale -quick   # small numbers, half a minute: to see that it works
 //
 // docs/scale.md has what it wrote on the reference machine, and what follows from it.
 package main
