@@ -2,10 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"runtime"
 	"time"
 
@@ -16,17 +13,6 @@ import (
 
 // limit is what one measurement may take.
 const limit = 5 * time.Minute
-
-// child unpacks a child's arguments.
-func child[T any](work func(*proc.Child, T) error) func(*proc.Child, json.RawMessage) error {
-	return func(c *proc.Child, raw json.RawMessage) error {
-		var args T
-		if err := json.Unmarshal(raw, &args); err != nil {
-			return err
-		}
-		return work(c, args)
-	}
-}
 
 func open(url string) (*lease.Manager, error) {
 	return lease.Open(url, lease.Options{Logger: slog.New(slog.DiscardHandler)})
@@ -39,23 +25,6 @@ func heap() int64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc + m.StackInuse)
-}
-
-// page is memory that the processes of a measurement share. The function removes it.
-func page() (p *proc.Page, path string, remove func(), err error) {
-	dir, err := os.MkdirTemp("", "passbuddy-scale-")
-	if err != nil {
-		return nil, "", nil, err
-	}
-	path = filepath.Join(dir, "page")
-	if p, err = proc.NewPage(path); err != nil {
-		_ = os.RemoveAll(dir)
-		return nil, "", nil, err
-	}
-	return p, path, func() {
-		_ = p.Close()
-		_ = os.RemoveAll(dir)
-	}, nil
 }
 
 // A bout is one measurement: a server, children, and what the server has done.

@@ -40,9 +40,9 @@ var tables = []struct {
 
 func main() {
 	proc.RunIfChild(map[string]func(*proc.Child, json.RawMessage) error{
-		"waiters": child(waitersChild),
-		"names":   child(namesChild),
-		"leases":  child(leasesChild),
+		"waiters": proc.Kind(waitersChild),
+		"names":   proc.Kind(namesChild),
+		"leases":  proc.Kind(leasesChild),
 	})
 	quick := flag.Bool("quick", false, "small numbers: to see that it works")
 	only := flag.String("only", "", "only these tables: waiters, names, leases, capacity")

@@ -50,7 +50,7 @@ func measureWaiters(ctx context.Context, quick bool) (*table, error) {
 }
 
 func measureWaitersOf(ctx context.Context, t *table, callers, processes int, quick bool) error {
-	shared, path, remove, err := page()
+	shared, path, remove, err := proc.TempPage()
 	if err != nil {
 		return err
 	}

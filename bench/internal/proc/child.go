@@ -105,3 +105,14 @@ func (c *Child) Ready() (Window, error) {
 	SleepUntil(w.Start)
 	return w, nil
 }
+
+// Kind is work for RunIfChild whose arguments are a T.
+func Kind[T any](work func(*Child, T) error) func(*Child, json.RawMessage) error {
+	return func(c *Child, raw json.RawMessage) error {
+		var args T
+		if err := json.Unmarshal(raw, &args); err != nil {
+			return err
+		}
+		return work(c, args)
+	}
+}

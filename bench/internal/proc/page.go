@@ -3,6 +3,7 @@ package proc
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync/atomic"
 	"unsafe"
 
@@ -23,6 +24,23 @@ func NewPage(path string) (*Page, error) {
 		return nil, err
 	}
 	return OpenPage(path)
+}
+
+// TempPage makes a page in a directory of its own, for the children of one measurement. remove takes both away.
+func TempPage() (page *Page, path string, remove func(), err error) {
+	dir, err := os.MkdirTemp("", "passbuddy-bench-")
+	if err != nil {
+		return nil, "", nil, err
+	}
+	path = filepath.Join(dir, "page")
+	if page, err = NewPage(path); err != nil {
+		_ = os.RemoveAll(dir)
+		return nil, "", nil, err
+	}
+	return page, path, func() {
+		_ = page.Close()
+		_ = os.RemoveAll(dir)
+	}, nil
 }
 
 // OpenPage maps the page that another process made.

@@ -3,8 +3,6 @@ package workload
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/eqworks/passbuddy/bench/contender"
@@ -112,23 +110,6 @@ func watch(page *proc.Page, capacity int, stop proc.Instant) *stats.Watch {
 	}
 }
 
-// sharedPage makes a page for the children of one measurement. The function removes it.
-func sharedPage() (page *proc.Page, path string, remove func(), err error) {
-	dir, err := os.MkdirTemp("", "passbuddy-bench-")
-	if err != nil {
-		return nil, "", nil, err
-	}
-	path = filepath.Join(dir, "page")
-	if page, err = proc.NewPage(path); err != nil {
-		_ = os.RemoveAll(dir)
-		return nil, "", nil, err
-	}
-	return page, path, func() {
-		_ = page.Close()
-		_ = os.RemoveAll(dir)
-	}, nil
-}
-
 // A ViolationError says that more callers held permits than there are.
 type ViolationError struct{ Held, Capacity int64 }
 
@@ -152,7 +133,7 @@ func measureContended(ctx context.Context, b *Bench, c contender.Contender, perm
 		return nil, err
 	}
 	defer server.Close(b.Mark)
-	page, path, remove, err := sharedPage()
+	page, path, remove, err := proc.TempPage()
 	if err != nil {
 		return nil, err
 	}

@@ -63,7 +63,7 @@ func measureHandover(ctx context.Context, b *Bench, c contender.Contender, busy 
 		return nil, err
 	}
 	defer server.Close(b.Mark)
-	page, path, remove, err := sharedPage()
+	page, path, remove, err := proc.TempPage()
 	if err != nil {
 		return nil, err
 	}

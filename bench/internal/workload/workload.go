@@ -127,24 +127,13 @@ func All(b *Bench) []Workload {
 // Children are the kinds of work that child processes do, for proc.RunIfChild.
 func Children() map[string]func(*proc.Child, json.RawMessage) error {
 	return map[string]func(*proc.Child, json.RawMessage) error{
-		"uncontended": child(uncontendedChild),
-		"contended":   child(contendedChild),
-		"handover":    child(handoverChild),
-		"held":        child(heldChild),
-		"loss":        child(lossChild),
-		"limit":       child(limitChild),
-		"takeover":    child(takeoverChild),
-	}
-}
-
-// child unpacks the arguments.
-func child[T any](work func(*proc.Child, T) error) func(*proc.Child, json.RawMessage) error {
-	return func(c *proc.Child, raw json.RawMessage) error {
-		var args T
-		if err := json.Unmarshal(raw, &args); err != nil {
-			return err
-		}
-		return work(c, args)
+		"uncontended": proc.Kind(uncontendedChild),
+		"contended":   proc.Kind(contendedChild),
+		"handover":    proc.Kind(handoverChild),
+		"held":        proc.Kind(heldChild),
+		"loss":        proc.Kind(lossChild),
+		"limit":       proc.Kind(limitChild),
+		"takeover":    proc.Kind(takeoverChild),
 	}
 }
 

@@ -145,7 +145,7 @@ func TestWorkSentAgainMustBeTheSame(t *testing.T) {
 }
 
 func TestViolationIsAnErrorOfItsOwn(t *testing.T) {
-	page, _, remove, err := sharedPage()
+	page, _, remove, err := proc.TempPage()
 	if err != nil {
 		t.Fatal(err)
 	}
