@@ -68,10 +68,21 @@ func BenchmarkAcquireRelease(b *testing.B) {
 	client := openedClient(b, redistest.Start(b))
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	onTheWire := func() int64 { // bytes that the server has read and written
+		return infoOf(b, client, "stats", "total_net_input_bytes") + infoOf(b, client, "stats", "total_net_output_bytes")
+	}
+	measured := func(b *testing.B, n int, op func(caller int) error) {
+		question, before := onTheWire(), onTheWire()
+		question = before - question // what it costs to ask
+		b.ReportAllocs()
+		b.ResetTimer()
+		callers(b, n, op)
+		b.StopTimer()
+		b.ReportMetric(float64(onTheWire()-before-question)/float64(b.N), "wire-B/op")
+	}
 	for _, n := range []int{1, 16, 256} {
 		b.Run(fmt.Sprintf("plain/callers=%d", n), func(b *testing.B) {
-			b.ReportAllocs()
-			callers(b, n, func(i int) error {
+			measured(b, n, func(i int) error {
 				return plainPair(ctx, client, fmt.Sprintf("plain-%d", i), fmt.Sprintf("id-%d", i), 1)
 			})
 		})
@@ -97,9 +108,7 @@ func BenchmarkAcquireRelease(b *testing.B) {
 						b.Fatal(err)
 					}
 				}
-				b.ReportAllocs()
-				b.ResetTimer()
-				callers(b, n, pair(ctx, sems))
+				measured(b, n, pair(ctx, sems))
 			})
 		}
 		run("lease", ctx, n, 1)
