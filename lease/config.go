@@ -35,15 +35,16 @@ type Config struct {
 	// MaxHold bounds how long a lease is held: then its contexts end, and it is no longer renewed. No
 	// bound by default.
 	MaxHold time.Duration
-	// Strict has an acquire fail with ErrDisagreement while a lease is held, or a request waits, of a process that declares
-	// another Capacity or TTL, as far as Redis knows: it keeps what the latest grant was declared with, until nobody holds
+	// Strict has an acquire fail with ErrDisagreement while a process that declares another Capacity or TTL holds a lease, or
+	// waits, as far as Redis knows: it keeps what the latest grant was declared with, until nobody holds
 	// or waits any more. So a single process with another Config makes the strict ones fail for as long as that. An acquire
 	// that waits is told at its next poll, unless it is served before that. A Config that this process used before counts as
 	// another. An operator's Resize or Pause sets the capacity for all, and ends a disagreement. Without Strict each process
 	// goes by its own Config, and a disagreement is logged.
 	Strict bool
-	// Handover is for how long after Redis gave a permit it may pass from one caller of this process to
-	// the next without asking Redis, while other processes wait. 5 ms by default; negative: never.
+	// Handover is for how long after Redis gave a permit it may pass from one caller of this process to the next without
+	// asking Redis, whoever waits elsewhere. A caller counts from its Acquire on, before Redis has answered it. 5 ms by
+	// default; negative: never.
 	Handover time.Duration
 	// Slots gives each lease numbers of its own: as many as it weighs, from 0 to Capacity − 1, the smallest that are free.
 	// No two live leases of the semaphore have the same, as long as all processes set Slots: "which of the eight GPUs is

@@ -72,8 +72,8 @@ func (p *Permit) Acquire(ctx context.Context) error {
 // and may be called again. The permit stays taken until Release.
 //
 // It waits as Acquire does, and not at all when the permit is held. While a Release waits for the users,
-// a new one waits until the permit is given back; one with a context of a present user belongs to that
-// and gets in. On an error the context is ctx and done does nothing.
+// a new one waits until the permit is given back. Where ctx is derived from the context of a present user, the call
+// belongs to that user and does not wait. On an error the context is ctx and done does nothing.
 func (p *Permit) Use(ctx context.Context) (_ context.Context, done context.CancelFunc, err error) {
 	return p.use(ctx, nil)
 }
