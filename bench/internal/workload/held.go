@@ -55,12 +55,12 @@ func held(b *Bench) Workload {
 			who, _ := contender.Find(key)
 			switch {
 			case !who.Renews:
-				heldCase.Remarks[key] = "does not renew by itself"
+				heldCase.Remarks[key] = "does not renew"
 			case who.LockOnly && c.names == 1:
 				heldCase.Remarks[key] = "a lock: one lease of a name only"
 			case key == "rueidislock" && c.leases == many:
 				// Without NOLOOP each renewal is an event that has it renew again: 10,000 are not ready in time.
-				heldCase.Remarks[key] = "measured with fewer leases only"
+				heldCase.Remarks[key] = "fewer leases only"
 			default:
 				heldCase.Contenders = append(heldCase.Contenders, key)
 			}

@@ -46,7 +46,7 @@ func takeover(b *Bench) Workload {
 		},
 		Contenders: []string{"passbuddy", "setnx", "sortedset", "rueidislock-1", "rueidislock", "redsync", "redislock"},
 	}
-	c.Remarks["blpop"] = "never: its permits do not expire"
+	c.Remarks["blpop"] = "never: no expiry"
 	if b.URL != "" {
 		c.Skip = "it needs servers of its own"
 	}
