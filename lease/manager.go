@@ -72,7 +72,8 @@ type Manager struct {
 // New makes a manager on a client of the caller's, which stays the caller's to close. It does no I/O.
 // A client whose ContextTimeoutEnabled is off is used as it is: attempts are given up in time all the
 // same, but each may occupy a connection and a goroutine for as long as the client's own timeouts last.
-// A hook of the client may read a command only until it returns: the arguments are used again.
+// A hook of the client, and a client that wraps another, may read a command only until they return: the arguments are used
+// again.
 func New(client redis.UniversalClient, opts Options) (*Manager, error) {
 	if isNil(client) {
 		return nil, &OptionError{"client", "nil", "pass a go-redis client, or use Open with a URL"}

@@ -71,4 +71,8 @@ var edgeMutants = []mutant{
 		edit{batchGo, "s.learnLate(now, batch)", "_ = batch"}),
 	mutant{name: "a pipeline that is repeated holds up renewals", pkg: "./internal/transport", run: "RenewalsLead",
 		edits: []edit{{pipelineGo, "(c.Verb == protocol.Renew) == renewals", "renewals"}}},
+	mutant{name: "a hook that panics takes a pipeline away", pkg: "./internal/transport", run: "AHookThatPanics",
+		edits: []edit{{pipelineGo, "			p.panicked()\n", "			_ = ended\n"}}},
+	mutant{name: "a hook that panics leaves a round given up", pkg: "./internal/transport", run: "AHookThatPanics",
+		edits: []edit{{pipelineGo, "		t.abandoned--\n	} else {\n", "	} else {\n"}}},
 }

@@ -246,6 +246,7 @@ const (
 	setDate
 	otherClock
 	veryFar
+	forbid
 	hardKinds
 )
 
@@ -301,5 +302,9 @@ func (c *chaos) hard(d time.Duration) {
 		c.takeOver(c.anyStep())
 	case veryFar:
 		c.farAway(c.fleet.shortestTTL())
+	case forbid: // somebody takes the permission away for the command that grants and renews
+		n.SetForbidden("ZADD")
+		time.Sleep(d)
+		n.SetForbidden("")
 	}
 }

@@ -46,8 +46,12 @@ func (r *room) reset() {
 	const most = 1 << 14
 	clear(r.args)
 	clear(r.commands)
-	if r.args, r.commands = r.args[:0], r.commands[:0]; cap(r.args) > most {
+	r.args, r.commands = r.args[:0], r.commands[:0]
+	if cap(r.args) > most {
 		r.args = nil
+	}
+	if cap(r.commands) > most {
+		r.commands = nil
 	}
 }
 
@@ -88,6 +92,7 @@ func execute(ctx context.Context, client processor, pipe redis.Pipeliner, reques
 		if len(requests) == 1 && requests[0].zrem == nil && replicas == nil {
 			_ = client.Process(ctx, requests[0].cmd)
 		} else {
+			clear(room.commands) // of the pass before
 			room.commands = room.commands[:0]
 			for i := range requests {
 				r := &requests[i]

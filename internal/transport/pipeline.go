@@ -59,6 +59,12 @@ func (t *Transport) newPipeline() *pipeline {
 func (p *pipeline) run(once bool) {
 	t := p.transport
 	defer t.running.Done()
+	ended := false
+	defer func() {
+		if !ended {
+			p.panicked()
+		}
+	}()
 	for first := true; ; first = false {
 		if !once {
 			// The callers that the last replies woke run first: what they ask for goes along. Without
@@ -72,6 +78,7 @@ func (p *pipeline) run(once bool) {
 			p.abandoned = false
 			if t.underWay >= maxPipelines {
 				t.mu.Unlock()
+				ended = true
 				return
 			}
 			t.underWay++
@@ -81,11 +88,13 @@ func (p *pipeline) run(once bool) {
 			t.underWay--
 			t.idle = append(t.idle, p)
 			t.mu.Unlock()
+			ended = true
 			return
 		}
 		if once && !first {
 			t.running.Add(1)
 			t.mu.Unlock()
+			ended = true
 			go p.run(false)
 			return
 		}
@@ -93,6 +102,23 @@ func (p *pipeline) run(once bool) {
 		t.ready = slices.Delete(t.ready, 0, n)
 		t.mu.Unlock()
 		p.carry(once)
+	}
+}
+
+// panicked takes p off what is under way. A hook of the client's has panicked, and a caller that carries its own batch may
+// recover. Nobody uses p again; its batch has no answer, and the state gives it up when its time is over.
+func (p *pipeline) panicked() {
+	t := p.transport
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p.round++
+	if p.abandoned {
+		t.abandoned--
+	} else {
+		t.underWay--
+	}
+	if len(t.ready) > 0 && !t.closed && t.underWay < maxPipelines {
+		go t.pipelineLocked().run(false)
 	}
 }
 
@@ -246,8 +272,8 @@ func (p *pipeline) keepLeft() {
 func (p *pipeline) execute(ctx context.Context, entries []entry) {
 	if len(p.requests) > 1 && slices.ContainsFunc(entries, func(e entry) bool { return e.batch.Renews > 0 }) {
 		if conn := idleConn(p.transport.client); conn != nil {
+			defer conn.Close() // it goes back to its pool
 			execute(ctx, conn, conn.Pipeline(), p.requests, nil, &p.room)
-			_ = conn.Close() // it goes back to its pool
 			return
 		}
 	}

@@ -30,15 +30,60 @@ func TestRenewalsLeadAPipeline(t *testing.T) {
 	}
 }
 
+// A caller may carry its own batch, and recover from a panic in a hook of its client. The next one is carried as ever.
+func TestAHookThatPanicsTakesNothingAway(t *testing.T) {
+	client := redis.NewClient(&redis.Options{})
+	defer client.Close()
+	client.AddHook(panics{})
+	transport := New(t.Context(), client)
+	s := &oneBatch{batch: &protocol.Batch{Patience: time.Second, Calls: []protocol.Call{{Verb: protocol.Release}}}}
+	for _, gaveUp := range []bool{false, true} {
+		func() {
+			defer func() {
+				if r := recover(); r != "a hook" {
+					t.Errorf("recovered %v", r)
+				}
+			}()
+			s.depart = func(r Round) {
+				if gaveUp { // meanwhile
+					transport.GiveUp(r)
+				}
+			}
+			transport.Send(s, true)
+		}()
+		if !transport.Quiet() {
+			t.Errorf("given up %v: something is under way for ever", gaveUp)
+		}
+	}
+	transport.Wait()
+}
+
+// panics is a hook.
+type panics struct{}
+
+func (panics) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (panics) ProcessHook(redis.ProcessHook) redis.ProcessHook {
+	return func(context.Context, redis.Cmder) error { panic("a hook") }
+}
+func (panics) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(context.Context, []redis.Cmder) error { panic("a hook") }
+}
+
 // oneBatch is a sender of one batch.
 type oneBatch struct {
 	batch   *protocol.Batch
+	depart  func(Round) // nil: nothing
 	arrived chan struct{}
 }
 
 func (s *oneBatch) Keys() *scripts.Keys { return scripts.KeysOf("p", "gpu", time.Second, 1) }
 
-func (s *oneBatch) Depart(Round) *protocol.Batch { return s.batch }
+func (s *oneBatch) Depart(r Round) *protocol.Batch {
+	if s.depart != nil {
+		s.depart(r)
+	}
+	return s.batch
+}
 
 func (s *oneBatch) Arrive(*protocol.Batch, *Server) { close(s.arrived) }
 

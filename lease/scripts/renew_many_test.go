@@ -153,6 +153,21 @@ func TestRenewManyRevivesNothingThatItMayNotRemove(t *testing.T) {
 	}
 }
 
+// Nothing counts as renewed that could not be raised: here the permission has been taken away, after leases began.
+func TestRenewManyTakesNoErrorForARenewal(t *testing.T) {
+	s := newScriptTest(t, redistest.Start(t).Client(t))
+	s.putOf("a", my(1), in(2*second))
+	s.putOf("b", my(1), in(2*second))
+	s.putOf("b", my(2), in(2*second))
+	if err := s.client.Do(context.Background(), "acl", "setuser", "default", "-zadd").Err(); err != nil {
+		t.Fatal(err)
+	}
+	r := s.renewMany(10*second, []string{"a", "b"}, []any{my(1)}, []any{my(1), my(2)})
+	if !slices.Equal(r.Left, []int64{1, 2}) || s.of("a", my(1)) > in(2*second) {
+		t.Errorf("%+v, an expiry of %d", r, s.of("a", my(1)))
+	}
+}
+
 func TestRenewManyTakesAsMuchAsACallMayHave(t *testing.T) {
 	onEach(t, func(s *scriptTest) {
 		var names []string

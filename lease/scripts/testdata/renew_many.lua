@@ -46,8 +46,9 @@ local call = redis.pcall -- which returns an error: one semaphore's harms no oth
 -- Raises what the arguments first to last are of a semaphore, and returns whether all of it is there, at least as high.
 local function renew(holders, first, last)
   if first == last and weightOf(ARGV[first]) == 1 then -- the usual case
-    return call('ZADD', holders, 'XX', 'GT', 'CH', score, ARGV[first]) == 1
-      or type(call('ZSCORE', holders, ARGV[first])) == 'string' -- it lies ahead
+    local raised = call('ZADD', holders, 'XX', 'GT', 'CH', score, ARGV[first])
+    return raised == 1
+      or raised == 0 and type(call('ZSCORE', holders, ARGV[first])) == 'string' -- it lies ahead
   end
   local members, pairsOf = {}, {}
   for n = first, last do
