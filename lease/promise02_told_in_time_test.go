@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -171,4 +172,25 @@ func strikeForGood(t *testing.T, fault string, server *redistest.Server, group [
 		late = append(late, at.Sub(end))
 	}
 	return late
+}
+
+// Somebody takes the permission to renew away from a process, which renews both of its leases in one call.
+func TestPromise2TheHolderMayNotRenewAnyMore(t *testing.T) {
+	inBubble(t, func(w *world) {
+		m, host := w.process("holder")
+		l := w.acquire(w.semaphore(m, 1))
+		other := w.acquire(w.semaphore(m, 1, func(c *lease.Config) { c.Name = "other" }))
+		time.Sleep(worldTTL / 2) // the first renewal of each goes alone
+		host.Deny("ZADD")
+		next, _ := w.process("next")
+		w.acquire(w.semaphore(next, 1))
+		if l.Valid() {
+			t.Errorf("somebody else has the permit, and its holder trusts it for another %v", time.Until(l.TrustedUntil()))
+		}
+		for _, l := range []*lease.Lease{l, other} {
+			if err := l.Err(); !errors.Is(err, lease.ErrLost) || !strings.Contains(err.Error(), "NOPERM") {
+				t.Errorf("Err = %v", err)
+			}
+		}
+	})
 }

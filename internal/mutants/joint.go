@@ -26,7 +26,7 @@ var jointMutants = []mutant{
 		edit{renewManyLua, "\n      or raised == 0 and type(call('ZSCORE', holders, ARGV[first])) == 'string' -- it lies ahead", ""}),
 	script("a renewal of many takes an error for a renewal", "RenewMany",
 		edit{renewManyLua, "or raised == 0 and type", "or type"}),
-	fleet("a renewal of many takes an error for a renewal, in a fleet",
+	unit("a renewal of many takes an error for a renewal, and its holder is not told", "MayNotRenewAnyMore",
 		edit{renewManyLua, "or raised == 0 and type", "or type"}),
 	script("a cut reply to a renewal of many is taken", "AnsweredWrongly",
 		edit{repliesGo, " || int64(len(reply)-2) != reply[1]", ""}),

@@ -246,7 +246,7 @@ const (
 	setDate
 	otherClock
 	veryFar
-	forbid
+	deny
 	hardKinds
 )
 
@@ -302,9 +302,10 @@ func (c *chaos) hard(d time.Duration) {
 		c.takeOver(c.anyStep())
 	case veryFar:
 		c.farAway(c.fleet.shortestTTL())
-	case forbid: // somebody takes the permission away for the command that grants and renews
-		n.SetForbidden("ZADD")
+	case deny: // somebody takes the permission for what grants and renews away from a process
+		host := c.process().host
+		before := host.DenyToo("ZADD")
 		time.Sleep(d)
-		n.SetForbidden("")
+		host.Deny(before...)
 	}
 }

@@ -72,9 +72,8 @@ type Network struct {
 	scripts                 *interpreter
 	onCommand               []func(host string, now time.Time, cmd []string)
 	onPublish               []func(channel, message string)
-	calling                 *Host  // whose request is being executed
-	forbidden               string // the command that nobody may run; "": all are permitted
-	dispatched              int    // commands that it ran so far, itself and those of its script
+	calling                 *Host // whose request is being executed
+	dispatched              int   // commands that it ran so far, itself and those of its script
 }
 
 // NewNetwork makes an empty server that everybody can reach, at once and

@@ -132,6 +132,15 @@ func (h *Host) Options() *redis.Options {
 // run them. The next call takes the place of this.
 func (h *Host) Deny(commands ...string) { h.denied.Store(&commands) }
 
+// DenyToo has the server refuse another command, and returns what it refused before, for Deny.
+func (h *Host) DenyToo(command string) (before []string) {
+	if denied := h.denied.Load(); denied != nil {
+		before = *denied
+	}
+	h.Deny(append(slices.Clone(before), command)...)
+	return before
+}
+
 func (h *Host) mayRun(command string) bool {
 	denied := h.denied.Load()
 	return denied == nil || !slices.Contains(*denied, command)

@@ -38,7 +38,7 @@ func (n *Network) OnPublish(f func(channel, message string)) {
 // before is called before each command, those inside scripts included, and reports whether it answered it.
 func (n *Network) before(p *server.Peer, cmd string, args ...string) bool {
 	n.dispatched++
-	if n.calling != nil && !n.calling.mayRun(cmd) || n.forbidden != "" && strings.EqualFold(cmd, n.forbidden) {
+	if n.calling != nil && !n.calling.mayRun(cmd) {
 		p.WriteError("NOPERM this user has no permissions to run the '" + strings.ToLower(cmd) + "' command")
 		return true
 	}
@@ -138,13 +138,6 @@ func (n *Network) SetMemoryFull(full bool) {
 	n.exec.Lock()
 	defer n.exec.Unlock()
 	n.scripts.full = full
-}
-
-// SetForbidden has nobody be permitted to run one command, in scripts neither; "": all are permitted.
-func (n *Network) SetForbidden(command string) {
-	n.exec.Lock()
-	defer n.exec.Unlock()
-	n.forbidden = command
 }
 
 // FlushScripts makes the server forget all scripts, so that EVALSHA answers
