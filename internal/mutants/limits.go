@@ -48,7 +48,7 @@ var limitMutants = []mutant{
 		edit{"internal/protocol/asking.go", "		c.Callers = allHavePlaces", "		c.Callers = s.Waiting.Len"}),
 	script("a waiter's longer TTL is not known", "LongerTTL",
 		edit{acquire, "if added > 0 or flags % 2 == 1 then", "if added > 0 then"}),
-	rare("what is held is renewed by a TTL that Redis does not know, in a fleet",
+	fleet("what is held is renewed by a TTL that Redis does not know, in a fleet",
 		edit{stateGo, "if cfg.TTL > s.Config.TTL && !s.Idle() {", "if false {"}),
 	unit("an operator's tool declares a capacity of its own", "OperatorsNeed",
 		edit{"lease/inspect.go", "			state.Capacity = int(r.OtherCapacity)\n", ""}),
