@@ -89,6 +89,6 @@ var jointMutants = []mutant{
 		edit{batchGo, "	batch := s.Batch\n	s.Batch = nil\n	s.troubled(now)\n", "	batch := s.Batch\n	s.Batch = nil\n	defer func() { s.Spare = batch }()\n	s.troubled(now)\n"},
 		edit{driverGo, "	d.state.Spare = batches.Get().(*protocol.Batch)\n", "	if d.state.Spare == nil {\n		d.state.Spare = batches.Get().(*protocol.Batch)\n	}\n"}),
 	joined("what an exchange has sent is sent again with the next", "Joint",
-		edit{call, "	if r.args, r.commands = r.args[:0], r.commands[:0]; cap(r.args) > most {\n", "	if r.args = r.args[:0]; cap(r.args) > most {\n"},
-		edit{call, "			room.commands = room.commands[:0]\n", ""}),
+		edit{call, "	clear(r.commands)\n	r.args, r.commands = r.args[:0], r.commands[:0]\n", "	r.args = r.args[:0]\n"},
+		edit{call, "			clear(room.commands) // of the pass before\n			room.commands = room.commands[:0]\n", ""}),
 }
