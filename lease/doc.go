@@ -65,8 +65,8 @@
 // capacity. A context is cancelled before Redis gives its permit away, also when Redis hangs, when a connection takes
 // data and never answers, and when a call of the client never returns. Trouble shorter than a third of the
 // TTL costs no lease. A lost lease never comes back. Err and context.Cause always have a reason. Nothing
-// leaks: a cancelled acquire or a lost reply may leave a permit in Redis; the process gives it back with one of its next calls, and
-// if none gets through, it expires after one TTL.
+// leaks: a cancelled acquire or a lost reply may leave a permit in Redis; the process gives it back with one of its next
+// calls, and if none gets through, it expires after one TTL.
 //
 // # Not promised
 //
@@ -90,11 +90,11 @@
 // shortens every window on that server by the step, once, and renews all permits at once. So a step that leaves time
 // for one renewal costs no lease, and a step that is shorter than the Margin breaks nothing, even before it is found.
 // Between a longer step and the next answer, Redis may give away a permit that is still trusted. The same holds where
-// another node of a Cluster, or a replica, takes over with another clock. After a step back, what is in Redis lasts for longer by
-// as much. Where a process crashes, the first caller that finds no room, or finds a waiter of the crashed process at the head of
-// the queue, shortens them: the permits and the waiters of the crashed process then last for at most the longest TTL that any
-// process has declared since the semaphore was last empty. [Semaphore.Inspect] shows what is there. Expiries that PassBuddy for Node has written are
-// left as they are. When this machine's wall clock jumps ahead, leases can be lost; when it jumps back, none is.
+// another node of a Cluster, or a replica, takes over with another clock. After a step back, what is in Redis lasts for
+// longer by as much. Where a process crashes, the first caller that finds no room, or finds a waiter of the crashed process
+// at the head of the queue, shortens them: the permits and the waiters of the crashed process then last for at most the
+// longest TTL that any process has declared since the semaphore was last empty. [Semaphore.Inspect] shows what is there.
+// Expiries that PassBuddy for Node has written are left as they are. When this machine's wall clock jumps ahead, leases can be lost; when it jumps back, none is.
 //
 // # Pausing and suspending
 //
@@ -110,8 +110,9 @@
 //
 // # Waiting
 //
-// Redis keeps the waiters of the whole fleet in a queue, in order of arrival. When a release, or
-// whatever else, has freed a permit, a script gives it to the head of the queue and notifies that waiter's process (PUBLISH). That process computes the trust window from the latest call that was answered. Notifications may be lost:
+// Redis keeps the waiters of the whole fleet in a queue, in order of arrival. When a release, or whatever else,
+// has freed a permit, a script gives it to the head of the queue and notifies that waiter's process (PUBLISH). That process
+// computes the trust window from the latest call that was answered. Notifications may be lost:
 // each process with waiters polls at every RetryInterval and just after the first permit's expiry, in one call for all
 // of them, which also says that they are alive. A process puts only as many of its callers into the queue as the
 // capacity could serve at once, and one more. For the time Config.Handover after a grant, the callers of one process may hand the
@@ -180,8 +181,8 @@
 // among them. Each sends its own version of the scripts; no version replaces another. Where their
 // Configs differ, each goes by its own:
 //
-//   - Capacity: an acquire of a process is granted while fewer permits are held than its own Config says. The permits of all live
-//     contexts together never exceed the largest capacity that any process used since the oldest of them was acquired.
+//   - Capacity: an acquire of a process is granted while fewer permits are held than its own Config says. The permits of
+//     all live contexts together never exceed the largest capacity that any process used since the oldest of them was acquired.
 //     A smaller capacity is in force when the last old process is gone and its leases have ended.
 //   - TTL and Margin: the holder's own apply to its permit; no other process shortens it.
 //   - Prefix and Name must be the same: others are another semaphore.

@@ -122,7 +122,8 @@ func redact(rawURL string) string {
 
 // Ping reports whether the manager can work: Redis is reachable, it is new enough, and its user may run
 // the scripts and what they call. It takes, renews and releases a permit of a semaphore named "#ping",
-// whose fencing token stays for a day. On a Cluster that tries the one slot of this name, and Ping pings every master. It warns in the log when Redis may evict keys.
+// whose fencing token stays for a day. On a Cluster it does so on the node that has this name, and pings every master. It
+// warns in the log when Redis may evict keys.
 // It waits until ctx ends, and for five seconds where ctx has no deadline. It returns a *RedisError.
 func (m *Manager) Ping(ctx context.Context) error {
 	if _, bounded := ctx.Deadline(); !bounded {

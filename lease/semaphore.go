@@ -147,10 +147,10 @@ func MaxHold(d time.Duration) AcquireOption {
 // end the lease too, when it fires: to bound the wait, use MaxWait.
 //
 // It waits until a permit is free, the wait is used up (ErrAtCapacity, a *CapacityError), ctx ends (its
-// error and its cause), or the manager is shut down (ErrClosed). A caller that Redis has
-// never answered fails with a *RedisError after three attempts without an answer, or at once when an error will not pass
-// by itself. One that Redis has answered goes on waiting through an outage, all but errors that no retry can mend. Whatever it returns,
-// a permit that Redis may have granted meanwhile goes back by itself.
+// error and its cause), or the manager is shut down (ErrClosed). A caller that
+// Redis has never answered fails with a *RedisError after three attempts without an answer, or at once when an error will
+// not pass by itself. One that Redis has answered goes on waiting through an outage; only an error that no retry can mend
+// ends its wait. Whatever it returns, a permit that Redis may have granted meanwhile goes back by itself.
 //
 // The lease's context is derived from ctx. Safe for concurrent use.
 //
