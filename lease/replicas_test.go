@@ -149,18 +149,7 @@ func withReplica(t testing.TB) (server, replica *redistest.Server) {
 	server = redistest.Start(t, "--repl-diskless-sync-delay", "0")
 	_, port, _ := net.SplitHostPort(server.Addr())
 	replica = redistest.Start(t, "--replicaof", "127.0.0.1", port)
-	conn := server.Client(t).Conn()
-	defer conn.Close()
-	redistest.Eventually(t, "a write has reached the replica", func(ctx context.Context) error {
-		if err := conn.Set(ctx, "written", 1, time.Second).Err(); err != nil {
-			return err
-		}
-		n, err := conn.Wait(ctx, 1, 100*time.Millisecond).Result()
-		if err == nil && n == 0 {
-			err = errors.New("not yet")
-		}
-		return err
-	})
+	replica.AwaitStream(server)
 	return server, replica
 }
 

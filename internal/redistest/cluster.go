@@ -2,7 +2,6 @@ package redistest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -126,22 +125,7 @@ func (c *Cluster) AddReplica(t testing.TB, of *Server) *Server {
 	eventually(t, "the replica knows the cluster", func(ctx context.Context) error {
 		return clusterShows(ctx, client, "cluster_state:ok", "cluster_slots_ok:"+strconv.Itoa(clusterSlots))
 	})
-	conn := master.Conn()
-	defer conn.Close()
-	eventually(t, "a write has reached the replica", func(ctx context.Context) error {
-		err := errors.New("MOVED")
-		for i := 0; err != nil && strings.HasPrefix(err.Error(), "MOVED"); i++ {
-			err = conn.Set(ctx, "written-"+strconv.Itoa(i), 1, time.Second).Err()
-		}
-		if err != nil {
-			return err
-		}
-		n, err := conn.Wait(ctx, 1, 100*time.Millisecond).Result()
-		if err == nil && n == 0 {
-			err = errors.New("not yet")
-		}
-		return err
-	})
+	replica.AwaitStream(of)
 	return replica
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
+	"time"
 )
 
 // StopFollowing has the replica s lag behind its master, from which it gets nothing any more, until it follows again. It
@@ -38,6 +40,26 @@ func (s *Server) follow(user, password string) {
 			s.t.Fatalf("redistest: %s: %v", name, err)
 		}
 	}
+}
+
+// AwaitStream returns when the master sends its writes to its only replica s, and s applies them. That the link is up does
+// not say so, and neither does WAIT for a write that was in the copy: for up to a second after a replica has loaded its copy
+// the master sends it nothing more. In that second a failover loses every write, and no replica acknowledges any.
+func (s *Server) AwaitStream(master *Server) {
+	s.t.Helper()
+	client := master.Client(s.t)
+	eventually(s.t, "the replica has its copy", func(ctx context.Context) error {
+		of, err := showsReplication(ctx, client)
+		if err == nil && !strings.Contains(of["slave0"], "state=online") {
+			err = fmt.Errorf("the master shows %v", of)
+		}
+		return err
+	})
+	// A WAIT for more replicas than there are makes the master ask its replica in the stream, and writes no key.
+	if err := client.Wait(s.t.Context(), 2, time.Millisecond).Err(); err != nil {
+		s.t.Fatalf("redistest: WAIT: %v", err)
+	}
+	s.AwaitReplication(master)
 }
 
 // AwaitReplication returns when the replica s has all that the master had carried out before the call. It compares how far

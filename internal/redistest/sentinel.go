@@ -42,7 +42,7 @@ func StartSentinel(t testing.TB) *SentinelSet {
 	replica := Start(t, "--repl-diskless-sync-delay", "0", "--replicaof", "127.0.0.1", strconv.Itoa(master.port))
 	set := &SentinelSet{MasterName: "mymaster", t: t, data: []*Server{master, replica}}
 
-	set.awaitStream(master, replica)
+	replica.AwaitStream(master)
 	for range sentinels {
 		set.startSentinel(master)
 	}
@@ -52,27 +52,6 @@ func StartSentinel(t testing.TB) *SentinelSet {
 		})
 	}
 	return set
-}
-
-// awaitStream returns when a write of the master has reached the replica. That
-// the link is up does not say so: a replica has loaded its copy, and says that
-// the link is up, up to a second before the master sends it anything more. A
-// failover in that second loses everything.
-func (s *SentinelSet) awaitStream(master, replica *Server) {
-	s.t.Helper()
-	client := master.Client(s.t)
-	eventually(s.t, "the replica has its copy", func(ctx context.Context) error {
-		of, err := showsReplication(ctx, client)
-		if err == nil && !strings.Contains(of["slave0"], "state=online") {
-			err = fmt.Errorf("the master shows %v", of)
-		}
-		return err
-	})
-	// A message is replicated as a write is, and leaves nothing behind.
-	if err := client.Publish(s.t.Context(), "redistest", "").Err(); err != nil {
-		s.t.Fatalf("redistest: publish: %v", err)
-	}
-	replica.AwaitReplication(master)
 }
 
 // AwaitReplication returns when the replica has all that the master had
