@@ -32,6 +32,8 @@ var jointMutants = []mutant{
 		edit{repliesGo, " || int64(len(reply)-2) != reply[1]", ""}),
 	script("one semaphore's trouble is that of all that are renewed with it", "RenewMany",
 		edit{renewManyLua, "local call = redis.pcall", "local call = redis.call"}),
+	fleet("a renewal of many takes an error for a renewal, in a fleet",
+		edit{renewManyLua, "or raised == 0 and type", "or type"}),
 	fleet("a renewal of many revives what has expired, in a fleet",
 		edit{renewManyLua, "call('ZREMRANGEBYSCORE', KEYS[i], '-inf', past)", "0"}),
 	script("a renewal of many does not say what it has freed", "RenewMany",

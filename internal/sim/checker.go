@@ -18,15 +18,17 @@ type checker struct {
 	soon    time.Duration // how long a call takes to follow another, while all is well
 
 	mu            sync.Mutex
-	granted       map[string]grant // by id, when it was first seen in Redis
-	revoked       map[string]bool  // ids that an operator meant to revoke
-	verbs         map[string]verb  // by the script's name
-	said          []published      // by the command that is being executed
-	epochs        int              // how often Redis lost its data or its clock jumped
-	emptied       int              // the epoch since which it has its data
-	plain         bool             // no reply is cut off
-	clustered     bool             // the server moves on to other addresses
-	vague         time.Time        // until when a pipeline may take long all the same
+	steady        map[string]*steady // by key: of names that nobody else wants
+	granted       map[string]grant   // by id, when it was first seen in Redis
+	revoked       map[string]bool    // ids that an operator meant to revoke
+	verbs         map[string]verb    // by the script's name
+	said          []published        // by the command that is being executed
+	epochs        int                // how often Redis lost its data or its clock jumped
+	judgedIn      int                // the epoch of the command before
+	emptied       int                // the epoch since which it has its data
+	plain         bool               // no reply is cut off
+	clustered     bool               // the server moves on to other addresses
+	vague         time.Time          // until when a pipeline may take long all the same
 	commands      int
 	notifications int
 	garbage       int // how often others published
@@ -65,7 +67,7 @@ type limit struct {
 }
 
 func newChecker(n *Network, sems []semaphore) *checker {
-	c := &checker{network: n, granted: map[string]grant{}, revoked: map[string]bool{}, verbs: map[string]verb{}}
+	c := &checker{network: n, steady: map[string]*steady{}, granted: map[string]grant{}, revoked: map[string]bool{}, verbs: map[string]verb{}}
 	for _, s := range sems {
 		w := &watched{semaphore: s, waits: map[*wait]bool{}, tokens: map[int64]bool{}, owners: map[string]int64{}, since: map[string]time.Time{}}
 		w.limits = []limit{{time.Now(), s.largest()}}
@@ -107,6 +109,12 @@ func (c *checker) check(host string, now time.Time, cmd []string) {
 		w.queued(seen)
 		c.judgeLives(w, seen, now)
 	}
+	for _, s := range ran {
+		if x := c.steady[s.holders]; x != nil {
+			c.judgeSteady(s, x, now)
+		}
+	}
+	c.judgedIn = c.epochs
 	c.note(now, ran)
 	c.said = c.said[:0]
 }
@@ -186,6 +194,12 @@ func (c *checker) epoch(do func()) {
 	c.mu.Unlock()
 	do()
 	c.network.Resume()
+}
+
+func (c *checker) epochNow() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.epochs
 }
 
 // blur says that a trouble is over which may have held up a pipeline.

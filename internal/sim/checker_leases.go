@@ -116,6 +116,43 @@ func (c *checker) judgeLives(w *watched, seen view, now time.Time) {
 	}
 }
 
+// A steady lease is on a name that nobody else wants. It is judged whenever it is renewed.
+type steady struct {
+	life
+	expiry float64 // after the latest renewal, ms; 0: there was none, or another script ran after it
+}
+
+// holds enters a steady lease, in place of the one before it of the same name. It was asked for in that epoch.
+func (c *checker) holds(name string, p *process, l *lease.Lease, epoch int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.steady["passbuddy-"+name] = &steady{life: life{process: p, lease: l, grant: grant{epoch: epoch}}}
+}
+
+// judgeSteady judges what a renewal did to x: it revives no permit whose time is up, and the lease was not trusted for longer
+// than Redis keeps its permit.
+func (c *checker) judgeSteady(s *script, x *steady, now time.Time) {
+	if s.verb != "renew" { // who acquires the name anew may get the same id
+		x.expiry = 0
+		return
+	}
+	expiry, err := c.network.redis.ZScore(s.holders, x.lease.ID())
+	if err != nil || expiry == 0 || !contains(s.ids(), x.lease.ID()) {
+		return
+	}
+	server := now.Add(c.network.offset).UnixMicro()
+	if x.expiry > 0 && c.judgedIn == c.epochs && int64(x.expiry)*1000 <= server && int64(expiry)*1000 > server {
+		c.violateLocked("promise 4: renewing %s of %s revived it", x.lease.ID(), s.holders)
+	}
+	x.expiry = expiry
+	if x.grant.epoch != c.epochs || !x.process.runs() || !x.process.host.Knows(now) {
+		return
+	}
+	if over := x.lease.TrustedUntil().Sub(time.UnixMilli(int64(expiry)).Add(-c.network.offset)); over > 0 {
+		c.violateLocked("promise 2: lease %s of %s is trusted for %v longer than Redis keeps its permit", x.lease.ID(), s.holders, over)
+	}
+}
+
 // told reports whether the process of x can know the server's present clock: by an answer about w, or by one about
 // another semaphore of which it has held a lease since before the clock jumped, unless another node of a Cluster may
 // have taken over.

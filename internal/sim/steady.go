@@ -12,7 +12,7 @@ import (
 // server, the others must not learn again and again.
 const manyNames = 220
 
-// holdMany has p hold leases of many names until the end. Nobody else wants them. A few have the TTL of a semaphore that
+// holdMany has p hold leases of many names. Nobody else wants them. A few have the TTL of a semaphore that
 // the fleet shares: they are renewed in one call with leases that are lost, revoked and waited for.
 func (f *fleet) holdMany(p *process) {
 	for i := range manyNames {
@@ -24,7 +24,7 @@ func (f *fleet) holdMany(p *process) {
 		if err != nil {
 			panic(err)
 		}
-		f.callers.Go(func() { f.holdOne(p, sem) })
+		f.callers.Go(func() { f.hold(p, sem, ttl) })
 	}
 }
 
@@ -47,35 +47,46 @@ func (f *fleet) work() time.Duration {
 // holdsMany reports whether a process holds leases of many names.
 func (f *fleet) holdsMany() bool { return f.plan.Seed/2%2 == 0 }
 
-// holdHeavy has p hold leases of great weight until the end. Nobody else wants them.
+// holdHeavy has p hold leases of great weight. Nobody else wants them.
 func (f *fleet) holdHeavy(p *process) {
-	sem, err := p.manager.Semaphore(lease.Config{Name: p.name + "-heavy", Capacity: heavyLeases * heavyWeight, TTL: f.shortestTTL()})
+	ttl := f.shortestTTL()
+	sem, err := p.manager.Semaphore(lease.Config{Name: p.name + "-heavy", Capacity: heavyLeases * heavyWeight, TTL: ttl})
 	if err != nil {
 		panic(err)
 	}
 	for range heavyLeases {
-		f.callers.Go(func() { f.holdOne(p, sem, lease.Weight(heavyWeight)) })
+		f.callers.Go(func() { f.hold(p, sem, ttl, lease.Weight(heavyWeight)) })
 	}
 }
 
-// holdOne holds a lease until the end. In a gentle fleet it may not be lost.
-func (f *fleet) holdOne(p *process, sem *lease.Semaphore, opts ...lease.AcquireOption) {
-	var l *lease.Lease
-	for l == nil {
-		var err error
-		if l, err = sem.Acquire(f.stop, opts...); err != nil {
-			if f.stop.Err() != nil || errors.Is(err, lease.ErrClosed) {
-				return
+// hold holds leases until the end, in a gentle fleet a single one, which may not be lost. Elsewhere a lease that begins after
+// the server's clock jumped is judged as one before it was.
+func (f *fleet) hold(p *process, sem *lease.Semaphore, ttl time.Duration, opts ...lease.AcquireOption) {
+	var soon <-chan time.Time
+	for f.stop.Err() == nil {
+		epoch := f.checker.epochNow()
+		l, err := sem.Acquire(f.stop, opts...)
+		if errors.Is(err, lease.ErrClosed) {
+			return
+		}
+		if err != nil {
+			time.Sleep(time.Second) // the server is away
+			continue
+		}
+		if len(opts) == 0 {
+			f.checker.holds(sem.Name(), p, l, epoch)
+		}
+		if !f.plan.Gentle {
+			soon = time.After(3 * ttl)
+		}
+		select {
+		case <-f.stop.Done():
+		case <-soon:
+		case <-l.Held().Done():
+			if f.plan.Gentle && errors.Is(l.Err(), lease.ErrLost) {
+				f.checker.violate("promise 3: a lease of %s, which nobody else wants, was lost: %v", sem.Name(), l.Err())
 			}
-			time.Sleep(time.Second) // the server was away when it was asked first
 		}
+		_ = l.Release()
 	}
-	select {
-	case <-f.stop.Done():
-	case <-l.Held().Done():
-		if f.plan.Gentle && errors.Is(l.Err(), lease.ErrLost) {
-			f.checker.violate("promise 3: a lease of %s, which nobody else wants, was lost: %v", sem.Name(), l.Err())
-		}
-	}
-	_ = l.Release()
 }
