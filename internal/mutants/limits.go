@@ -75,7 +75,7 @@ var limitMutants = []mutant{
 		edit{acquire, "    if live == weight then\n      own[id] = {expiry", "    if live == weight and not disagreed then\n      own[id] = {expiry"}),
 	script("a strict refusal does not say what the other declares", "Strict",
 		edit{acquire, "    other = before\n", ""}),
-	unit("one call for strict callers and others", "Strict",
+	state("one call for strict callers and others", "Stories",
 		edit{"internal/protocol/call.go", "c.Verb == v && c.Capacity == capacity && c.Strict == strict", "c.Verb == v && c.Capacity == capacity"}),
 	unit("nobody is strict", "Strict",
 		edit{"lease/semaphore.go", "Strict: s.cfg.Strict, ", ""}),

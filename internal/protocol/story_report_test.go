@@ -60,6 +60,7 @@ func (s *story) flagsOf(batch *Batch, c *Call) string {
 	}{
 		{c.Verb == Acquire && batch.poll, "poll"},
 		{c.Plain(), "plain"},
+		{c.Strict, "strict"},
 		{c.MayBeQueued, "out of the queue too"},
 		{c.Promote, "promote who waits"},
 		{c.Look, "look whether anybody waits"},

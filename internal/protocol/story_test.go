@@ -142,7 +142,7 @@ func (s *story) askFor(a *arguments) (*caller, error) {
 	name := a.text("waiter")
 	c := s.find(name)
 	if c == nil {
-		c = &caller{name: name, waiter: &Waiter{Weight: a.number("weight", 1), Once: a.flag("once"), Slots: s.Config.Slots, MinReplicas: s.Config.MinReplicas, MaxAttempts: s.attempts, Capacity: a.number("capacity", 0), Own: a.number("own", 0)}}
+		c = &caller{name: name, waiter: &Waiter{Weight: a.number("weight", 1), Once: a.flag("once"), Strict: a.flag("strict"), Slots: s.Config.Slots, MinReplicas: s.Config.MinReplicas, MaxAttempts: s.attempts, Capacity: a.number("capacity", 0), Own: a.number("own", 0)}}
 		s.callers = append(s.callers, c)
 	} else if c.waiter.inWaitlist {
 		return nil, fmt.Errorf("%s waits already", name)
