@@ -100,8 +100,8 @@ func TestReportShowsWhatWasMeasuredAndWhatFailed(t *testing.T) {
 	}
 	for _, want := range []string{
 		"| PassBuddy | 20 µs (2 µs – 200 µs) | 2 | 2 µs | 3 µs | 50 |",
-		"|  | PassBuddy | rueidislock, defaults | redislock | BLPOP, no TTL |\n",
-		"| A permit goes from one idle process to another, p50 | 20 µs | 40 µs | 80 µs | 10 µs |\n",
+		"|  | PassBuddy | redislock | BLPOP, no TTL |\n",
+		"| A permit goes from one idle process to another, p50 | 20 µs | 80 µs | 10 µs |\n",
 		"(c) hand-over, idle: p50 ÷ BLPOP | 2 |",
 		"failed: no luck |",
 		"![handover](handover.svg)",

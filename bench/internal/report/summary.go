@@ -51,9 +51,10 @@ func headlines(workloads []workload.Workload) []headline {
 	return list
 }
 
-// compared are the contenders of the summaries. The others are baselines and variants: their workloads' own tables have them.
+// compared are the contenders of the summaries, as many as a page has room for. Their workloads' own tables have the others:
+// baselines and variants.
 var compared = []string{
-	us, lingering, "rueidislock-1", "rueidislock", "redsync", "redislock", "blpop", "sortedset", "setnx",
+	us, lingering, "rueidislock-1", "redsync", "redislock", "blpop", "sortedset",
 }
 
 // The cases of workload (d): few and many leases, of one name and of their own.

@@ -72,7 +72,7 @@ func contendedCase(permits, processes int, section time.Duration) Case {
 		switch {
 		case who.OneHost && processes > 1: // it has no part in this
 		case who.LockOnly && permits > 1:
-			c.Remarks[key] = "one permit only"
+			c.Remarks[key] = "a lock"
 		default:
 			c.Contenders = append(c.Contenders, key)
 		}

@@ -66,7 +66,7 @@ func uncontended(b *Bench) Workload {
 	}
 	for _, key := range everyone {
 		if who, _ := contender.Find(key); who.LockOnly {
-			limited.Remarks[key] = "one permit only"
+			limited.Remarks[key] = "a lock"
 		}
 	}
 	w.Cases = append(w.Cases, limited)
