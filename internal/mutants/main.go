@@ -192,8 +192,8 @@ func (m mutant) hunt(dir string) (by []string, err error) {
 			by = append(by, f[1])
 		}
 	}
-	if len(by) == 0 { // a panic or a time-out ends the run before its summary
-		if f := regexp.MustCompile(`(?m)^panic: .*$`).FindString(out); f != "" {
+	if len(by) == 0 { // a panic, a fatal error or a time-out ends the run before its summary
+		if f := regexp.MustCompile(`(?m)^(panic|fatal error): .*$`).FindString(out); f != "" {
 			return []string{f}, nil
 		}
 		return nil, fmt.Errorf("the tests failed, and none says so:\n%s", out)
