@@ -36,7 +36,8 @@ type Config struct {
 	// bound by default.
 	MaxHold time.Duration
 	// Strict has an acquire fail with ErrDisagreement while a process that declares another Capacity or TTL holds a lease, or
-	// waits, as far as Redis knows: it keeps what the latest grant was declared with, until nobody holds or waits any more. So a single process with another Config makes the strict ones fail for as long as that. An acquire
+	// waits, as far as Redis knows: it keeps what the latest grant was declared with, until nobody holds or waits any
+	// more. So a single process with another Config makes the strict ones fail for as long as that. An acquire
 	// that waits is told at its next poll, unless it is served before that. A Config that this process used before counts as
 	// another. An operator's Resize or Pause sets the capacity for all, and ends a disagreement. Without Strict each process
 	// goes by its own Config, and a disagreement is logged.

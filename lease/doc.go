@@ -94,7 +94,8 @@
 // longer by as much. Where a process crashes, the first caller that finds no room, or finds a waiter of the crashed process
 // at the head of the queue, shortens them: the permits and the waiters of the crashed process then last for at most the
 // longest TTL that any process has declared since the semaphore was last empty. [Semaphore.Inspect] shows what is there.
-// Expiries that PassBuddy for Node has written are left as they are. When this machine's wall clock jumps ahead, leases can be lost; when it jumps back, none is.
+// Expiries that PassBuddy for Node has written are left as they are. When this machine's wall clock jumps ahead, leases can
+// be lost; when it jumps back, none is.
 //
 // # Pausing and suspending
 //

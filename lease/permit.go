@@ -136,7 +136,8 @@ func (p *Permit) ReleaseAsync() {
 
 // UseWithin is Use with a bound on the wait of this caller, in place of the bounds of Semaphore.Permit and of
 // the Config. When maxWait is over, it returns ErrAtCapacity (a *CapacityError), or a *RedisError when the
-// latest attempt failed. Negative: there is one attempt; 0 is the bound of Semaphore.Permit or of the Config. A caller that joins the wait of others leaves
+// latest attempt failed. Negative: there is one attempt; 0 is the bound of Semaphore.Permit or of the Config. A caller
+// that joins the wait of others leaves
 // it when its own bound is over; they go on waiting.
 //
 // A timeout of ctx bounds the wait too, but ends the user's context later as well.

@@ -10,7 +10,8 @@ import (
 //
 // TraceAcquireStart, TraceAcquireEnd, TraceReleaseStart and TraceReleaseEnd are called in the goroutine of the caller, as
 // is TraceLeaseEnd when the holder releases. A slow tracer makes that caller slow, and no renewal. What it does when a
-// holder releases comes before the permit goes back: whoever waits for that permit waits for the tracer too. What no caller waits for is told in the background, one call at a time and in order: the end of a lease that its
+// holder releases comes before the permit goes back: whoever waits for that permit waits for the tracer too. What no
+// caller waits for is told in the background, one call at a time and in order: the end of a lease that its
 // holder did not ask for, the end of ReleaseAsync, and the methods without a context. Nothing waits for these calls, Close
 // neither. What a slow tracer has not been told yet is kept, up to 10,000 calls; then calls are left out, and
 // TraceDropped tells how many.

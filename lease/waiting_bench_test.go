@@ -67,7 +67,8 @@ func BenchmarkWaitersCost(b *testing.B) {
 }
 
 // BenchmarkWaitsThatEnd measures the CPU time that 1,000 callers cost this process whose MaxWait ends, spread over four
-// seconds, while nothing is free: the first when Redis has answered. For each of them, from its call to its error, its share of the polls included.
+// seconds, while nothing is free: the first when Redis has answered. For each of them, from its call to its error, its
+// share of the polls included.
 func BenchmarkWaitsThatEnd(b *testing.B) {
 	const callers, spread = 1000, 4 * time.Second
 	server := redistest.Start(b)

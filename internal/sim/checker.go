@@ -196,6 +196,7 @@ func (c *checker) epoch(do func()) {
 	c.network.Resume()
 }
 
+// epochNow is the epoch of this moment.
 func (c *checker) epochNow() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -35,7 +35,8 @@ func (a *acknowledgement) command(ctx context.Context) redis.Cmder {
 	return a.wait
 }
 
-// execute runs the requests of p, whose batches want as many replicas, and says in the batches of entries how many replicas have acknowledged them. Where the WAIT
+// execute runs the requests of p, whose batches want as many replicas, and says in the batches of entries how many
+// replicas have acknowledged them. Where the WAIT
 // itself fails, so do all requests, whatever they were answered.
 func (a *acknowledgement) execute(ctx context.Context, p *pipeline, entries []entry) {
 	a.wanted, a.timeout = entries[0].batch.Replicas, entries[0].batch.ReplicaWait
